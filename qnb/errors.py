@@ -1,0 +1,62 @@
+"""Errors that name the operation, what was received, and the remedy."""
+
+from __future__ import annotations
+
+
+class QnbError(Exception):
+    """Base of all errors that qnb raises on purpose.
+
+    Args:
+        operation: what was being done, as the user would call it (``"QuantSim.calibrate"``).
+        received: what was found.
+        remedy: what to do about it.
+
+    >>> str(InputError("QuantSim.calibrate", "the loader is empty", "pass at least one batch"))
+    'QuantSim.calibrate: the loader is empty. To fix: pass at least one batch.'
+    """
+
+    def __init__(self, operation: str, received: str, remedy: str):
+        self.operation, self.received, self.remedy = operation, received.rstrip("."), remedy.rstrip(".")
+        super().__init__(f"{self.operation}: {self.received}. To fix: {self.remedy}.")
+
+    def __reduce__(self):
+        return type(self), (self.operation, self.received, self.remedy)
+
+
+class InputError(QnbError, ValueError):
+    """A batch, an argument or a name that does not fit."""
+
+
+class CaptureError(QnbError, RuntimeError):
+    """The model cannot be captured as a graph."""
+
+
+class CalibrationError(QnbError, RuntimeError):
+    """Ranges are missing or cannot be found."""
+
+
+class PrecisionError(QnbError, ValueError):
+    """A precision that does not exist or does not fit."""
+
+
+class TargetError(QnbError, ValueError):
+    """A target that does not exist, or that does not support what was asked."""
+
+
+class EvaluateError(QnbError, RuntimeError):
+    """The user's evaluation function raised or returned something unusable."""
+
+
+class FileError(QnbError, ValueError):
+    """A file that is missing, damaged or of another kind."""
+
+
+class Cancelled(QnbError, RuntimeError):
+    """The user cancelled a step; everything is as it was before."""
+
+    def __init__(self, operation: str = "qnb", received: str = "cancelled", remedy: str = "run the step again"):
+        super().__init__(operation, received, remedy)
+
+
+class ModelAttributeError(QnbError, AttributeError):
+    """An attribute of the user's class that the captured graph does not carry."""

@@ -1,0 +1,52 @@
+"""A named table that a new file can add a row to."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from qnb.errors import InputError, QnbError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Maps names to things of one kind, with an error that lists what there is.
+
+    >>> colours = Registry("colour")
+    >>> colours.add("red", 1)
+    1
+    >>> colours["red"]
+    1
+    """
+
+    def __init__(self, kind: str, error: type[QnbError] = InputError):
+        self.kind, self.error = kind, error
+        self._rows: dict[str, T] = {}
+
+    def add(self, name: str, row: T) -> T:
+        if name in self._rows:
+            raise self.error(f"register a {self.kind}", f"{name!r} is taken", "choose another name")
+        self._rows[name] = row
+        return row
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Decorator form of :meth:`add`."""
+        return lambda row: self.add(name, row)
+
+    def __getitem__(self, name: str) -> T:
+        if name in self._rows:
+            return self._rows[name]
+        near = difflib.get_close_matches(str(name), self._rows, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise self.error(f"find a {self.kind}", f"there is no {name!r}", f"{hint}use one of {', '.join(self._rows)}")
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._rows
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
