@@ -1,0 +1,129 @@
+"""What each ATen op means to a quantizer: one row per op, no target in sight.
+
+Kinds:
+    weighted  has a constant weight that is quantized (convolution, linear, embedding, LSTM ...)
+    norm      normalizes; its weight is a vector
+    compute   makes new values, so its output is quantized
+    pass      only moves values: the output has its input's encoding
+    concat    joins tensors that must share one encoding
+    resize    interpolates: new values, on some targets with the input's encoding
+    create    makes a tensor from nothing (zeros, arange): constant
+An op that is not in the table is quantized at its output and listed by ``Workflow.check()``.
+"""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+
+from torch import fx
+
+
+@dataclass(frozen=True)
+class Op:
+    """How one op is quantized.
+
+    Args:
+        kind: see the module's docstring.
+        weight, bias: argument positions of the constant weight and bias.
+        axis: the weight's output-feature axis (negative: from the end).
+        block_axis: the axis that is summed over, which blocks divide.
+        fresh: the output is always a new tensor that nothing else sees, so it may be quantized in place.
+    """
+
+    kind: str
+    weight: int | None = None
+    bias: int | None = None
+    axis: int | None = None
+    block_axis: int | None = None
+    fresh: bool = False
+
+
+def _rows() -> dict[str, Op]:
+    conv = Op("weighted", weight=1, bias=2, axis=0, block_axis=1, fresh=True)
+    transposed = Op("weighted", weight=1, bias=2, axis=1, block_axis=0, fresh=True)
+    matmul = Op("weighted", weight=1, axis=-1, block_axis=-2, fresh=True)
+    rows = {
+        "conv1d": conv, "conv2d": conv, "conv3d": conv, "linear": conv,
+        "conv_transpose1d": transposed, "conv_transpose2d": transposed, "conv_transpose3d": transposed,
+        "addmm": Op("weighted", weight=2, bias=0, axis=-1, block_axis=-2, fresh=True),
+        "matmul": matmul, "mm": matmul, "bmm": matmul,
+        "embedding": Op("weighted", weight=0),
+        "lstm": Op("weighted", weight=2), "gru": Op("weighted", weight=2),
+        "rnn_tanh": Op("weighted", weight=2), "rnn_relu": Op("weighted", weight=2),
+        "prelu": Op("norm", weight=1, fresh=True),
+        "layer_norm": Op("norm", weight=2, bias=3, fresh=True),
+        "rms_norm": Op("norm", weight=2, fresh=True),
+        "group_norm": Op("norm", weight=2, bias=3, fresh=True),
+        "batch_norm": Op("norm", weight=1, bias=2, fresh=True),
+        "instance_norm": Op("norm", weight=1, bias=2, fresh=True),
+        "upsample_bilinear2d": Op("resize", fresh=True), "upsample_linear1d": Op("resize", fresh=True),
+        "upsample_bicubic2d": Op("resize", fresh=True), "upsample_trilinear3d": Op("resize", fresh=True),
+        "_upsample_bilinear2d_aa": Op("resize"), "_upsample_bicubic2d_aa": Op("resize"),
+        "grid_sampler": Op("compute"),
+    }  # fmt: skip
+    rows |= dict.fromkeys(_COMPUTE_FRESH.split(), Op("compute", fresh=True))
+    rows |= dict.fromkeys(_COMPUTE.split(), Op("compute"))
+    rows |= dict.fromkeys(_PASS.split(), Op("pass"))
+    rows |= dict.fromkeys(("cat", "concat", "concatenate", "stack", "hstack", "vstack"), Op("concat"))
+    rows |= dict.fromkeys(_CREATE.split(), Op("create"))
+    return rows
+
+
+_COMPUTE_FRESH = """
+    add sub rsub mul div relu relu6 hardtanh clamp clamp_min clamp_max sigmoid tanh gelu softmax _softmax
+    log_softmax hardswish hardsigmoid leaky_relu elu selu celu softplus mish exp log log1p expm1 sqrt rsqrt
+    pow square reciprocal sin cos erf neg abs mean sum avg_pool1d avg_pool2d avg_pool3d
+    adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d baddbmm maximum minimum addcmul addcdiv logsigmoid
+"""
+_COMPUTE = """
+    where masked_fill var std var_mean cumsum cumprod norm linalg_vector_norm prod dot einsum outer logsumexp
+    scatter scatter_add index_put index_add softsign tanhshrink hardshrink softshrink threshold glu silu
+    scaled_dot_product_attention local_response_norm bilinear cdist cross lerp atan atan2 fmod remainder
+    remainder tan sinh cosh asin acos log2 log10 exp2 floor ceil round trunc frac sign dist pairwise_distance
+    normalize cosine_similarity addmv mv addbmm true_divide floor_divide slice_scatter select_scatter log_sigmoid
+"""
+_PASS = """
+    view reshape _unsafe_view flatten unflatten transpose permute t numpy_T mT adjoint squeeze unsqueeze slice
+    select split split_with_sizes chunk tensor_split unsafe_split unsafe_chunk unbind expand expand_as repeat tile
+    getitem gather index index_select take take_along_dim pad constant_pad_nd reflection_pad1d reflection_pad2d
+    reflection_pad3d replication_pad1d replication_pad2d replication_pad3d max_pool1d max_pool2d max_pool3d
+    max_pool2d_with_indices max_pool3d_with_indices max_pool1d_with_indices adaptive_max_pool1d
+    adaptive_max_pool2d adaptive_max_pool3d amax amin max min aminmax topk sort msort flip fliplr flipud roll
+    rot90 clone contiguous pixel_shuffle pixel_unshuffle channel_shuffle unfold im2col as_strided detach alias to
+    _to_copy type_as dropout feature_dropout alpha_dropout movedim moveaxis swapaxes narrow view_as reshape_as
+    upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d
+    repeat_interleave diagonal diag tril triu masked_select lift_fresh lift_fresh_copy space_to_depth
+    native_dropout native_channel_shuffle broadcast_to ravel swapdims
+"""
+_CREATE = """
+    zeros ones full empty arange linspace zeros_like ones_like full_like empty_like new_zeros new_ones new_full
+    new_empty scalar_tensor eye tensor rand randn rand_like randn_like one_hot
+"""
+
+OPS: dict[str, Op] = _rows()
+UNKNOWN = Op("compute")
+
+
+def name(node: fx.Node) -> str:
+    """The op's short name: ``"conv2d"`` for ``aten.conv2d.default``, ``"getitem"`` for ``operator.getitem``."""
+    target = node.target
+    schema = getattr(target, "_schema", None)
+    if schema is not None:
+        return schema.name.split("::")[-1]
+    return "getitem" if target is operator.getitem else getattr(target, "__name__", str(target))
+
+
+def of(node: fx.Node) -> Op:
+    """The row for a call_function node; `UNKNOWN` where the table has none.
+
+    ``max`` and ``min`` of two tensors make a choice per element, so they count as new values.
+    """
+    op = name(node)
+    if op in ("max", "min") and len(node.args) > 1 and isinstance(node.args[1], fx.Node):
+        return OPS["maximum"]
+    return OPS.get(op, UNKNOWN)
+
+
+def is_known(node: fx.Node) -> bool:
+    return name(node) in OPS

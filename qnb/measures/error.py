@@ -1,0 +1,91 @@
+"""Error of a simulated tensor against its FP32 reference, streamed over batches in constant memory."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+CHUNK = 1 << 17
+"""Elements handled at once: small enough that all passes over them stay in the processor's cache."""
+
+
+class ErrorStats:
+    """Sums for SQNR, MSE, cosine and largest error; totals in float64.
+
+    ``update(reference, simulated)`` takes two tensors of one shape. Positions where the reference is masked
+    out (at or below ``masked_below``) do not count.
+    """
+
+    def __init__(self, masked_below: float | None = None):
+        self.masked_below = masked_below
+        self.signal = self.noise = self.product = self.power = 0.0
+        self.numel = 0
+        self.max_abs_error = 0.0
+        self.minimum, self.maximum = math.inf, -math.inf
+
+    def update(self, reference: torch.Tensor, simulated: torch.Tensor) -> None:
+        if self.masked_below is not None:
+            keep = reference > self.masked_below
+            reference, simulated = reference[keep], simulated[keep]
+        reference, simulated = reference.reshape(-1), simulated.reshape(-1)
+        self.numel += reference.numel()
+        for start in range(0, reference.numel(), CHUNK):
+            self._chunk(reference[start : start + CHUNK].float(), simulated[start : start + CHUNK].float())
+
+    def _chunk(self, reference: torch.Tensor, simulated: torch.Tensor) -> None:
+        error = simulated - reference
+        low, high = torch.aminmax(error)
+        largest = max(-float(low), float(high))
+        if not math.isfinite(largest):
+            largest = math.inf
+        self.max_abs_error = max(self.max_abs_error, largest)
+        low, high = torch.aminmax(reference)
+        self.minimum, self.maximum = min(self.minimum, float(low)), max(self.maximum, float(high))
+        self.signal += float(torch.dot(reference, reference))
+        self.noise += math.inf if largest == math.inf else float(torch.dot(error, error))
+        self.product += float(torch.dot(reference, simulated))
+        self.power += float(torch.dot(simulated, simulated))
+
+    @property
+    def sqnr_db(self) -> float:
+        """10 log10(signal / noise) in dB; inf where nothing was lost, -inf where a value overflowed."""
+        return sqnr_db(self.signal, self.noise)
+
+    @property
+    def mse(self) -> float:
+        return self.noise / self.numel if self.numel else 0.0
+
+    @property
+    def cosine(self) -> float:
+        """Cosine of the angle between the two; 1 where both are zero, 0 where one is or one overflowed."""
+        if self.noise == 0:
+            return 1.0
+        norm = math.sqrt(self.signal) * math.sqrt(self.power) if math.isfinite(self.power) else math.inf
+        return max(-1.0, min(1.0, self.product / norm)) if norm and math.isfinite(norm) else 0.0
+
+
+class NoiseStats:
+    """Only the noise: for a second simulated value against the same reference."""
+
+    def __init__(self, masked_below: float | None = None):
+        self.masked_below, self.noise = masked_below, 0.0
+
+    def update(self, reference: torch.Tensor, simulated: torch.Tensor) -> None:
+        if self.masked_below is not None:
+            keep = reference > self.masked_below
+            reference, simulated = reference[keep], simulated[keep]
+        reference, simulated = reference.reshape(-1), simulated.reshape(-1)
+        for start in range(0, reference.numel(), CHUNK):
+            error = simulated[start : start + CHUNK].float() - reference[start : start + CHUNK].float()
+            noise = float(torch.dot(error, error))
+            self.noise += noise if math.isfinite(noise) else math.inf
+
+
+def sqnr_db(signal: float, noise: float) -> float:
+    """Signal-to-quantization-noise ratio in dB, never NaN."""
+    if noise == 0:
+        return math.inf
+    if not math.isfinite(noise) or signal == 0:
+        return -math.inf
+    return 10 * math.log10(signal / noise)

@@ -1,0 +1,86 @@
+"""Per layer: how far the simulation is from FP32, and how much of that is the layer's own doing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+import torch
+
+from qnb import columns
+from qnb.errors import CalibrationError, InputError
+from qnb.graph.batches import reiterable
+from qnb.measures.error import ErrorStats, NoiseStats, sqnr_db
+from qnb.measures.lockstep import LayerValues, Lockstep
+from qnb.sim.quantizer import MASKED_BELOW
+
+
+def compare_layers(sim, batches: Iterable, *, own: bool = True, progress=None) -> pd.DataFrame:
+    """Compare FP32 and QuantSim at every layer, in one pass over the data.
+
+    Args:
+        sim: a calibrated QuantSim.
+        batches: re-iterable of tensors, tuples or dicts, as the model takes them.
+        own: also measure each layer fed with FP32 inputs (``own_sqnr_db``; NaN without).
+        progress: called as ``progress(done, total, message)`` after each batch.
+
+    Returns:
+        One row per layer in graph order, columns `qnb.columns.COMPARISON`. SQNR in dB, ``inf`` where nothing
+        is lost; ``saturated_fraction`` counts values outside the output quantizer's range; ``numel`` counts
+        the values compared over all batches. Masked attention scores do not count.
+    """
+    if not sim.calibrated:
+        raise CalibrationError("compare_layers", "the sim is not calibrated", "call sim.calibrate(batches) first")
+    batches = reiterable(batches, "compare_layers")
+    lockstep = Lockstep(sim, own)
+    rows = {g.layer: _Row(sim.plan.activations[g.key].masked) for g in sim.groups}
+    total = len(batches) if hasattr(batches, "__len__") else None
+    done = 0
+    for batch in batches:
+        lockstep.run(sim.captured.flatten(batch, "compare_layers"), lambda v: rows[v.group.layer].update(v))
+        done += 1
+        if progress is not None:
+            progress(done, total, "comparing layers")
+    if not done:
+        raise InputError("compare_layers", "the loader gave no batch", "pass at least one batch")
+    table = [rows[g.layer].row(g, own) for g in sim.groups]
+    return pd.DataFrame(table, columns=list(columns.COMPARISON))
+
+
+class _Row:
+    """Streaming figures of one layer."""
+
+    def __init__(self, masked: bool):
+        below = MASKED_BELOW if masked else None
+        self.masked = masked
+        self.stats, self.own_stats = ErrorStats(below), NoiseStats(below)
+        self.saturated = 0
+
+    def update(self, values: LayerValues) -> None:
+        self.stats.update(values.reference, values.simulated)
+        if values.own is not None:
+            self.own_stats.update(values.reference, values.own)
+        if values.quantizer.active:
+            self.saturated += self._saturated(values)
+
+    def _saturated(self, values: LayerValues) -> int:
+        quantizer = values.quantizer
+        low, high = quantizer.limits()
+        half = 0.5 * quantizer.scale if quantizer.scale is not None else 0.0  # within half a step it only rounds
+        before = values.unclipped
+        if self.masked:
+            before = before[before > MASKED_BELOW]
+        smallest, largest = torch.aminmax(before)
+        if smallest >= low - half and largest <= high + half:
+            return 0
+        return int((before < low - half).sum() + (before > high + half).sum())
+
+    def row(self, group, own: bool) -> dict:
+        s = self.stats
+        return {
+            "layer": group.layer, "module": group.module, "op": group.op,
+            "sqnr_db": s.sqnr_db, "own_sqnr_db": sqnr_db(s.signal, self.own_stats.noise) if own else float("nan"),
+            "mse": s.mse, "cosine": s.cosine, "max_abs_error": s.max_abs_error,
+            "fp32_min": s.minimum, "fp32_max": s.maximum,
+            "saturated_fraction": self.saturated / s.numel if s.numel else 0.0, "numel": s.numel,
+        }  # fmt: skip

@@ -1,0 +1,103 @@
+"""The arithmetic of quantize-dequantize, free of autograd: what every entry point computes."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from qnb.numerics.grid import FloatGrid, parse_grid
+from qnb.numerics.layout import align
+
+
+@lru_cache(maxsize=None)
+def levels(grid: str) -> tuple[int, int]:
+    """(qmin, qmax) of an integer grid's name."""
+    parsed = parse_grid(grid)
+    return parsed.qmin, parsed.qmax
+
+
+@lru_cache(maxsize=None)
+def float_format(grid: str) -> FloatGrid | None:
+    """The float grid of that name, or None for an integer grid."""
+    parsed = parse_grid(grid)
+    return parsed if isinstance(parsed, FloatGrid) else None
+
+
+def compute_dtype(dtype: torch.dtype, grid: str) -> torch.dtype:
+    """float32 for half-precision inputs; float64 for 32-bit codes, which float32 cannot hold."""
+    wide = torch.float64 if not float_format(grid) and levels(grid)[1] > 2**16 else torch.float32
+    return torch.promote_types(dtype, wide)
+
+
+def bounds(zero_point: Tensor, grid: str, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Smallest and largest level ``q - zero_point`` of the grid, shaped like zero_point."""
+    qmin, qmax = levels(grid)
+    zero_point = zero_point.to(dtype)
+    return qmin - zero_point, qmax - zero_point
+
+
+def nearest_level(q: Tensor, zero_point: Tensor, grid: str) -> tuple[Tensor, Tensor]:
+    """(the grid's level nearest to q = x / scale, where q is beyond the grid), both new tensors."""
+    form = float_format(grid)
+    if form is not None:
+        return _to_format(q.clone(), form), q.abs() > form.max
+    rounded = q.round()
+    low, high = bounds(zero_point, grid, q.dtype)
+    outside = (rounded < low).logical_or_(rounded > high)
+    return rounded.clamp_(low, high), outside
+
+
+def to_grid(out: Tensor, scale: Tensor, zero_point: Tensor, grid: str) -> Tensor:
+    """Rounds ``out``, which holds x / scale, to the grid's levels and multiplies by scale, all in place.
+
+    Dividing comes first and outside, because that is where in-place and out-of-place differ.
+    """
+    form = float_format(grid)
+    if form is not None:
+        return _to_format(out, form).mul_(scale)
+    out.round_()
+    if zero_point.numel() == 1 and not zero_point.is_cuda:
+        # Plain numbers take a path twice as fast as tensor bounds; on a GPU reading them would make it wait.
+        qmin, qmax = levels(grid)
+        shift = float(zero_point)
+        out.clamp_(qmin - shift, qmax - shift)
+    else:
+        out.clamp_(*bounds(zero_point, grid, out.dtype))
+    return out.mul_(scale)
+
+
+def _to_format(out: Tensor, form: FloatGrid) -> Tensor:
+    """Rounds to the float format, half to even. 8-bit formats saturate; 16-bit ones overflow to infinity."""
+    if form.scaled:
+        out.clamp_(-form.max, form.max)
+    return out.copy_(out.to(form.dtype))
+
+
+def run(x: Tensor, scale: Tensor, zero_point: Tensor, grid: str, axis: int | None, block_size: int | None) -> Tensor:
+    """Quantize-dequantize out of place: a new tensor with x's shape and dtype and dense strides."""
+    compute = compute_dtype(x.dtype, grid)
+    values = x if x.dtype == compute else x.to(compute)
+    # Written into a tensor shaped by empty_like, so that strides are those the fake implementation promises.
+    result = torch.empty_like(values)
+    source, scale, zero_point = align(values, scale, zero_point, axis, block_size)
+    out = result if block_size is None else result.unflatten(axis, (-1, block_size))
+    scale = scale.to(compute)
+    torch.div(source, scale, out=out)
+    to_grid(out, scale, zero_point, grid)
+    return result if x.dtype == compute else result.to(x.dtype)
+
+
+def run_(x: Tensor, scale: Tensor, zero_point: Tensor, grid: str, axis: int | None, block_size: int | None) -> Tensor:
+    """The same numbers as `run`, written over x."""
+    compute = compute_dtype(x.dtype, grid)
+    if x.dtype != compute:
+        return x.copy_(run(x, scale, zero_point, grid, axis, block_size))
+    out, scale, zero_point = align(x, scale, zero_point, axis, block_size)
+    scale = scale.to(compute)
+    out.div_(scale)
+    to_grid(out, scale, zero_point, grid)
+    return x
+
+

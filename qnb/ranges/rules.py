@@ -1,0 +1,137 @@
+"""Range rules: from statistics to the range (min, max) that a grid should cover."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from qnb.errors import InputError
+from qnb.numerics import FloatGrid, Grid, affine_parameters
+from qnb.ranges.histogram import Histogram
+from qnb.ranges.search import SMALLEST_SCALE, asymmetric_candidates, predicted_error, symmetric_candidates
+from qnb.ranges.statistics import MinMax
+from qnb.registry import Registry
+
+SEARCH_BINS = 512
+PERCENTILE_BINS = 2048
+
+RULES: Registry[Rule] = Registry("range rule")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A range rule: the statistics it needs, and the function ``(statistics, grid, **options) -> (min, max)``.
+
+    The (min, max) are float32 tensors of the scale's shape: ``[]``, ``[channels]`` or blocks.
+    """
+
+    name: str
+    statistics: Callable[..., MinMax]
+    function: Callable[..., tuple[Tensor, Tensor]]
+
+    @torch.no_grad()
+    def __call__(self, statistics: MinMax, grid: Grid | FloatGrid, **options) -> tuple[Tensor, Tensor]:
+        return self.function(statistics, grid, **options)
+
+
+def rule(name: str, statistics: Callable[..., MinMax]) -> Callable:
+    """Registers a function as the range rule of that name."""
+
+    def register(function):
+        RULES.add(name, Rule(name, statistics, function))
+        return function
+
+    return register
+
+
+@rule("minmax", MinMax)
+def minmax(statistics: MinMax, grid: Grid | FloatGrid) -> tuple[Tensor, Tensor]:
+    """All that was seen."""
+    return statistics.min, statistics.max
+
+
+@rule("percentile", Histogram)
+def percentile(statistics: Histogram, grid: Grid | FloatGrid, percentile: float = 99.99) -> tuple[Tensor, Tensor]:
+    """Leaves out the largest and the smallest ``100 - percentile`` percent of the values.
+
+    Each end is the left edge of the bin, of 2,048 over the range, that its percentile falls into, as in AIMET;
+    100 is min-max.
+
+    Raises:
+        InputError: a percentile outside 50 to 100.
+    """
+    if not 50 <= percentile <= 100:
+        raise InputError("percentile range", f"percentile={percentile}", "use 50 to 100")
+    if percentile == 100:
+        return statistics.min, statistics.max
+    bins = statistics.bins(PERCENTILE_BINS)
+    total = bins.counts.cumsum(1)
+    # In this order 1 % of 300 is exactly 3.
+    targets = [total[:, -1:].double() * part / 100 for part in (100 - percentile, percentile)]
+    low, high = (bins.edges.gather(1, torch.searchsorted(total.double(), target)) for target in targets)
+    return low.view(statistics.min.shape), high.view(statistics.max.shape)
+
+
+@rule("sqnr", Histogram)
+def sqnr(statistics: Histogram, grid: Grid | FloatGrid) -> tuple[Tensor, Tensor]:
+    """The range with the least predicted squared error over 512 bins, clipped values counting three times.
+
+    Searches 17 scales by 22 offsets (asymmetric) or 101 scales (symmetric). A float grid gets min-max: its
+    relative error is the same everywhere, so that clipping gains nothing.
+
+    Source: AIMET's "tf_enhanced" scheme.
+    """
+    if isinstance(grid, FloatGrid):
+        return statistics.min, statistics.max
+    low = statistics.min.flatten().clamp(max=0)
+    high = statistics.max.flatten().clamp(min=0)
+    high = torch.maximum(high, low + SMALLEST_SCALE * (grid.qmax - grid.qmin))
+    candidates = symmetric_candidates if grid.symmetric else asymmetric_candidates
+    delta, offset = candidates(low, high, grid)
+    error = predicted_error(statistics.bins(SEARCH_BINS), delta, offset, grid, clipping_weight=3)
+    return _range_of(delta, offset, error, grid, statistics.min.shape)
+
+
+def _range_of(delta: Tensor, offset: Tensor, error: Tensor, grid: Grid, shape: torch.Size) -> tuple[Tensor, Tensor]:
+    """The range of each row's first candidate with the least error."""
+    best = error.argmin(1, keepdim=True)
+    delta, offset = delta.gather(1, best).view(shape), offset.gather(1, best).view(shape)
+    low = offset * delta
+    return low, low + (grid.qmax - grid.qmin) * delta
+
+
+@rule("mse", Histogram)
+def mse(statistics: Histogram, grid: Grid | FloatGrid) -> tuple[Tensor, Tensor]:
+    """The range with the least predicted squared error over 512 bins, every value counting once.
+
+    First a coarse search over how far to cut either end of min-max, then a fine one around its best; the
+    result is never worse than min-max. A float grid gets min-max, as in `sqnr`.
+    """
+    if isinstance(grid, FloatGrid):
+        return statistics.min, statistics.max
+    bins = statistics.bins(SEARCH_BINS)
+    low, high = statistics.min.flatten().clamp(max=0), statistics.max.flatten().clamp(min=0)
+    low_part, high_part = torch.ones_like(low), torch.ones_like(high)
+    for spread in (torch.arange(0, 24) / 24, torch.arange(-12, 13) / 24 / 12):
+        parts = _cuts(low_part, high_part, spread.to(low.device), grid)
+        starts, ends = low[:, None] * parts[0], high[:, None] * parts[1]
+        delta, zero_point = affine_parameters(starts, ends, grid)
+        error = predicted_error(bins, delta, grid.qmin - zero_point, grid, clipping_weight=1)
+        best = error.argmin(1, keepdim=True)
+        low_part, high_part = (part.gather(1, best).squeeze(1) for part in parts)
+    return (low * low_part).view(statistics.min.shape), (high * high_part).view(statistics.max.shape)
+
+
+def _cuts(low: Tensor, high: Tensor, spread: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
+    """Pairs of parts of either end, ``[rows, pairs]``, around (low, high), which come first."""
+    lows, highs = ((part[:, None] - spread).clamp(0.01, 1) for part in (low, high))
+    if grid.symmetric:
+        # One end alone decides a symmetric scale: cut both alike.
+        both = torch.cat([high[:, None], highs], dim=1)
+        return both, both
+    lows, highs = lows[:, :, None].expand(-1, -1, highs.shape[1]), highs[:, None, :].expand(-1, lows.shape[1], -1)
+    lows = torch.cat([low[:, None], lows.flatten(1)], dim=1)
+    return lows, torch.cat([high[:, None], highs.flatten(1)], dim=1)

@@ -1,0 +1,107 @@
+"""Captured graph + plan -> GraphModule with quantizers, its tensors shared with the reference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import fx
+
+from qnb.graph import ops
+from qnb.graph.attributes import attribute
+from qnb.numerics import FloatGrid, Grid, Precision
+from qnb.sim.plan import ActivationSite, Plan, WeightSite
+from qnb.sim.quantizer import BiasQuantizer, Quantizer, WeightQuantizer
+
+
+def activation_grid(site: ActivationSite, precision: Precision) -> Grid | FloatGrid | None:
+    """The grid of an activation at a precision; the target may ask for symmetric at 16 bits."""
+    grid = precision.activations
+    if isinstance(grid, Grid) and site.symmetric_at_16 and grid.bits == 16:
+        return Grid(16, symmetric=True)
+    return grid
+
+
+def weight_grid(site: WeightSite, shape: torch.Size, precision: Precision) -> tuple[Any, int | None]:
+    """``(grid, axis)`` of a weight. Without an output-feature axis one scale serves the tensor; an axis that
+    the block size does not divide falls back to per-channel."""
+    if site.grid == "activations":
+        grid = precision.activations
+        return (Grid(grid.bits) if isinstance(grid, Grid) else grid), None
+    grid = precision.weights
+    if not isinstance(grid, Grid) or grid.granularity == "tensor":
+        return grid, None
+    if site.axis is None:
+        return Grid(grid.bits, grid.symmetric), None
+    if grid.granularity == "block" and shape[site.block_axis] % grid.block_size == 0:
+        return grid, site.block_axis
+    return Grid(grid.bits, grid.symmetric, "channel"), site.axis
+
+
+def build(reference: fx.GraphModule, plan: Plan, precision: Precision) -> fx.GraphModule:
+    """A GraphModule with the reference's node names and tensors, and a quantizer per site of the plan.
+
+    Quantizers live under ``activation_quantizers``, ``weight_quantizers`` and ``bias_quantizers``.
+    """
+    graph = fx.Graph()
+    mapping: dict[fx.Node, fx.Node] = {}
+    output = graph.graph_copy(reference.graph, mapping)
+    graph.output(output)
+    root = _tensors(reference, graph)
+    activations = {k: Quantizer(s.tensor, activation_grid(s, precision), fixed=s.fixed)
+                   for k, s in plan.activations.items()}  # fmt: skip
+    weights = {}
+    for key, site in plan.weights.items():
+        grid, axis = weight_grid(site, site.source.meta["val"].shape, precision)
+        weights[key] = WeightQuantizer(site.tensor, grid, axis)
+    biases = {
+        k: BiasQuantizer(s.tensor, activations[s.input_key], weights[s.weight_key], s.input_factor)
+        for k, s in plan.biases.items()
+    }
+    for kind, modules in (("activation", activations), ("weight", weights), ("bias", biases)):
+        for key, module in modules.items():
+            root[f"{kind}_quantizers.{key}"] = module
+    for site in (*plan.weights.values(), *plan.biases.values()):
+        kind = "weight" if isinstance(site, WeightSite) else "bias"
+        _insert_parameter(graph, mapping[site.user], site.path, f"{kind}_quantizers.{site.key}")
+    for key, site in plan.activations.items():
+        for node in site.nodes:
+            _insert_activation(graph, mapping[node], f"activation_quantizers.{key}")
+    graph.lint()
+    return fx.GraphModule(root, graph)
+
+
+def _tensors(reference: fx.GraphModule, graph: fx.Graph) -> dict[str, Any]:
+    """The reference's own tensors by name, not copies."""
+    names = {n.target for n in graph.nodes if n.op == "get_attr"}
+    return {name: attribute(reference, name) for name in names}
+
+
+def _insert_activation(graph: fx.Graph, node: fx.Node, target: str) -> None:
+    """Quantize a node's output; in place where the op made a new tensor that nothing else reads."""
+    fresh = node.op == "call_function" and ops.of(node).fresh
+    users = list(node.users)
+    last = node
+    while last.next.op in ("placeholder",):  # inputs stay together at the top
+        last = last.next
+    with graph.inserting_after(last):
+        quantized = graph.call_module(target, (node, fresh) if fresh else (node,))
+    quantized.meta = {"quantizes": node}
+    for user in users:
+        user.replace_input_with(node, quantized)
+
+
+def _insert_parameter(graph: fx.Graph, user: fx.Node, path: tuple[int, ...], target: str) -> None:
+    """Quantize one argument of one op (the same tensor elsewhere keeps its own quantizer)."""
+    source = user.args[path[0]] if len(path) == 1 else user.args[path[0]][path[1]]
+    while source.op == "call_function":  # an expanded constant: quantize before it is expanded
+        user, path, source = source, (0,), source.args[0]
+    with graph.inserting_before(user):
+        quantized = graph.call_module(target, (source,))
+    quantized.meta = {"quantizes": source}
+    args = list(user.args)
+    if len(path) == 1:
+        args[path[0]] = quantized
+    else:
+        args[path[0]] = [quantized if i == path[1] else a for i, a in enumerate(args[path[0]])]
+    user.args = tuple(args)

@@ -1,0 +1,176 @@
+"""Calibration: run batches through the model, watch every tensor, give every quantizer its encoding.
+
+Weights are quantized while activations are watched, as in AIMET, so that the ranges are those the device will
+see. Statistics are streamed: no activation is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import contextmanager
+
+import torch
+
+from qnb.errors import CalibrationError
+from qnb.graph.batches import reiterable
+from qnb.numerics import Grid
+from qnb.ranges import RULES, tensor_range
+from qnb.sim.quantizer import MASKED_BELOW, BiasQuantizer, Quantizer, WeightQuantizer, spread
+
+Progress = Callable[[int, int | None, str], None]
+INT32_LIMIT = 2**31 - 2**15
+
+
+def calibrate(sim, batches: Iterable, method: str = "minmax", progress: Progress | None = None, **options) -> None:
+    """Fill every encoding of ``sim``; on any error the sim is as it was.
+
+    Args:
+        batches: re-iterable of tensors, tuples or dicts, as the model takes them.
+        method: a range rule for activations: minmax, percentile, sqnr or mse. Weights take min-max.
+        progress: called as ``progress(done, total, message)`` after each batch.
+        options: of the range rule, ``percentile=99.9`` say.
+    """
+    rule = RULES[method]
+    batches = reiterable(batches, "QuantSim.calibrate")
+    quantizers = sim.quantizers()
+    before = [(q, q.scale, q.zero_point, q.minimum, q.maximum, q.statistics, q.rule) for q in quantizers]
+    try:
+        weight_encodings(sim)
+        with _observers(sim, rule, method) as watched:
+            if watched:
+                _run(sim, batches, watched, progress)
+        for quantizer in watched.quantizers:
+            quantizer.rule = (method, options)
+        activation_encodings(sim)
+        guard_bias_overflow(sim)
+    except BaseException:
+        for quantizer, *state in before:
+            (quantizer.scale, quantizer.zero_point, quantizer.minimum, quantizer.maximum,
+             quantizer.statistics, quantizer.rule) = state  # fmt: skip
+        raise
+
+
+class _Watch:
+    """The observers of one calibration; each knows which batch is running."""
+
+    def __init__(self):
+        self.batch, self.quantizers = 0, []
+
+    def __bool__(self) -> bool:
+        return bool(self.quantizers)
+
+    def add(self, quantizer: Quantizer, site, rule) -> None:
+        quantizer.statistics = statistics = rule.statistics(None, None)
+        kind = "graph input" if site.kind == "input" else "layer"
+
+        def observe(x: torch.Tensor) -> None:
+            if site.masked:
+                x = x[x > MASKED_BELOW]
+            if x.numel() == 0:
+                return
+            low, high = torch.aminmax(x.detach())
+            if not (torch.isfinite(low) and torch.isfinite(high)):
+                raise CalibrationError(
+                    "QuantSim.calibrate",
+                    f"{kind} {site.layer!r} gave NaN or infinite values in batch {self.batch}",
+                    "look at that batch's data and at the layer before; the FP32 model gives the same values",
+                )
+            statistics.update(x.detach())
+
+        quantizer.observer = observe
+        self.quantizers.append(quantizer)
+
+
+@contextmanager
+def _observers(sim, rule, method):
+    watch = _Watch()
+    try:
+        for key, site in sim.plan.activations.items():
+            quantizer = sim.activation(key)
+            if isinstance(quantizer.grid, Grid) and site.fixed is None:
+                watch.add(quantizer, site, rule)
+        yield watch
+    finally:
+        for quantizer in watch.quantizers:
+            quantizer.observer = None
+
+
+def _run(sim, batches, watch: _Watch, progress: Progress | None) -> None:
+    total = len(batches) if hasattr(batches, "__len__") else None
+    done = 0
+    with torch.no_grad():
+        for watch.batch, batch in enumerate(batches):
+            sim.run_flat(sim.captured.flatten(batch, "QuantSim.calibrate"))
+            done += 1
+            if progress is not None:
+                progress(done, total, "calibrating")
+    if done == 0:
+        raise CalibrationError("QuantSim.calibrate", "the loader gave no batch", "pass at least one batch")
+
+
+def weight_encodings(sim, only: set[str] | None = None) -> None:
+    """Min-max encodings of the weights, per channel or block as their grid says."""
+    for key in sim.plan.weights:
+        quantizer = sim.weight(key)
+        if isinstance(quantizer.grid, Grid) and (only is None or key in only):
+            weight = sim.weight_tensor(key).detach()
+            if not torch.isfinite(weight).all():
+                raise CalibrationError(
+                    "QuantSim.calibrate", f"weight {quantizer.name!r} holds NaN or infinite values", "mend the model"
+                )
+            low, high = tensor_range(weight, quantizer.grid, "minmax", quantizer.axis, quantizer.block_size)
+            quantizer.set_range(low, high)
+
+
+def activation_encodings(sim, only: set[str] | None = None) -> None:
+    """Encodings from the statistics that calibration left, or from fixed ranges."""
+    for key, site in sim.plan.activations.items():
+        quantizer = sim.activation(key)
+        if not isinstance(quantizer.grid, Grid) or (only is not None and key not in only):
+            continue
+        if site.fixed is not None:
+            low, high = (torch.tensor(v, dtype=torch.float32) for v in site.fixed)
+        elif quantizer.statistics is not None and quantizer.statistics.count:
+            method, options = quantizer.rule
+            low, high = RULES[method](quantizer.statistics, quantizer.grid, **options)
+        elif quantizer.minimum is not None:
+            low, high = quantizer.minimum, quantizer.maximum
+        else:
+            continue
+        quantizer.set_range(*(_below_scores(low, high) if site.masked else (low, high)))
+
+
+def _below_scores(low: torch.Tensor, high: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scores after a mask: the range ends just below the lowest score, so that the mask costs no resolution."""
+    return low - 0.1 * (high - low).clamp_min(1e-6), high
+
+
+def guard_bias_overflow(sim) -> None:
+    """Raise weight scales until |bias| / (s_x * s_w) fits an int32 accumulator with room for the products.
+
+    Without it W16A16 files are wrong on real runtimes: small weight scales make bias codes overflow.
+    """
+    for key, site in sim.plan.biases.items():
+        bias: BiasQuantizer = sim.bias(key)
+        weight: WeightQuantizer = sim.weight(site.weight_key)
+        if not bias.active:
+            continue
+        values = sim.bias_tensor(key).detach().double().abs()
+        per_weight = sim.activation(site.input_key).scale.double() * site.input_factor
+        floor = values / (per_weight * INT32_LIMIT)
+        if weight.scale.dim() == 0:
+            floor = floor.max()
+        elif floor.numel() != weight.scale.numel():  # grouped transposed convolution
+            floor = floor.view(-1, weight.scale.numel()).amax(0)
+        needed = torch.maximum(weight.scale.double(), floor).to(weight.scale.dtype)
+        short = needed.double() < floor  # float32 rounding may fall just below
+        needed = torch.where(short, torch.nextafter(needed, torch.full_like(needed, torch.inf)), needed)
+        if (needed != weight.scale).any():
+            weight.set_encoding(needed, weight.zero_point)
+
+
+def largest_bias_code(sim, key: str) -> float:
+    """|bias| / scale of one bias, in steps; below 2^31 - 2^15 after the guard."""
+    values = sim.bias_tensor(key).detach().double().abs()
+    return float((values / spread(sim.bias(key).scale, values.numel())).max())
+

@@ -1,0 +1,91 @@
+"""What an evaluation function receives: an nn.Module around a captured graph, with the user's own input and
+output types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import fx, nn
+
+from qnb.errors import ModelAttributeError
+
+
+class GraphModel(nn.Module):
+    """A captured graph that is called like the user's model.
+
+    ``.eval()``, ``.train()``, ``.to()`` and ``.parameters()`` work; the tensors are shared with the capture and
+    cloned before anything can write to them. Attributes of the user's class are not carried: asking for one is
+    a `ModelAttributeError`.
+    """
+
+    def __init__(self, captured, graph_module: fx.GraphModule):
+        super().__init__()
+        self.captured = captured
+        self.graph_module = graph_module
+        self._shared = True
+        self.eval()
+
+    def forward(self, *args, **kwargs):
+        """Takes what the user's model takes; gives back its output type."""
+        flat = self.captured.flatten(_batch(args, kwargs), type(self).__name__)
+        return self.captured.unflatten(self.run_flat(flat))
+
+    def run_flat(self, inputs: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """Flat inputs to flat outputs, unchecked."""
+        return self.graph_module(*inputs)
+
+    def own_tensors(self) -> None:
+        """Clone what is shared with the capture, so that it may be written to."""
+        if self._shared:
+            clones: dict[int, nn.Parameter] = {}  # a parameter with two names stays one parameter
+            for module in self.graph_module.modules():
+                for name, parameter in list(module._parameters.items()):
+                    if parameter is not None:
+                        setattr(module, name, clones.setdefault(id(parameter), _clone(parameter)))
+                for name, buffer in list(module.named_buffers(recurse=False)):
+                    setattr(module, name, buffer.clone())
+            self._shared = False
+
+    def named_parameters(self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True) -> Iterator:
+        """As in nn.Module; whoever asks may write, so each one is the model's own from then on."""
+        self.own_tensors()
+        yield from super().named_parameters(prefix, recurse, remove_duplicate)
+
+    def train(self, mode: bool = True):
+        if mode:
+            self.own_tensors()
+        return super().train(mode)
+
+    def _apply(self, fn, recurse: bool = True):
+        self.own_tensors()
+        return super()._apply(fn, recurse)
+
+    def __getattr__(self, name: str):
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name.startswith("__"):
+                raise
+            raise ModelAttributeError(
+                type(self).__name__,
+                f"it has no attribute {name!r}; it carries the captured computation, not the user's class",
+                f"call the model itself, or read {name!r} from your own model",
+            ) from None
+
+
+class ReferenceModel(GraphModel):
+    """The folded FP32 graph as a module: the baseline that metrics are compared with."""
+
+
+def _clone(parameter: nn.Parameter) -> nn.Parameter:
+    return nn.Parameter(parameter.detach().clone(), requires_grad=parameter.requires_grad)
+
+
+def _batch(args: tuple, kwargs: dict):
+    """The call's arguments as one batch."""
+    if kwargs and not args:
+        return kwargs
+    if args and not kwargs:
+        return args
+    return (args, kwargs)

@@ -1,0 +1,84 @@
+"""The plan of a simulation: which quantizer stands where. Value objects only; `placement` makes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import fx
+
+
+@dataclass(frozen=True)
+class LayerGroup:
+    """One row of every per-layer table: an op, or the ops that the target fuses.
+
+    Args:
+        layer: readable name, the first op's.
+        module: class of the module it stands in.
+        op: op names joined by ``+``.
+        nodes: graph nodes in order.
+        output: the node whose value is the layer's output.
+        key: the activation quantizer on that output.
+    """
+
+    layer: str
+    module: str
+    op: str
+    nodes: tuple[str, ...]
+    output: str
+    key: str
+
+
+@dataclass
+class ActivationSite:
+    """An activation quantizer; several nodes share it where the target ties them."""
+
+    key: str
+    kind: str
+    tensor: str
+    layer: str
+    nodes: list[fx.Node]
+    fixed: tuple[float, float] | None = None
+    symmetric_at_16: bool = False
+    masked: bool = False
+
+
+@dataclass(frozen=True)
+class WeightSite:
+    """A weight quantizer between a get_attr node and one consumer (tied weights: one per consumer)."""
+
+    key: str
+    tensor: str
+    layer: str
+    source: fx.Node
+    user: fx.Node
+    path: tuple[int, ...]
+    axis: int | None
+    block_axis: int | None
+    grid: str  # "weights" or "activations"
+
+
+@dataclass(frozen=True)
+class BiasSite:
+    """An int32 bias: its scale is the input's times the weight's."""
+
+    key: str
+    tensor: str
+    layer: str
+    source: fx.Node
+    user: fx.Node
+    path: tuple[int, ...]
+    input_key: str
+    input_factor: float
+    weight_key: str
+
+
+@dataclass
+class Plan:
+    """Everything `QuantSim` needs to build its graph."""
+
+    groups: list[LayerGroup] = field(default_factory=list)
+    activations: dict[str, ActivationSite] = field(default_factory=dict)
+    weights: dict[str, WeightSite] = field(default_factory=dict)
+    biases: dict[str, BiasSite] = field(default_factory=dict)
+    unknown: list[tuple[str, str]] = field(default_factory=list)
+    """(layer, op) of ops that the table does not know"""

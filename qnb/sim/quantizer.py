@@ -1,0 +1,177 @@
+"""Quantizer modules: a grid, its encoding, and the one quantize-dequantize op."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from qnb.errors import CalibrationError
+from qnb.numerics import FloatGrid, Grid, affine_parameters, fake_quantize, fake_quantize_
+
+ONE = torch.ones(())
+ZERO = torch.zeros(())
+MASKED_BELOW = -5e3
+"""Scores at or below this are shut out by an attention mask (-inf, finfo.min, -1e9 and -1e4 are in use)."""
+
+
+class Quantizer(nn.Module):
+    """Quantizes one tensor (or several tied ones) on one grid.
+
+    Args:
+        name: the tensor's readable name, for errors.
+        grid: None passes the tensor through.
+        axis: channel or block axis, None for one scale.
+        fixed: (min, max) that calibration may not change.
+
+    ``scale`` and ``zero_point`` are float32 parameters without gradient until training asks for it; both are
+    None before calibration. Shapes: 0-dim, ``(channels,)``, or the blocks' shape (see `fake_quantize`).
+    """
+
+    def __init__(self, name: str, grid: Grid | FloatGrid | None, axis: int | None = None,
+                 fixed: tuple[float, float] | None = None):  # fmt: skip
+        super().__init__()
+        self.name, self.grid, self.axis, self.fixed = name, grid, axis, fixed
+        self.enabled = True
+        self.observer = None
+        self.statistics = None
+        self.rule: tuple[str, dict] | None = None
+        self.minimum = self.maximum = None
+        self.register_parameter("scale", None)
+        self.register_parameter("zero_point", None)
+
+    @property
+    def block_size(self) -> int | None:
+        return self.grid.block_size if isinstance(self.grid, Grid) and self.grid.granularity == "block" else None
+
+    @property
+    def active(self) -> bool:
+        return self.enabled and self.grid is not None
+
+    @property
+    def needs_calibration(self) -> bool:
+        return isinstance(self.grid, Grid) and self.scale is None
+
+    def set_range(self, minimum: torch.Tensor, maximum: torch.Tensor) -> None:
+        """Take the encoding of a range; it is widened to contain zero."""
+        self.minimum, self.maximum = minimum.detach(), maximum.detach()
+        scale, zero_point = affine_parameters(self.minimum, self.maximum, self.grid)
+        self.set_encoding(scale, zero_point)
+
+    def set_encoding(self, scale: torch.Tensor, zero_point: torch.Tensor) -> None:
+        self.scale = nn.Parameter(scale.detach().clone(), requires_grad=False)
+        self.zero_point = nn.Parameter(zero_point.detach().clone(), requires_grad=False)
+
+    def clear(self) -> None:
+        """Forget the encoding; the next forward pass asks for calibration."""
+        self.scale = self.zero_point = self.minimum = self.maximum = self.statistics = None
+
+    def encoding(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """``(scale, zero_point)``; a float grid has none, so ones and zeros."""
+        if isinstance(self.grid, FloatGrid):
+            return ONE, ZERO
+        if self.scale is None:
+            raise CalibrationError(
+                f"quantize {self.name!r}", "it has no range yet", "call calibrate(batches) on the QuantSim first"
+            )
+        return self.scale, self.zero_point
+
+    def limits(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Lowest and highest value the grid holds, in the tensor's units."""
+        if isinstance(self.grid, FloatGrid):
+            return torch.tensor(-self.grid.max), torch.tensor(self.grid.max)
+        scale, zero_point = self.encoding()
+        return (self.grid.qmin - zero_point) * scale, (self.grid.qmax - zero_point) * scale
+
+    def forward(self, x: torch.Tensor, fresh: bool = False) -> torch.Tensor:
+        """Quantize and dequantize; ``fresh`` says that nothing else sees ``x``, so it may be overwritten."""
+        if self.observer is not None:
+            self.observer(x)
+            return x
+        if not self.active:
+            return x
+        scale, zero_point = self.encoding()
+        if fresh and not torch.is_grad_enabled():
+            return fake_quantize_(x, scale, zero_point, self.grid.name, self.axis, self.block_size)
+        return fake_quantize(x, scale, zero_point, self.grid.name, self.axis, self.block_size)
+
+    def extra_repr(self) -> str:
+        return f"{self.name}, {self.grid.name if self.grid else 'float'}"
+
+
+class WeightQuantizer(Quantizer):
+    """A quantizer of a constant: without gradient the result is kept until weight or encoding changes."""
+
+    def __init__(self, name: str, grid, axis: int | None = None):
+        super().__init__(name, grid, axis)
+        self._key = self._kept = None
+
+    def forward(self, x: torch.Tensor, fresh: bool = False) -> torch.Tensor:
+        if not self.active:
+            return x
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return super().forward(x)
+        scale, zero_point = self.encoding()
+        key = (x.data_ptr(), x._version, x.device, id(self.scale), scale._version, zero_point._version, self.grid)
+        if key != self._key:
+            with torch.inference_mode(False), torch.no_grad():
+                self._kept = fake_quantize(
+                    x.detach(), scale, zero_point, self.grid.name, self.axis, self.block_size
+                )
+            self._key = key
+        return self._kept
+
+    def drop_cache(self) -> None:
+        self._key = self._kept = None
+
+
+class BiasQuantizer(nn.Module):
+    """int32 bias with scale ``s_input * s_weight`` and zero point 0; codes in float64.
+
+    Float where the input, or the weight, is not on an integer grid of one scale per channel.
+    """
+
+    def __init__(self, name: str, inputs: Quantizer, weight: WeightQuantizer, factor: float):
+        super().__init__()
+        self.name, self.factor, self.enabled = name, factor, True
+        self._refs = (inputs, weight)  # a tuple, so that they are not registered twice
+        self._key = self._kept = None
+
+    @property
+    def active(self) -> bool:
+        inputs, weight = self._refs
+        whole = all(isinstance(q.grid, Grid) and q.active and not q.block_size for q in self._refs)
+        return self.enabled and whole and inputs.scale is not None and weight.scale is not None
+
+    @property
+    def scale(self) -> torch.Tensor:
+        """Shape ``()`` or ``(channels,)``, float64."""
+        inputs, weight = self._refs
+        return inputs.scale.double() * self.factor * weight.scale.double()
+
+    def forward(self, bias: torch.Tensor) -> torch.Tensor:
+        inputs, weight = self._refs
+        if not self.active or inputs.observer is not None:
+            return bias
+        if torch.is_grad_enabled():
+            exact = self._quantize(bias.detach())
+            return bias + (exact - bias.detach())
+        key = (bias.data_ptr(), bias._version, bias.device, id(inputs.scale), inputs.scale._version,
+               id(weight.scale), weight.scale._version)  # fmt: skip
+        if key != self._key:
+            with torch.inference_mode(False), torch.no_grad():
+                self._kept = self._quantize(bias.detach())
+            self._key = key
+        return self._kept
+
+    def _quantize(self, bias: torch.Tensor) -> torch.Tensor:
+        scale = spread(self.scale, bias.numel())
+        codes = torch.round(bias.double() / scale).clamp_(-(2**31), 2**31 - 1)
+        return (codes * scale).to(bias.dtype)
+
+    def drop_cache(self) -> None:
+        self._key = self._kept = None
+
+
+def spread(scale: torch.Tensor, channels: int) -> torch.Tensor:
+    """Per-channel scales for ``channels`` outputs: a grouped transposed convolution repeats its own."""
+    return scale.repeat(channels // scale.numel()) if scale.dim() and scale.numel() != channels else scale

@@ -1,0 +1,253 @@
+"""QuantSim: a captured model with quantizers where the target has them."""
+
+from __future__ import annotations
+
+import copy as copying
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from qnb import targets
+from qnb.errors import CalibrationError, InputError
+from qnb.graph import Captured, capture
+from qnb.graph.attributes import attribute, set_tensor
+from qnb.numerics import Grid, Precision
+from qnb.sim import build, calibration, select, tables
+from qnb.sim.graph_model import GraphModel, ReferenceModel
+from qnb.sim.placement import place
+from qnb.sim.quantizer import BiasQuantizer, Quantizer, WeightQuantizer
+
+
+class QuantSim(GraphModel):
+    """Simulates how a model runs in low precision on a target.
+
+    Args:
+        model: an ``nn.Module`` in eval mode (never changed), or a `Captured` one.
+        example_inputs: one batch as the model takes it: a tensor, a tuple or list, or a dict of keywords.
+        precision: a name (``"w8a16"``, ``"fp16"`` ...) or a `Precision`.
+        target: where quantizers go: ``"htp-v75"``, ``"generic"``, ... (`qnb.targets.TARGETS`).
+        dynamic_shapes: as for torch.export; None finds out by itself.
+        simulate_bias: int32 biases; None follows the target.
+
+    Raises:
+        CaptureError, InputError, PrecisionError, TargetError: before any long work.
+
+    >>> import torch, qnb
+    >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU()).eval()
+    >>> sim = qnb.QuantSim(model, torch.randn(2, 3, 8, 8), "w8a8")
+    >>> sim.calibrate([torch.randn(2, 3, 8, 8)])
+    >>> sim(torch.randn(2, 3, 8, 8)).shape
+    torch.Size([2, 4, 6, 6])
+    """
+
+    def __init__(self, model: nn.Module | Captured, example_inputs: Any = None, precision: str | Precision = "w8a16",
+                 *, target: str | targets.Target = "htp-v75", dynamic_shapes: Any = None,
+                 simulate_bias: bool | None = None):  # fmt: skip
+        precision, target = Precision.parse(precision), targets.get(target)
+        captured = _capture(model, example_inputs, dynamic_shapes)
+        plan = place(captured.module, target)
+        super().__init__(captured, build.build(captured.module, plan, precision))
+        self.precision, self.target, self.plan = precision, target, plan
+        self.groups = plan.groups
+        self._moved_reference: fx.GraphModule | None = None
+        if simulate_bias is not None:
+            if simulate_bias and not plan.biases:
+                raise InputError("QuantSim", f"simulate_bias=True with target {target.name!r}, which has none",
+                                 "choose a target that simulates biases, 'htp-v75' say")  # fmt: skip
+            for key in plan.biases:
+                self.bias(key).enabled = simulate_bias
+
+    @property
+    def model(self) -> fx.GraphModule:
+        """The simulated graph, trainable; its tensors are this sim's own from now on."""
+        self.own_tensors()
+        return self.graph_module
+
+    @property
+    def reference(self) -> fx.GraphModule:
+        """The folded FP32 graph with the same layer names, on this sim's device."""
+        device = next((p.device for p in self.graph_module.parameters()), None)
+        original = next((p.device for p in self.captured.module.parameters()), None)
+        if device == original:
+            return self.captured.module
+        if self._moved_reference is None or next(self._moved_reference.parameters()).device != device:
+            self._moved_reference = copying.deepcopy(self.captured.module).to(device)
+        return self._moved_reference
+
+    @property
+    def reference_model(self) -> ReferenceModel:
+        """The FP32 reference, called like the user's model."""
+        return ReferenceModel(self.captured, self.captured.module)
+
+    def activation(self, key: str) -> Quantizer:
+        return self.graph_module.get_submodule(f"activation_quantizers.{key}")
+
+    def weight(self, key: str) -> WeightQuantizer:
+        return self.graph_module.get_submodule(f"weight_quantizers.{key}")
+
+    def bias(self, key: str) -> BiasQuantizer:
+        return self.graph_module.get_submodule(f"bias_quantizers.{key}")
+
+    def weight_tensor(self, key: str) -> torch.Tensor:
+        return attribute(self.graph_module, self.plan.weights[key].source.target)
+
+    def bias_tensor(self, key: str) -> torch.Tensor:
+        return attribute(self.graph_module, self.plan.biases[key].source.target)
+
+    def quantizers(self) -> list[Quantizer]:
+        """Activation and weight quantizers, each once (biases follow from them)."""
+        return [*(self.activation(k) for k in self.plan.activations), *(self.weight(k) for k in self.plan.weights)]
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether every active quantizer has its encoding."""
+        return not any(q.active and q.needs_calibration for q in self.quantizers())
+
+    def calibrate(self, batches: Iterable, method: str = "minmax", progress=None, **options) -> QuantSim:
+        """Find every encoding from data: see `qnb.sim.calibration.calibrate`. Returns the sim itself."""
+        calibration.calibrate(self, batches, method, progress, **options)
+        return self
+
+    def forward(self, *args, **kwargs):
+        """The simulated output, in the type that the user's model returns."""
+        if not self.calibrated:
+            raise CalibrationError("QuantSim", "it is not calibrated", "call calibrate(batches) first")
+        return super().forward(*args, **kwargs)
+
+    def set_precision(self, layers: str | Iterable[str] | None, precision: str | Precision) -> QuantSim:
+        """Give some layers another precision: their weights and their output (with all that is tied to it).
+
+        Args:
+            layers: a name, a glob (``"block1.*"``) or a list of them; None means all, inputs included.
+            precision: as for `QuantSim`. Encodings follow from the statistics of the last calibration.
+        """
+        precision = Precision.parse(precision)
+        names = [s.layer for s in self.plan.activations.values()] + [g.layer for g in self.groups]
+        chosen = select.layers(names, layers, "QuantSim.set_precision")
+        was_calibrated = self.calibrated
+        outputs = {g.key for g in self.groups if g.layer in chosen}
+        activations = {k for k, s in self.plan.activations.items() if s.layer in chosen} | outputs
+        weights = {k for k, s in self.plan.weights.items() if s.layer in chosen}
+        for key in activations:
+            self._regrid(self.activation(key), build.activation_grid(self.plan.activations[key], precision), None)
+        for key in weights:
+            site = self.plan.weights[key]
+            self._regrid(self.weight(key), *build.weight_grid(site, self.weight_tensor(key).shape, precision))
+        if was_calibrated:
+            calibration.activation_encodings(self, activations)
+            calibration.weight_encodings(self)  # all: the bias guard may have raised others for the old grids
+            calibration.guard_bias_overflow(self)
+        return self
+
+    @staticmethod
+    def _regrid(quantizer: Quantizer, grid, axis: int | None) -> None:
+        quantizer.grid, quantizer.axis = grid, axis
+        if not isinstance(grid, Grid):
+            return
+        quantizer.scale = quantizer.zero_point = None
+
+    def enable(self, layers: str | Iterable[str] | None = None, kind: str | None = None) -> QuantSim:
+        """Switch quantizers on: of some layers (name, glob, list), of one kind, or all."""
+        return self._switch(True, layers, kind, "QuantSim.enable")
+
+    def disable(self, layers: str | Iterable[str] | None = None, kind: str | None = None) -> QuantSim:
+        """Switch quantizers off: those tensors stay FP32."""
+        return self._switch(False, layers, kind, "QuantSim.disable")
+
+    def _switch(self, on: bool, layers, kind, operation: str) -> QuantSim:
+        select.kind(kind, operation)
+        chosen = select.layers((layer for layer, *_ in self.sites()), layers, operation)
+        for layer, site_kind, module in self.sites():
+            if layer in chosen and kind in (None, site_kind):
+                module.enabled = on
+        return self
+
+    def sites(self) -> Iterator[tuple[str, str, Quantizer | BiasQuantizer]]:
+        """Every quantizer as (layer, kind, module); a shared one under each of its layers."""
+        layers_of: dict[str, list[str]] = {k: [s.layer] for k, s in self.plan.activations.items()}
+        for group in self.groups:
+            if group.layer not in layers_of[group.key]:
+                layers_of[group.key].append(group.layer)
+        for key, site in self.plan.activations.items():
+            for layer in layers_of[key]:
+                yield layer, site.kind, self.activation(key)
+        for key, site in self.plan.weights.items():
+            yield site.layer, "weight", self.weight(key)
+        for key, site in self.plan.biases.items():
+            yield site.layer, "bias", self.bias(key)
+
+    def layers(self):
+        """DataFrame, one row per layer in graph order: see `qnb.columns.LAYERS`."""
+        return tables.layers(self)
+
+    def encodings(self):
+        """DataFrame, one row per quantizer: see `qnb.columns.ENCODINGS`. Per-channel values are lists."""
+        return tables.encodings(self)
+
+    def copy(self) -> QuantSim:
+        """An independent sim: encodings are copied, weights shared until either side may write to them."""
+        other = QuantSim(self.captured, precision=self.precision, target=self.target)
+        from_modules = dict(self.graph_module.named_modules())
+        for name, module in other.graph_module.named_modules():
+            if isinstance(module, (Quantizer, BiasQuantizer)):
+                _copy_state(from_modules[name], module)
+        if not self._shared:
+            for key, tensor in self.tensors().items():
+                set_tensor(other.graph_module, key, tensor)
+            other.own_tensors()
+        return other.train(self.training)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The sim's parameters and buffers by the user's own names (quantizers' not included)."""
+        names = dict.fromkeys(n.target for n in self.graph_module.graph.nodes if n.op == "get_attr")
+        return {name: attribute(self.graph_module, name) for name in names}
+
+    def drop_cache(self) -> None:
+        """Free the kept quantized weights; the next forward pass makes them again."""
+        for _, kind, module in self.sites():
+            if kind in ("weight", "bias") and hasattr(module, "drop_cache"):
+                module.drop_cache()
+
+    def save(self, path) -> None:
+        """Write the sim, its graph included, to one file (safetensors + JSON): see `qnb.sim.storage`."""
+        from qnb.sim import storage
+
+        storage.save(self, path)
+
+    @staticmethod
+    def load(path) -> QuantSim:
+        """Read what `save` wrote; needs neither the user's model nor its class."""
+        from qnb.sim import storage
+
+        return storage.load(path)
+
+    def __repr__(self) -> str:
+        state = "calibrated" if self.calibrated else "not calibrated"
+        name = getattr(self.captured, "name", "model")
+        return f"QuantSim({name}, {self.precision.name}, {self.target.name}: {len(self.groups)} layers, {state})"
+
+    def _repr_html_(self) -> str:
+        return tables.html(self)
+
+
+def _capture(model, example_inputs, dynamic_shapes) -> Captured:
+    if isinstance(model, Captured):
+        return model
+    if not isinstance(model, nn.Module):
+        raise InputError("QuantSim", f"a {type(model).__name__} as model", "pass a torch.nn.Module")
+    if example_inputs is None:
+        raise InputError("QuantSim", "no example_inputs", "pass one batch: a tensor, a tuple, or a dict of keywords")
+    return capture(model, example_inputs, dynamic_shapes)
+
+
+def _copy_state(source, target) -> None:
+    target.enabled = source.enabled
+    if isinstance(source, Quantizer):
+        target.grid, target.axis = source.grid, source.axis
+        target.minimum, target.maximum = source.minimum, source.maximum
+        target.statistics, target.rule = source.statistics, source.rule
+        if source.scale is not None:
+            target.set_encoding(source.scale, source.zero_point)
+

@@ -1,0 +1,51 @@
+"""Qualcomm's HTP, by Hexagon architecture.
+
+Source: AIMET's backend-aware configurations for HTP and Qualcomm's public op-definition tables. From v73 on,
+bounded activations have fixed ranges and 16-bit activations meet 16-bit weights.
+"""
+
+from types import MappingProxyType
+
+from qnb.targets.generic import GENERIC
+from qnb.targets.target import CONV, CONV_TRANSPOSE, DENSE, Supergroup, variant
+
+BEFORE_V73 = ("fp32", "fp16", "w8a16", "w8a8", "w4a16", "w4a8")
+FROM_V73 = ("fp32", "fp16", "w16a16", "w8a16", "w8a8", "w4a16", "w4a8")
+
+HTP_V68 = variant(
+    GENERIC,
+    "htp-v68",
+    description="Snapdragon 8 / 888 (Hexagon v68)",
+    supergroups=(
+        Supergroup((*CONV, *CONV_TRANSPOSE, *DENSE, "add"), ("relu",)),
+        Supergroup(
+            (*CONV, *CONV_TRANSPOSE, *DENSE), ("hardtanh", "clamp", "relu6", "prelu", "leaky_relu", "hardswish")
+        ),
+    ),
+    fuse_depthwise=True,
+    tied_resize=True,
+    simulate_bias=True,
+    mask_encoding=True,
+    precisions=BEFORE_V73,
+    htp_arch=68,
+)
+HTP_V69 = variant(HTP_V68, "htp-v69", description="Snapdragon 8 Gen 1 (Hexagon v69)", htp_arch=69)
+HTP_V73 = variant(
+    HTP_V69,
+    "htp-v73",
+    description="Snapdragon 8 Gen 2 (Hexagon v73)",
+    fixed_ranges=MappingProxyType(
+        {
+            "sigmoid": (0.0, 1.0), "softmax": (0.0, 1.0), "_softmax": (0.0, 1.0), "hardsigmoid": (0.0, 1.0),
+            "tanh": (-1.0, 1.0), "sin": (-1.0, 1.0), "cos": (-1.0, 1.0),
+        }
+    ),  # fmt: skip
+    norm_weights="activations",
+    embedding_weights="activations",
+    symmetric_matmul_at_16=True,
+    precisions=FROM_V73,
+    htp_arch=73,
+)
+HTP_V75 = variant(HTP_V73, "htp-v75", description="Snapdragon 8 Gen 3 (Hexagon v75)", htp_arch=75)
+HTP_V79 = variant(HTP_V73, "htp-v79", description="Snapdragon 8 Elite (Hexagon v79)", htp_arch=79)
+HTP_V81 = variant(HTP_V73, "htp-v81", description="Snapdragon 8 Elite Gen 5 (Hexagon v81)", htp_arch=81)

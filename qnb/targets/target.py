@@ -1,0 +1,71 @@
+"""What a target supports and where its quantizers go: data, not code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from qnb.errors import TargetError
+from qnb.registry import Registry
+
+CONV = ("conv1d", "conv2d", "conv3d")
+CONV_TRANSPOSE = ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
+DENSE = ("linear", "addmm")
+_NO_RANGES = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Supergroup:
+    """Ops that a target fuses: one output quantizer for the chain ``first -> then``."""
+
+    first: tuple[str, ...]
+    then: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Target:
+    """Placement rules and supported precisions of one kind of device.
+
+    Args:
+        supergroups: chains with one output quantizer.
+        fuse_depthwise: whether a depthwise convolution may start a supergroup.
+        fixed_ranges: output range by op name, whatever calibration saw.
+        tied_resize: an interpolating resize keeps its input's encoding.
+        norm_weights, embedding_weights: "weights" or "activations": whose grid they take.
+        symmetric_matmul_at_16: the second input of a 16-bit matmul is symmetric.
+        simulate_bias: int32 biases are part of the simulation.
+        mask_encoding: scores need an encoding after the attention mask too.
+        precisions: what the target runs, by name.
+        htp_arch: Hexagon architecture, for HTP targets.
+    """
+
+    name: str
+    description: str
+    supergroups: tuple[Supergroup, ...]
+    fuse_depthwise: bool = True
+    fixed_ranges: MappingProxyType[str, tuple[float, float]] = field(default=_NO_RANGES, hash=False)
+    tied_resize: bool = False
+    norm_weights: str = "weights"
+    embedding_weights: str = "weights"
+    symmetric_matmul_at_16: bool = False
+    simulate_bias: bool = True
+    mask_encoding: bool = False
+    precisions: tuple[str, ...] = ()
+    htp_arch: int | None = None
+
+
+TARGETS: Registry[Target] = Registry("target", TargetError)
+
+
+def get(target: str | Target) -> Target:
+    """The target with this name; a `Target` passes through.
+
+    >>> get("htp-v75").htp_arch
+    75
+    """
+    return target if isinstance(target, Target) else TARGETS[target]
+
+
+def variant(base: Target, name: str, **changes) -> Target:
+    """Register a target that differs from ``base`` in a few rows."""
+    return TARGETS.add(name, replace(base, name=name, **changes))
