@@ -39,14 +39,16 @@ def bounds(zero_point: Tensor, grid: str, dtype: torch.dtype) -> tuple[Tensor, T
 
 
 def nearest_level(q: Tensor, zero_point: Tensor, grid: str) -> tuple[Tensor, Tensor]:
-    """(the grid's level nearest to q = x / scale, where q is beyond the grid), both new tensors."""
+    """The grid's level nearest to q = x / scale, and a margin that is positive where q is within the grid."""
     form = float_format(grid)
     if form is not None:
-        return _to_format(q.clone(), form), q.abs() > form.max
-    rounded = q.round()
+        # What still rounds to the largest value counts as within.
+        return _to_format(q.clone(), form), form.max * (1 + 2**-12) - q.abs()
     low, high = bounds(zero_point, grid, q.dtype)
-    outside = (rounded < low).logical_or_(rounded > high)
-    return rounded.clamp_(low, high), outside
+    rounded = q.round()
+    level = torch.maximum(rounded, low)
+    torch.minimum(level, high, out=level)
+    return level, 0.5 - rounded.sub_(level).abs_()
 
 
 def to_grid(out: Tensor, scale: Tensor, zero_point: Tensor, grid: str) -> Tensor:
@@ -59,12 +61,14 @@ def to_grid(out: Tensor, scale: Tensor, zero_point: Tensor, grid: str) -> Tensor
         return _to_format(out, form).mul_(scale)
     out.round_()
     if zero_point.numel() == 1 and not zero_point.is_cuda:
-        # Plain numbers take a path twice as fast as tensor bounds; on a GPU reading them would make it wait.
+        # One pass with plain numbers; on a GPU, reading them would make the host wait.
         qmin, qmax = levels(grid)
         shift = float(zero_point)
         out.clamp_(qmin - shift, qmax - shift)
     else:
-        out.clamp_(*bounds(zero_point, grid, out.dtype))
+        # Two passes, yet faster than clamp_ with tensor bounds.
+        low, high = bounds(zero_point, grid, out.dtype)
+        torch.minimum(torch.maximum(out, low, out=out), high, out=out)
     return out.mul_(scale)
 
 

@@ -16,6 +16,8 @@ def align(
     With blocks, x of shape ``[.., n, ..]`` is seen as ``[.., n / block_size, block_size, ..]``.
     """
     if axis is None:
+        if scale.dim() == 0:
+            return x, scale, zero_point
         return x, scale.reshape(()), zero_point.reshape(())
     axis = axis % x.dim()
     if block_size is None:

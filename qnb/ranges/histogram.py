@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from qnb.ranges.bins import Bins, count_rows, place, span
+from qnb.ranges.rows import extremes
 from qnb.ranges.statistics import MinMax
 
 _CHUNK = 2**18  # elements counted at once: temporaries stay in the cache
@@ -21,7 +22,7 @@ class Histogram(MinMax):
 
     Args:
         axis, block_size, channel_axis: as `MinMax`.
-        bins: how many; 16,384 for a tensor, 2,048 per channel or block. Below 32,768.
+        bins: how many; 16,384 for a tensor, 2,048 per channel or block.
 
     >>> histogram = Histogram(bins=4)
     >>> histogram.update(torch.tensor([0.0, 0.1, 0.9]))
@@ -46,7 +47,7 @@ class Histogram(MinMax):
     @property
     def width(self) -> Tensor:
         """Bin width, float64 ``[rows]``."""
-        return torch.ldexp(torch.ones((), dtype=torch.float64), self._exponent.cpu()).to(self._exponent.device)
+        return _power_of_two(self._exponent)
 
     @torch.no_grad()
     def update(self, x: Tensor) -> None:
@@ -54,14 +55,13 @@ class Histogram(MinMax):
         if x.numel() == 0:
             return
         rows, shape = self.rows.view(x)
-        low, high = (value.float().view(shape) for value in torch.aminmax(rows, dim=1))
-        before = self._min, self._max
-        self._merge(low, high)
+        low, high = (value.view(shape) for value in extremes(rows))
+        within = self._min is not None and bool(((low >= self._min) & (high <= self._max)).all())
         self.count += x.numel()
-        if not bool((torch.isfinite(self._min) & torch.isfinite(self._max)).all()):
-            return  # min and max say so; there is nothing to count them in
-        grown = before[0] is None or bool(((self._min < before[0]) | (self._max > before[1])).any())
-        if grown:
+        if not within:
+            self._merge(low, high)
+            if not bool((torch.isfinite(self._min) & torch.isfinite(self._max)).all()):
+                return  # min and max say so; there is nothing to count them in
             self._grow()
         self._count(rows)
 
@@ -79,13 +79,14 @@ class Histogram(MinMax):
 
     def _count(self, rows: Tensor) -> None:
         if rows.shape[0] == 1:
-            scale, first = 2.0 ** -int(self._exponent[0]), float(self._first[0])
-            for part in rows[0].split(_CHUNK):
+            scale, first = 2.0 ** -int(self._exponent[0]), int(self._first[0])
+            counts = self.counts[0]
+            for part in rows[0].split(_CHUNK) if rows.numel() > _CHUNK else rows:
                 # A power of two scales without rounding, so that floor finds the true bin.
-                index = (part * scale).floor_().sub_(first).to(torch.int16)
-                self.counts[0] += torch.bincount(index, minlength=self.size)
+                index = (part * scale).floor_().sub_(first).to(torch.int32)
+                counts += torch.bincount(index, minlength=self.size)
             return
-        scale = torch.ldexp(torch.ones((), device=rows.device), -self._exponent)
+        scale = _power_of_two(-self._exponent).to(rows.dtype)
         index = (rows * scale[:, None]).floor_().sub_(self._first[:, None]).to(torch.int32)
         self.counts += count_rows(index, self.size)
 
@@ -105,11 +106,16 @@ def _layout(low: Tensor, high: Tensor, size: int) -> tuple[Tensor, Tensor]:
     exponent = _ceil_log2((high - low) / size)
     # float32 values are no finer than 2^-23 of their own size: finer bins would not have exact indices.
     exponent = torch.maximum(exponent, _ceil_log2(torch.maximum(high, -low)) - 23).clamp(min=_SMALLEST)
-    width = torch.ldexp(torch.ones_like(low), exponent)
+    width = _power_of_two(exponent)
     # Wide enough, but where the range lies across the edges it may take one bin more than there are.
     crowded = torch.floor(high / width) - torch.floor(low / width) >= size
     exponent = exponent + crowded.int()
-    return exponent, torch.floor(low / torch.ldexp(torch.ones_like(low), exponent)).long()
+    return exponent, torch.floor(low / _power_of_two(exponent)).long()
+
+
+def _power_of_two(exponent: Tensor) -> Tensor:
+    """2^exponent as float64."""
+    return torch.ldexp(torch.ones_like(exponent, dtype=torch.float64), exponent)
 
 
 def _ceil_log2(value: Tensor) -> Tensor:

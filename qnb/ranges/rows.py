@@ -60,3 +60,12 @@ class Rows:
         for n in shape:
             scales *= n
         return blocks.permute(order).reshape(scales, -1), shape
+
+
+def extremes(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """float32 (smallest, largest) of each row. ``aminmax`` is one quick pass over all, but slow along a dimension."""
+    if rows.shape[0] == 1:
+        low, high = (value.view(1) for value in torch.aminmax(rows))
+    else:
+        low, high = rows.amin(1), rows.amax(1)
+    return low.float(), high.float()

@@ -72,7 +72,7 @@ def percentile(statistics: Histogram, grid: Grid | FloatGrid, percentile: float 
     # In this order 1 % of 300 is exactly 3.
     targets = [total[:, -1:].double() * part / 100 for part in (100 - percentile, percentile)]
     low, high = (bins.edges.gather(1, torch.searchsorted(total.double(), target)) for target in targets)
-    return low.view(statistics.min.shape), high.view(statistics.max.shape)
+    return _unless_constant(statistics, low.view(statistics.min.shape), high.view(statistics.max.shape))
 
 
 @rule("sqnr", Histogram)
@@ -92,15 +92,16 @@ def sqnr(statistics: Histogram, grid: Grid | FloatGrid) -> tuple[Tensor, Tensor]
     candidates = symmetric_candidates if grid.symmetric else asymmetric_candidates
     delta, offset = candidates(low, high, grid)
     error = predicted_error(statistics.bins(SEARCH_BINS), delta, offset, grid, clipping_weight=3)
-    return _range_of(delta, offset, error, grid, statistics.min.shape)
-
-
-def _range_of(delta: Tensor, offset: Tensor, error: Tensor, grid: Grid, shape: torch.Size) -> tuple[Tensor, Tensor]:
-    """The range of each row's first candidate with the least error."""
     best = error.argmin(1, keepdim=True)
-    delta, offset = delta.gather(1, best).view(shape), offset.gather(1, best).view(shape)
-    low = offset * delta
-    return low, low + (grid.qmax - grid.qmin) * delta
+    delta, offset = (value.gather(1, best).view(statistics.min.shape) for value in (delta, offset))
+    start = offset * delta
+    return _unless_constant(statistics, start, start + (grid.qmax - grid.qmin) * delta)
+
+
+def _unless_constant(statistics: MinMax, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """(low, high), but min-max where all values are one: its bins say nothing, and min-max is exact."""
+    constant = statistics.min == statistics.max
+    return torch.where(constant, statistics.min, low), torch.where(constant, statistics.max, high)
 
 
 @rule("mse", Histogram)
@@ -122,7 +123,8 @@ def mse(statistics: Histogram, grid: Grid | FloatGrid) -> tuple[Tensor, Tensor]:
         error = predicted_error(bins, delta, grid.qmin - zero_point, grid, clipping_weight=1)
         best = error.argmin(1, keepdim=True)
         low_part, high_part = (part.gather(1, best).squeeze(1) for part in parts)
-    return (low * low_part).view(statistics.min.shape), (high * high_part).view(statistics.max.shape)
+    low, high = ((end * part).view(statistics.min.shape) for end, part in ((low, low_part), (high, high_part)))
+    return _unless_constant(statistics, low, high)
 
 
 def _cuts(low: Tensor, high: Tensor, spread: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:

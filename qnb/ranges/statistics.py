@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from qnb.errors import CalibrationError, InputError
-from qnb.ranges.rows import Rows
+from qnb.ranges.rows import Rows, extremes
 
 
 class MinMax:
@@ -35,12 +35,8 @@ class MinMax:
         """Takes in a tensor of any shape (the same channels each time); one pass, nothing kept of x."""
         if x.numel() == 0:
             return
-        if self.rows.axis is None:
-            low, high = (value.float() for value in torch.aminmax(x.detach()))
-        else:
-            rows, shape = self.rows.view(x)
-            low, high = (value.float().view(shape) for value in torch.aminmax(rows, dim=1))
-        self._merge(low, high)
+        rows, shape = self.rows.view(x)
+        self._merge(*(value.view(shape) for value in extremes(rows)))
         self.count += x.numel()
 
     def _merge(self, low: Tensor, high: Tensor) -> None:

@@ -36,7 +36,7 @@ def calibrate(sim, batches: Iterable, method: str = "minmax", progress: Progress
     before = [(q, q.scale, q.zero_point, q.minimum, q.maximum, q.statistics, q.rule) for q in quantizers]
     try:
         weight_encodings(sim)
-        with _observers(sim, rule, method) as watched:
+        with _observers(sim, rule) as watched:
             if watched:
                 _run(sim, batches, watched, progress)
         for quantizer in watched.quantizers:
@@ -60,7 +60,7 @@ class _Watch:
         return bool(self.quantizers)
 
     def add(self, quantizer: Quantizer, site, rule) -> None:
-        quantizer.statistics = statistics = rule.statistics(None, None)
+        quantizer.statistics = statistics = None if site.fixed else rule.statistics(None, None)
         kind = "graph input" if site.kind == "input" else "layer"
 
         def observe(x: torch.Tensor) -> None:
@@ -75,19 +75,20 @@ class _Watch:
                     f"{kind} {site.layer!r} gave NaN or infinite values in batch {self.batch}",
                     "look at that batch's data and at the layer before; the FP32 model gives the same values",
                 )
-            statistics.update(x.detach())
+            if statistics is not None:
+                statistics.update(x.detach())
 
         quantizer.observer = observe
         self.quantizers.append(quantizer)
 
 
 @contextmanager
-def _observers(sim, rule, method):
+def _observers(sim, rule):
     watch = _Watch()
     try:
         for key, site in sim.plan.activations.items():
             quantizer = sim.activation(key)
-            if isinstance(quantizer.grid, Grid) and site.fixed is None:
+            if isinstance(quantizer.grid, Grid):
                 watch.add(quantizer, site, rule)
         yield watch
     finally:

@@ -4,7 +4,15 @@ Source: AIMET 2's default per-channel configuration; depthwise convolutions stay
 and it does not simulate biases.
 """
 
-from qnb.targets.target import CONV, CONV_TRANSPOSE, DENSE, TARGETS, Supergroup, Target, variant
+from qnb.targets.target import (
+    CONV,
+    CONV_TRANSPOSE,
+    DENSE,
+    TARGETS,
+    Supergroup,
+    Target,
+    variant,
+)
 
 ALL_PRECISIONS = ("fp32", "fp16", "w16a16", "w8a16", "w8a8", "w4a16", "w4a8")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 
 from qnb.errors import TargetError
 from qnb.registry import Registry
@@ -11,7 +11,7 @@ from qnb.registry import Registry
 CONV = ("conv1d", "conv2d", "conv3d")
 CONV_TRANSPOSE = ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
 DENSE = ("linear", "addmm")
-_NO_RANGES = MappingProxyType({})
+
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Target:
     description: str
     supergroups: tuple[Supergroup, ...]
     fuse_depthwise: bool = True
-    fixed_ranges: MappingProxyType[str, tuple[float, float]] = field(default=_NO_RANGES, hash=False)
+    fixed_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict, hash=False)
     tied_resize: bool = False
     norm_weights: str = "weights"
     embedding_weights: str = "weights"
