@@ -18,7 +18,7 @@ def smallest_scale(grid: Grid) -> float:
 def affine_parameters(minimum: Tensor, maximum: Tensor, grid: Grid | FloatGrid) -> tuple[Tensor, Tensor]:
     """Scale and zero_point whose grid covers ``[minimum, maximum]`` and contains 0 exactly.
 
-    Asymmetric: ``scale = (max - min) / (2^b - 1)``, ``zero_point = round(-min / scale)``, clamped to the grid.
+    Asymmetric: ``scale = (max - min) / (2^b - 1)``, ``zero_point = round(-min / scale)`` clamped to the grid.
     Symmetric: ``scale = max(max / (2^(b-1) - 1), -min / 2^(b-1))``, zero_point 0. The range is first made to
     contain 0. An 8-bit float grid has its largest value at the range's end; 16-bit ones have scale 1.
 
@@ -52,7 +52,7 @@ def affine_parameters(minimum: Tensor, maximum: Tensor, grid: Grid | FloatGrid) 
 def _integer_grid(grid: str | Grid, operation: str) -> Grid:
     grid = parse_grid(grid) if isinstance(grid, str) else grid
     if isinstance(grid, FloatGrid):
-        raise PrecisionError(operation, f"the float grid {grid.name}", "cast to its dtype; it has no integer codes")
+        raise PrecisionError(operation, f"the float grid {grid.name}", "cast to its dtype: it has no codes")
     return grid
 
 

@@ -12,7 +12,12 @@ from qnb.numerics.layout import align, check_layout
 
 @torch.library.custom_op("qnb::fake_quantize", mutates_args=())
 def _operator(
-    x: Tensor, scale: Tensor, zero_point: Tensor, grid: str, axis: int | None = None, block_size: int | None = None
+    x: Tensor,
+    scale: Tensor,
+    zero_point: Tensor,
+    grid: str,
+    axis: int | None = None,
+    block_size: int | None = None,
 ) -> Tensor:
     check_layout(x.shape, scale, zero_point, axis, block_size, "fake_quantize")
     return kernel.run(x, scale, zero_point, grid, axis, block_size)
@@ -63,13 +68,18 @@ _operator.register_autograd(_backward, setup_context=_setup_context)
 
 
 def fake_quantize(
-    x: Tensor, scale: Tensor, zero_point: Tensor, grid: str, axis: int | None = None, block_size: int | None = None
+    x: Tensor,
+    scale: Tensor,
+    zero_point: Tensor,
+    grid: str,
+    axis: int | None = None,
+    block_size: int | None = None,
 ) -> Tensor:
     """Rounds x to the values of a grid: ``clamp(round(x / s), qmin - z, qmax - z) * s``, half to even.
 
     It divides by the scale (a product with its reciprocal differs in about 0.06 % of 16-bit codes) and never
-    returns a view of its inputs. This is ``torch.ops.qnb.fake_quantize``, the same in eager, ``torch.compile``
-    and export.
+    returns a view of its inputs. This is ``torch.ops.qnb.fake_quantize``, the same in eager mode,
+    ``torch.compile`` and export.
 
     Args:
         x: float tensor of any shape. float16 and bfloat16 are computed in float32; NaN stays NaN.
@@ -98,7 +108,12 @@ def fake_quantize(
 
 @torch.no_grad()
 def fake_quantize_(
-    x: Tensor, scale: Tensor, zero_point: Tensor, grid: str, axis: int | None = None, block_size: int | None = None
+    x: Tensor,
+    scale: Tensor,
+    zero_point: Tensor,
+    grid: str,
+    axis: int | None = None,
+    block_size: int | None = None,
 ) -> Tensor:
     """`fake_quantize` written over x: the same numbers, about half the time, no gradient.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import torch
 
@@ -132,7 +132,7 @@ class FloatGrid:
     block_size = None
 
 
-@lru_cache(maxsize=None)
+@cache
 def parse_grid(name: str) -> Grid | FloatGrid:
     """The grid behind a name such as ``"int4"``, ``"uint16"`` or ``"fp16"`` (granularity is not in the name).
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -11,14 +11,14 @@ from qnb.numerics.grid import FloatGrid, parse_grid
 from qnb.numerics.layout import align
 
 
-@lru_cache(maxsize=None)
+@cache
 def levels(grid: str) -> tuple[int, int]:
     """(qmin, qmax) of an integer grid's name."""
     parsed = parse_grid(grid)
     return parsed.qmin, parsed.qmax
 
 
-@lru_cache(maxsize=None)
+@cache
 def float_format(grid: str) -> FloatGrid | None:
     """The float grid of that name, or None for an integer grid."""
     parsed = parse_grid(grid)
@@ -72,6 +72,13 @@ def to_grid(out: Tensor, scale: Tensor, zero_point: Tensor, grid: str) -> Tensor
     return out.mul_(scale)
 
 
+def _beside(scale: Tensor, out: Tensor) -> Tensor:
+    """Scale with out's dtype and device: CUDA would turn division by a CPU scalar into a product."""
+    if scale.dtype == out.dtype and scale.device == out.device:
+        return scale
+    return scale.to(out)
+
+
 def _to_format(out: Tensor, form: FloatGrid) -> Tensor:
     """Rounds to the float format, half to even. 8-bit formats saturate; 16-bit ones overflow to infinity."""
     if form.scaled:
@@ -79,7 +86,9 @@ def _to_format(out: Tensor, form: FloatGrid) -> Tensor:
     return out.copy_(out.to(form.dtype))
 
 
-def run(x: Tensor, scale: Tensor, zero_point: Tensor, grid: str, axis: int | None, block_size: int | None) -> Tensor:
+def run(
+    x: Tensor, scale: Tensor, zero_point: Tensor, grid: str, axis: int | None, block_size: int | None
+) -> Tensor:
     """Quantize-dequantize out of place: a new tensor with x's shape and dtype and dense strides."""
     compute = compute_dtype(x.dtype, grid)
     values = x if x.dtype == compute else x.to(compute)
@@ -87,21 +96,21 @@ def run(x: Tensor, scale: Tensor, zero_point: Tensor, grid: str, axis: int | Non
     result = torch.empty_like(values)
     source, scale, zero_point = align(values, scale, zero_point, axis, block_size)
     out = result if block_size is None else result.unflatten(axis, (-1, block_size))
-    scale = scale.to(compute)
+    scale = _beside(scale, out)
     torch.div(source, scale, out=out)
     to_grid(out, scale, zero_point, grid)
     return result if x.dtype == compute else result.to(x.dtype)
 
 
-def run_(x: Tensor, scale: Tensor, zero_point: Tensor, grid: str, axis: int | None, block_size: int | None) -> Tensor:
+def run_(
+    x: Tensor, scale: Tensor, zero_point: Tensor, grid: str, axis: int | None, block_size: int | None
+) -> Tensor:
     """The same numbers as `run`, written over x."""
     compute = compute_dtype(x.dtype, grid)
     if x.dtype != compute:
         return x.copy_(run(x, scale, zero_point, grid, axis, block_size))
     out, scale, zero_point = align(x, scale, zero_point, axis, block_size)
-    scale = scale.to(compute)
+    scale = _beside(scale, out)
     out.div_(scale)
     to_grid(out, scale, zero_point, grid)
     return x
-
-

@@ -29,7 +29,12 @@ def align(
 
 
 def check_layout(
-    shape: torch.Size, scale: Tensor, zero_point: Tensor, axis: int | None, block_size: int | None, operation: str
+    shape: torch.Size,
+    scale: Tensor,
+    zero_point: Tensor,
+    axis: int | None,
+    block_size: int | None,
+    operation: str,
 ) -> None:
     """Raises InputError where scale and zero_point do not fit a tensor of this shape."""
     if scale.shape != zero_point.shape:
@@ -62,5 +67,7 @@ def _check_blocks(shape: torch.Size, scale: Tensor, axis: int, block_size: int, 
         for i, (have, want) in enumerate(zip(scale.shape, wanted, strict=True))
     )
     if not fits:
-        received = f"scale of shape {tuple(scale.shape)} for blocks of {block_size} on axis {axis} of {tuple(shape)}"
+        received = (
+            f"scale of shape {tuple(scale.shape)} for blocks of {block_size} on axis {axis} of {tuple(shape)}"
+        )
         raise InputError(operation, received, f"use a scale of shape {tuple(wanted)}, or 1 off the axis")

@@ -29,7 +29,7 @@ class BlockScales:
 
 
 def lpbq(scale: Tensor, bits: int, decompressed_bits: int, axis: int = 1) -> BlockScales:
-    """Splits block scales so that the ``bits``-bit weight becomes a per-channel ``decompressed_bits``-bit one.
+    """Splits block scales, so that a ``bits``-bit weight becomes a per-channel ``decompressed_bits``-bit one.
 
     A channel's float scale is its largest block scale over ``2^(decompressed_bits - bits)``; each block's
     integer is its own scale in those units, rounded half to even and at least 1.

@@ -35,7 +35,9 @@ def _translate(x, scale, zero_point, grid: str, axis: int | None = None, block_s
         attributes = {name: value for name, value in attributes.items() if value is not None}
         return _linear(x, scale, zero_point, parsed, attributes)
     if block_size is not None:
-        raise PrecisionError("export to ONNX", f"blocks on the grid {grid}", "use one scale per tensor or channel")
+        raise PrecisionError(
+            "export to ONNX", f"blocks on the grid {grid}", "use one scale per tensor or channel"
+        )
     shape = [] if axis is None else [-1 if i == axis else 1 for i in range(len(x.shape))]
     scale, zero_point = (_reshape(value, shape) for value in (scale, zero_point))
     return _half(x, scale, parsed) if isinstance(parsed, FloatGrid) else _wide(x, scale, zero_point, parsed)
@@ -105,7 +107,11 @@ def _reshape(value, shape: list[int]):
     from onnx import TensorProto
     from onnxscript import opset21 as op
 
-    return value if len(value.shape) == len(shape) < 2 else op.Reshape(value, _constant(shape, TensorProto.INT64))
+    return (
+        value
+        if len(value.shape) == len(shape) < 2
+        else op.Reshape(value, _constant(shape, TensorProto.INT64))
+    )
 
 
 def _constant(values: Sequence, data_type: int, shape: list[int] | None = None):

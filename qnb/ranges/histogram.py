@@ -42,7 +42,7 @@ class Histogram(MinMax):
         self.size = bins or (2**14 if axis is None else 2**11)
         self.counts: Tensor | None = None
         self._exponent: Tensor | None = None  # int32 [rows]
-        self._first: Tensor | None = None  # int64 [rows]: the first bin covers [first, first + 1) * 2^exponent
+        self._first: Tensor | None = None  # int64 [rows]: left edge of bin 0, in widths
 
     @property
     def width(self) -> Tensor:
@@ -51,7 +51,7 @@ class Histogram(MinMax):
 
     @torch.no_grad()
     def update(self, x: Tensor) -> None:
-        """Takes in a tensor; about five passes over it. After infinite or NaN values only min and max are kept."""
+        """Takes in a tensor in about five passes. After infinite or NaN values only min and max are kept."""
         if x.numel() == 0:
             return
         rows, shape = self.rows.view(x)
@@ -94,7 +94,8 @@ class Histogram(MinMax):
         """The histogram in n even bins over ``[min, max]``; a fine bin goes where its middle lies."""
         minimum, maximum = self.min.flatten(), self.max.flatten()
         low, high = span(minimum, maximum)
-        middle = (self._first[:, None] + 0.5 + torch.arange(self.size, device=low.device)) * self.width[:, None]
+        steps = torch.arange(self.size, device=low.device) + 0.5
+        middle = (self._first[:, None] + steps) * self.width[:, None]
         # The outermost fine bins reach past the range; their values do not.
         middle = middle.float().clamp(minimum[:, None], maximum[:, None])
         return Bins(low, high, count_rows(place(middle, low, high, n), n, self.counts))

@@ -36,7 +36,9 @@ class Rows:
         if self.axis is None:
             return x.reshape(1, -1), ()
         if not -x.dim() <= self.axis < x.dim():
-            raise InputError("ranges", f"axis={self.axis} for a tensor of shape {tuple(x.shape)}", "use an axis it has")
+            raise InputError(
+                "ranges", f"axis={self.axis} for a tensor of shape {tuple(x.shape)}", "use an axis it has"
+            )
         axis = self.axis % x.dim()
         if self.block_size is None:
             return x.movedim(axis, 0).reshape(x.shape[axis], -1), (x.shape[axis],)
@@ -63,7 +65,7 @@ class Rows:
 
 
 def extremes(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """float32 (smallest, largest) of each row. ``aminmax`` is one quick pass over all, but slow along a dimension."""
+    """float32 (smallest, largest) of each row; ``aminmax`` is quick over all, slow along a dimension."""
     if rows.shape[0] == 1:
         low, high = (value.view(1) for value in torch.aminmax(rows))
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,7 +12,13 @@ from torch import Tensor
 from qnb.errors import InputError
 from qnb.numerics import FloatGrid, Grid, affine_parameters
 from qnb.ranges.histogram import Histogram
-from qnb.ranges.search import SMALLEST_SCALE, asymmetric_candidates, predicted_error, symmetric_candidates
+from qnb.ranges.search import (
+    SMALLEST_SCALE,
+    asymmetric_candidates,
+    midpoint_error,
+    symmetric_candidates,
+    uniform_error,
+)
 from qnb.ranges.statistics import MinMax
 from qnb.registry import Registry
 
@@ -23,7 +30,7 @@ RULES: Registry[Rule] = Registry("range rule")
 
 @dataclass(frozen=True)
 class Rule:
-    """A range rule: the statistics it needs, and the function ``(statistics, grid, **options) -> (min, max)``.
+    """The statistics that a rule needs, and its function ``(statistics, grid, **options) -> (min, max)``.
 
     The (min, max) are float32 tensors of the scale's shape: ``[]``, ``[channels]`` or blocks.
     """
@@ -34,6 +41,11 @@ class Rule:
 
     @torch.no_grad()
     def __call__(self, statistics: MinMax, grid: Grid | FloatGrid, **options) -> tuple[Tensor, Tensor]:
+        known = list(inspect.signature(self.function).parameters)[2:]
+        unknown = sorted(set(options) - set(known))
+        if unknown:
+            remedy = f"use {', '.join(known)}" if known else "leave them out: this rule has none"
+            raise InputError(f"{self.name} range", f"unknown options {', '.join(unknown)}", remedy)
         return self.function(statistics, grid, **options)
 
 
@@ -54,11 +66,13 @@ def minmax(statistics: MinMax, grid: Grid | FloatGrid) -> tuple[Tensor, Tensor]:
 
 
 @rule("percentile", Histogram)
-def percentile(statistics: Histogram, grid: Grid | FloatGrid, percentile: float = 99.99) -> tuple[Tensor, Tensor]:
+def percentile(
+    statistics: Histogram, grid: Grid | FloatGrid, percentile: float = 99.99
+) -> tuple[Tensor, Tensor]:
     """Leaves out the largest and the smallest ``100 - percentile`` percent of the values.
 
-    Each end is the left edge of the bin, of 2,048 over the range, that its percentile falls into, as in AIMET;
-    100 is min-max.
+    Each end is the left edge of the bin, of 2,048 over the range, that its percentile falls into, as in
+    AIMET; 100 is min-max.
 
     Raises:
         InputError: a percentile outside 50 to 100.
@@ -91,7 +105,7 @@ def sqnr(statistics: Histogram, grid: Grid | FloatGrid) -> tuple[Tensor, Tensor]
     high = torch.maximum(high, low + SMALLEST_SCALE * (grid.qmax - grid.qmin))
     candidates = symmetric_candidates if grid.symmetric else asymmetric_candidates
     delta, offset = candidates(low, high, grid)
-    error = predicted_error(statistics.bins(SEARCH_BINS), delta, offset, grid, clipping_weight=3)
+    error = midpoint_error(statistics.bins(SEARCH_BINS), delta, offset, grid, clipping_weight=3)
     best = error.argmin(1, keepdim=True)
     delta, offset = (value.gather(1, best).view(statistics.min.shape) for value in (delta, offset))
     start = offset * delta
@@ -106,10 +120,11 @@ def _unless_constant(statistics: MinMax, low: Tensor, high: Tensor) -> tuple[Ten
 
 @rule("mse", Histogram)
 def mse(statistics: Histogram, grid: Grid | FloatGrid) -> tuple[Tensor, Tensor]:
-    """The range with the least predicted squared error over 512 bins, every value counting once.
+    """The range with the least expected squared error, clipped values counting once as all others.
 
-    First a coarse search over how far to cut either end of min-max, then a fine one around its best; the
-    result is never worse than min-max. A float grid gets min-max, as in `sqnr`.
+    Values are taken as spread evenly over each of 512 bins. First a coarse search over how far to cut either
+    end of min-max, then a fine one around its best; min-max itself is among the candidates. A float grid gets
+    min-max, as in `sqnr`.
     """
     if isinstance(grid, FloatGrid):
         return statistics.min, statistics.max
@@ -120,10 +135,12 @@ def mse(statistics: Histogram, grid: Grid | FloatGrid) -> tuple[Tensor, Tensor]:
         parts = _cuts(low_part, high_part, spread.to(low.device), grid)
         starts, ends = low[:, None] * parts[0], high[:, None] * parts[1]
         delta, zero_point = affine_parameters(starts, ends, grid)
-        error = predicted_error(bins, delta, grid.qmin - zero_point, grid, clipping_weight=1)
+        error = uniform_error(bins, delta, grid.qmin - zero_point, grid)
         best = error.argmin(1, keepdim=True)
         low_part, high_part = (part.gather(1, best).squeeze(1) for part in parts)
-    low, high = ((end * part).view(statistics.min.shape) for end, part in ((low, low_part), (high, high_part)))
+    low, high = (
+        (end * part).view(statistics.min.shape) for end, part in ((low, low_part), (high, high_part))
+    )
     return _unless_constant(statistics, low, high)
 
 
@@ -134,6 +151,9 @@ def _cuts(low: Tensor, high: Tensor, spread: Tensor, grid: Grid) -> tuple[Tensor
         # One end alone decides a symmetric scale: cut both alike.
         both = torch.cat([high[:, None], highs], dim=1)
         return both, both
-    lows, highs = lows[:, :, None].expand(-1, -1, highs.shape[1]), highs[:, None, :].expand(-1, lows.shape[1], -1)
+    lows, highs = (
+        lows[:, :, None].expand(-1, -1, highs.shape[1]),
+        highs[:, None, :].expand(-1, lows.shape[1], -1),
+    )
     lows = torch.cat([low[:, None], lows.flatten(1)], dim=1)
     return lows, torch.cat([high[:, None], highs.flatten(1)], dim=1)

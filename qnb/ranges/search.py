@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -9,7 +11,7 @@ from qnb.numerics import Grid
 from qnb.ranges.bins import Bins
 
 SMALLEST_SCALE = 2.0**-23
-_ELEMENTS = 2**21  # of the largest temporary
+_ELEMENTS = 2**18  # of the largest temporary
 
 
 def symmetric_candidates(low: Tensor, high: Tensor, grid: Grid, deltas: int = 101) -> tuple[Tensor, Tensor]:
@@ -48,8 +50,8 @@ def asymmetric_candidates(
     return delta.flatten(1), torch.round(start / delta).flatten(1)
 
 
-def predicted_error(bins: Bins, delta: Tensor, offset: Tensor, grid: Grid, clipping_weight: float) -> Tensor:
-    """Sum of squared errors if each value lay in the middle of its bin, ``[rows, candidates]``.
+def midpoint_error(bins: Bins, delta: Tensor, offset: Tensor, grid: Grid, clipping_weight: float) -> Tensor:
+    """Sum of squared errors if each value lay in the middle of its bin, float64 ``[rows, candidates]``.
 
     Args:
         delta, offset: ``[rows, candidates]``.
@@ -57,14 +59,43 @@ def predicted_error(bins: Bins, delta: Tensor, offset: Tensor, grid: Grid, clipp
     """
     steps = grid.qmax - grid.qmin
     middle, counts = bins.midpoints[:, None, :], bins.counts.to(delta.dtype)[:, None, :]
-    error = torch.empty_like(delta)
-    size = max(1, _ELEMENTS // (len(delta) * middle.shape[-1]))
-    for part in range(0, delta.shape[1], size):
-        d, o = delta[:, part : part + size, None], offset[:, part : part + size, None]
+
+    def error(d: Tensor, o: Tensor) -> Tensor:
         code = (middle / d).sub_(o).round_()
         clamped = code.clamp(0, steps)
-        squared = clamped.add(o).mul_(d).sub_(middle).pow_(2).mul_(counts)
-        if clipping_weight != 1:
-            squared = torch.where(code == clamped, squared, squared * clipping_weight)
-        error[:, part : part + size] = squared.sum(-1)
-    return error
+        clipped = code != clamped if clipping_weight != 1 else None
+        squared = clamped.add_(o).mul_(d).sub_(middle).square_().mul_(counts)
+        if clipped is not None:
+            squared = torch.where(clipped, squared * clipping_weight, squared)
+        return squared.sum(-1, dtype=torch.float64)
+
+    return _in_parts(error, delta, offset, middle.shape[-1])
+
+
+def uniform_error(bins: Bins, delta: Tensor, offset: Tensor, grid: Grid) -> Tensor:
+    """Expected sum of squared errors if values were spread evenly over their bins.
+
+    Float64 ``[rows, candidates]``. Holds for bins narrower and wider than delta alike: with u = x / delta and
+    n the level that u is rounded and clamped to, the squared error integrates to ``n / 12 + (u - n)^3 / 3``,
+    inside the grid and outside it.
+    """
+    steps = grid.qmax - grid.qmin
+    edges = bins.edges.double()[:, None, :]
+    density = (bins.counts / bins.step.double()[:, None])[:, None, :]
+
+    def error(d: Tensor, o: Tensor) -> Tensor:
+        level = (u := edges / d).round().clamp_(min=o, max=o + steps)
+        u.sub_(level)
+        integral = (u * u).mul_(u).mul_(1 / 3).add_(level, alpha=1 / 12)
+        return (integral.diff(dim=-1) * density).sum(-1) * (d * d * d).squeeze(-1)
+
+    return _in_parts(error, delta.double(), offset.double(), edges.shape[-1])
+
+
+def _in_parts(
+    error: Callable[[Tensor, Tensor], Tensor], delta: Tensor, offset: Tensor, points: int
+) -> Tensor:
+    """Evaluates all candidates, as many at a time as memory and caches like."""
+    size = max(1, _ELEMENTS // (len(delta) * points))
+    pairs = zip(delta[:, :, None].split(size, 1), offset[:, :, None].split(size, 1), strict=True)
+    return torch.cat([error(d, o) for d, o in pairs], dim=1)

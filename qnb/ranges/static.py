@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from qnb.numerics import FloatGrid, Grid
+from qnb.ranges.rows import Rows
 from qnb.ranges.rules import RULES
 from qnb.ranges.values import Values
+
+_ROWS = 256
 
 
 def tensor_range(
@@ -39,4 +43,9 @@ def tensor_range(
     >>> tensor_range(weight, Grid(8, symmetric=True), axis=0)
     (tensor([-1.0000,  0.1250]), tensor([0.5000, 0.2500]))
     """
-    return RULES[method](Values(x, axis, block_size, channel_axis), grid, **options)
+    rule = RULES[method]
+    rows, shape = Rows(axis, block_size, channel_axis).view(x)
+    # Some rows at a time: a vocabulary's histograms together would take gigabytes.
+    parts = [rule(Values(part), grid, **options) for part in rows.split(_ROWS)]
+    low, high = (torch.cat(ends).view(shape) for ends in zip(*parts, strict=True))
+    return low, high

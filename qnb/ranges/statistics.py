@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from qnb.errors import CalibrationError, InputError
+from qnb.ranges.bins import Bins
 from qnb.ranges.rows import Rows, extremes
 
 
@@ -24,7 +25,9 @@ class MinMax:
     (tensor(-1.), tensor(3.), 3)
     """
 
-    def __init__(self, axis: int | None = None, block_size: int | None = None, channel_axis: int | None = None):
+    def __init__(
+        self, axis: int | None = None, block_size: int | None = None, channel_axis: int | None = None
+    ):
         self.rows = Rows(axis, block_size, channel_axis)
         self.count = 0
         self._min: Tensor | None = None
@@ -59,8 +62,15 @@ class MinMax:
 
     def _seen(self, value: Tensor | None) -> Tensor:
         if value is None:
-            raise CalibrationError("ranges", "no data was seen", "update the statistics with at least one tensor")
+            raise CalibrationError(
+                "ranges", "no data was seen", "update the statistics with at least one tensor"
+            )
         return value
+
+    def bins(self, n: int) -> Bins:
+        """The values in n even bins, where there is a histogram."""
+        received, remedy = f"{type(self).__name__} holds no histogram", "collect the rule's own statistics()"
+        raise CalibrationError("ranges", received, remedy)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(axis={self.rows.axis}, count={self.count})"

@@ -1,4 +1,4 @@
-"""The statistics interface over a tensor that is at hand: weights."""
+"""The statistics interface over values that are at hand: weights."""
 
 from __future__ import annotations
 
@@ -10,21 +10,19 @@ from qnb.ranges.statistics import MinMax
 
 
 class Values(MinMax):
-    """Statistics of one tensor, computed from the tensor itself whenever a rule asks.
+    """Statistics of the rows of a matrix, computed from the values themselves whenever a rule asks.
 
-    >>> Values(torch.tensor([[0.0, 1.0], [-2.0, 2.0]]), axis=0).max
+    >>> Values(torch.tensor([[0.0, 1.0], [-2.0, 2.0]])).max
     tensor([1., 2.])
     """
 
-    def __init__(
-        self, x: Tensor, axis: int | None = None, block_size: int | None = None, channel_axis: int | None = None
-    ):
-        super().__init__(axis, block_size, channel_axis)
-        self.update(x)
-        self.values, _ = self.rows.view(x)
+    def __init__(self, rows: Tensor):
+        super().__init__(axis=0)
+        self.values = rows
+        self.update(rows)
 
     @torch.no_grad()
     def bins(self, n: int) -> Bins:
         """Histogram in n even bins over ``[min, max]`` of each row."""
-        low, high = span(self.min.flatten(), self.max.flatten())
+        low, high = span(self.min, self.max)
         return Bins(low, high, count_rows(place(self.values, low, high, n), n))

@@ -1,0 +1,57 @@
+# One virtual environment, installed once for each state of pyproject.toml and constraints.txt.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+NOTEBOOK := notebooks/01-quantization-workflow.ipynb
+# JupyterLab refuses to run as root unless told; nobody else is told.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
+
+.PHONY: help install lab demo test check bench notebooks screenshots clean
+
+help:
+	@echo "make lab          open the workflow notebook in JupyterLab"
+	@echo "make demo         the same workflow without a browser: prints the summary table"
+	@echo "make test         style, unit tests, docstring examples, notebooks, browser tests"
+	@echo "make check        style and the quick tests"
+	@echo "make bench        measure against the budgets"
+	@echo "make notebooks    run the notebooks and store their outputs"
+	@echo "make screenshots  take the README's screenshots"
+	@echo "make clean        remove what the other targets made"
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "qnb needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1)."; \
+	  echo "Name another one: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+lab: $(STAMP)
+	$(BIN)/jupyter lab $(AS_ROOT) $(NOTEBOOK)
+
+demo: $(STAMP)
+	$(BIN)/python -m qnb.demo
+
+test: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest qnb tests notebooks --doctest-modules --nbval --nbval-current-env
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest qnb tests --doctest-modules -m "not slow and not browser"
+
+bench: $(STAMP)
+	$(BIN)/python tests/bench/run.py
+
+notebooks: $(STAMP)
+	$(BIN)/python -m tools.execute_notebooks notebooks/*.ipynb
+
+screenshots: $(STAMP)
+	$(BIN)/python -m tools.screenshots
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
