@@ -130,7 +130,7 @@ class Lockstep:
 
 def _call(node: fx.Node, value: Callable[[fx.Node], Any]) -> Any:
     args, kwargs = fx.map_arg((node.args, node.kwargs), value)
-    return node.target(*args, **kwargs)
+    return node.meta.get("pure", node.target)(*args, **kwargs)
 
 
 def _last_uses(graph: fx.Graph) -> dict[fx.Node, list[fx.Node]]:

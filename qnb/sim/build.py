@@ -67,6 +67,7 @@ def build(reference: fx.GraphModule, plan: Plan, precision: Precision) -> fx.Gra
     for key, site in plan.activations.items():
         for node in site.nodes:
             _insert_activation(graph, mapping[node], f"activation_quantizers.{key}")
+    _activate_in_place(graph, plan)
     graph.lint()
     return fx.GraphModule(root, graph)
 
@@ -89,6 +90,30 @@ def _insert_activation(graph: fx.Graph, node: fx.Node, target: str) -> None:
     quantized.meta = {"quantizes": node}
     for user in users:
         user.replace_input_with(node, quantized)
+
+
+IN_PLACE = {
+    torch.ops.aten.relu.default: torch.ops.aten.relu_.default,
+    torch.ops.aten.hardtanh.default: torch.ops.aten.hardtanh_.default,
+    torch.ops.aten.clamp.default: torch.ops.aten.clamp_.default,
+    torch.ops.aten.hardswish.default: torch.ops.aten.hardswish_.default,
+    torch.ops.aten.leaky_relu.default: torch.ops.aten.leaky_relu_.default,
+}
+
+
+def _activate_in_place(graph: fx.Graph, plan: Plan) -> None:
+    """Inside a supergroup the activation overwrites the tensor that the first op just made: nobody else reads it.
+
+    ``meta["pure"]`` keeps the functional op, for whoever runs the node on tensors it does not own.
+    """
+    by_name = {node.name: node for node in graph.nodes}
+    for group in plan.groups:
+        if len(group.nodes) != 2:
+            continue
+        first, follower = (by_name[name] for name in group.nodes)
+        if ops.of(first).fresh and len(first.users) == 1 and follower.target in IN_PLACE:
+            follower.meta = follower.meta | {"pure": follower.target}
+            follower.target = IN_PLACE[follower.target]
 
 
 def _insert_parameter(graph: fx.Graph, user: fx.Node, path: tuple[int, ...], target: str) -> None:
