@@ -60,8 +60,8 @@ def to_grid(out: Tensor, scale: Tensor, zero_point: Tensor, grid: str) -> Tensor
     if form is not None:
         return _to_format(out, form).mul_(scale)
     out.round_()
-    if zero_point.numel() == 1 and not zero_point.is_cuda:
-        # One pass with plain numbers; on a GPU, reading them would make the host wait.
+    if zero_point.numel() == 1 and zero_point.is_cpu and not torch.compiler.is_compiling():
+        # One pass with plain numbers; a GPU would make the host wait for them, a compiler not know them.
         qmin, qmax = levels(grid)
         shift = float(zero_point)
         out.clamp_(qmin - shift, qmax - shift)
