@@ -34,7 +34,7 @@ def fold_constants(module: fx.GraphModule) -> int:
     if folded:
         module.graph.eliminate_dead_code()
         module.recompile()
-        _drop_unused(module)
+        drop_unused(module)
     return folded
 
 
@@ -70,7 +70,7 @@ def _replace(module: fx.GraphModule, node: fx.Node, result: torch.Tensor, values
     return constant
 
 
-def _drop_unused(module: fx.GraphModule) -> None:
+def drop_unused(module: fx.GraphModule) -> None:
     """Forget tensors that no node reads any more."""
     used = {n.target for n in module.graph.nodes if n.op == "get_attr"}
     for name in [n for n, _ in (*module.named_parameters(), *module.named_buffers())]:

@@ -71,7 +71,7 @@ def _rows() -> dict[str, Op]:
 
 
 _COMPUTE_FRESH = """
-    add sub rsub mul div relu relu6 hardtanh clamp clamp_min clamp_max sigmoid tanh gelu softmax _softmax
+    add sub rsub mul div relu relu6 hardtanh clamp clamp_min clamp_max sigmoid tanh gelu softmax
     log_softmax hardswish hardsigmoid leaky_relu elu selu celu softplus mish exp log log1p expm1 sqrt rsqrt
     pow square reciprocal sin cos erf neg abs mean sum avg_pool1d avg_pool2d avg_pool3d
     adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d baddbmm maximum minimum addcmul addcdiv logsigmoid
@@ -103,6 +103,7 @@ _CREATE = """
 
 OPS: dict[str, Op] = _rows()
 UNKNOWN = Op("compute")
+_SAME = {"_softmax": "softmax", "_safe_softmax": "softmax"}
 
 
 def name(node: fx.Node) -> str:
@@ -110,7 +111,8 @@ def name(node: fx.Node) -> str:
     target = node.target
     schema = getattr(target, "_schema", None)
     if schema is not None:
-        return schema.name.split("::")[-1]
+        op = schema.name.split("::")[-1]
+        return _SAME.get(op, op)
     return "getitem" if target is operator.getitem else getattr(target, "__name__", str(target))
 
 

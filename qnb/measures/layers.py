@@ -9,7 +9,7 @@ import torch
 
 from qnb import columns
 from qnb.errors import CalibrationError, InputError
-from qnb.graph.batches import reiterable
+from qnb.graph.batches import length, reiterable
 from qnb.measures.error import ErrorStats, NoiseStats, sqnr_db
 from qnb.measures.lockstep import LayerValues, Lockstep
 from qnb.sim.quantizer import MASKED_BELOW
@@ -34,10 +34,10 @@ def compare_layers(sim, batches: Iterable, *, own: bool = True, progress=None) -
     batches = reiterable(batches, "compare_layers")
     lockstep = Lockstep(sim, own)
     rows = {g.layer: _Row(sim.plan.activations[g.key].masked) for g in sim.groups}
-    total = len(batches) if hasattr(batches, "__len__") else None
+    total = length(batches)
     done = 0
     for batch in batches:
-        lockstep.run(sim.captured.flatten(batch, "compare_layers"), lambda v: rows[v.group.layer].update(v))
+        lockstep.run(sim.flatten(batch, "compare_layers"), lambda v: rows[v.group.layer].update(v))
         done += 1
         if progress is not None:
             progress(done, total, "comparing layers")

@@ -6,13 +6,14 @@ see. Statistics are streamed: no activation is stored.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 
 import torch
 
 from qnb.errors import CalibrationError
-from qnb.graph.batches import reiterable
+from qnb.graph.batches import length, reiterable
 from qnb.numerics import Grid
 from qnb.ranges import RULES, tensor_range
 from qnb.sim.quantizer import MASKED_BELOW, BiasQuantizer, Quantizer, WeightQuantizer, spread
@@ -97,11 +98,11 @@ def _observers(sim, rule):
 
 
 def _run(sim, batches, watch: _Watch, progress: Progress | None) -> None:
-    total = len(batches) if hasattr(batches, "__len__") else None
+    total = length(batches)
     done = 0
     with torch.no_grad():
         for watch.batch, batch in enumerate(batches):
-            sim.run_flat(sim.captured.flatten(batch, "QuantSim.calibrate"))
+            sim.run_flat(sim.flatten(batch, "QuantSim.calibrate"))
             done += 1
             if progress is not None:
                 progress(done, total, "calibrating")
@@ -138,12 +139,15 @@ def activation_encodings(sim, only: set[str] | None = None) -> None:
             low, high = quantizer.minimum, quantizer.maximum
         else:
             continue
-        quantizer.set_range(*(_below_scores(low, high) if site.masked else (low, high)))
+        if site.masked:
+            low = low - _mask_margin(quantizer.grid.bits, site.nodes[0].meta["val"].shape[-1])
+        quantizer.set_range(low, high)
 
 
-def _below_scores(low: torch.Tensor, high: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scores after a mask: the range ends just below the lowest score, so that the mask costs no resolution."""
-    return low - 0.1 * (high - low).clamp_min(1e-6), high
+def _mask_margin(bits: int, positions: int) -> float:
+    """How far below the lowest score the range of masked scores ends: there, softmax gives all masked
+    positions of a row together less than half a step of its own output grid, 2^-(bits+1)."""
+    return (bits + 1) * math.log(2) + math.log(positions)
 
 
 def guard_bias_overflow(sim) -> None:

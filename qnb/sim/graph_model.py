@@ -4,11 +4,13 @@ output types."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 import torch
 from torch import fx, nn
 
-from qnb.errors import ModelAttributeError
+from qnb.errors import InputError, ModelAttributeError, QnbError
+from qnb.graph.captured import check_device
 
 
 class GraphModel(nn.Module):
@@ -28,12 +30,39 @@ class GraphModel(nn.Module):
 
     def forward(self, *args, **kwargs):
         """Takes what the user's model takes; gives back its output type."""
-        flat = self.captured.flatten(_batch(args, kwargs), type(self).__name__)
+        flat = self.captured.flatten_call(args, kwargs, type(self).__name__)
+        check_device(flat, self.device, type(self).__name__)
         return self.captured.unflatten(self.run_flat(flat))
 
+    def flatten(self, batch, operation: str) -> list[torch.Tensor]:
+        """A batch's tensors, checked: what goes in is what was captured, on this model's device."""
+        flat = self.captured.flatten(batch, operation)
+        check_device(flat, self.device, operation)
+        return flat
+
+    @property
+    def device(self) -> torch.device | None:
+        """Where the tensors are; None where there are none."""
+        tensors = chain(self.graph_module.parameters(), self.graph_module.buffers())
+        return next((t.device for t in tensors), None)
+
     def run_flat(self, inputs: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-        """Flat inputs to flat outputs, unchecked."""
-        return self.graph_module(*inputs)
+        """Flat inputs to flat outputs.
+
+        Raises:
+            InputError: sizes other than the example's that the graph cannot work with after all.
+        """
+        try:
+            return self.graph_module(*inputs)
+        except (RuntimeError, IndexError) as error:
+            traced = [n.meta["val"].shape for n in self.captured.module.graph.nodes if n.op == "placeholder"]
+            if isinstance(error, QnbError) or all(x.shape == s for x, s in zip(inputs, traced, strict=True)):
+                raise
+            shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
+            raise InputError(
+                type(self).__name__, f"inputs of shape {shapes}: {str(error).splitlines()[0]}",
+                "use the sizes of example_inputs, or capture with other example_inputs or dynamic_shapes",
+            ) from error  # fmt: skip
 
     def own_tensors(self) -> None:
         """Clone what is shared with the capture, so that it may be written to."""
@@ -80,12 +109,3 @@ class ReferenceModel(GraphModel):
 
 def _clone(parameter: nn.Parameter) -> nn.Parameter:
     return nn.Parameter(parameter.detach().clone(), requires_grad=parameter.requires_grad)
-
-
-def _batch(args: tuple, kwargs: dict):
-    """The call's arguments as one batch."""
-    if kwargs and not args:
-        return kwargs
-    if args and not kwargs:
-        return args
-    return (args, kwargs)

@@ -99,10 +99,7 @@ def _bits(quantizer: Quantizer):
 
 
 def _shape(node) -> str:
-    value = node.meta.get("val")
-    if not isinstance(value, torch.Tensor):
-        return ""
-    return " x ".join(str(d) if isinstance(d, int) else "N" for d in value.shape)
+    return " x ".join("N" if d is None else str(d) for d in node.meta.get("shape", ()))
 
 
 def html(sim) -> str:

@@ -38,6 +38,11 @@ def is_float(node: fx.Node) -> bool:
     return isinstance(value, torch.Tensor) and value.dtype.is_floating_point
 
 
+def _is_size(node: fx.Node) -> bool:
+    """Whether the node only tells a size: it carries no values of its input."""
+    return node.op == "call_function" and not isinstance(node.meta.get("val"), torch.Tensor | tuple | list)
+
+
 def is_parameter(node: fx.Node) -> bool:
     return node.op == "get_attr" and isinstance(node.meta.get("tensor"), torch.nn.Parameter)
 
@@ -107,10 +112,10 @@ def find(graph: fx.Graph) -> Zones:
         weighted = kind in _NOT_MASK and (weight_position(node) or kind == "norm")
         if weighted or (ops.name(node) in ("matmul", "bmm") and node in zones.data):
             learned.add(node)
-        elif any(n in learned for n in node.all_input_nodes):
+        elif not _is_size(node) and any(n in learned for n in node.all_input_nodes):
             learned.add(node)
     for node in graph.nodes:
-        if node.op == "call_function" and ops.name(node) in ("softmax", "_softmax"):
+        if node.op == "call_function" and ops.name(node) == "softmax":
             _find_mask(node.args[0], zones, learned)
     return zones
 
@@ -137,7 +142,7 @@ def _find_mask(node: fx.Node, zones: Zones, learned: set[fx.Node]) -> None:
 
 def _claim(node: fx.Node, zones: Zones) -> None:
     """Put a mask and what it alone is made of into the mask zone."""
-    if all(user in zones.mask or user in zones.masked for user in node.users):
+    if all(user in zones.mask or user in zones.masked or _is_size(user) for user in node.users):
         zones.mask.add(node)
         zones.data.discard(node)
         for source in node.all_input_nodes:

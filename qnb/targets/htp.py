@@ -36,7 +36,7 @@ HTP_V73 = variant(
     description="Snapdragon 8 Gen 2 (Hexagon v73)",
     fixed_ranges=MappingProxyType(
         {
-            "sigmoid": (0.0, 1.0), "softmax": (0.0, 1.0), "_softmax": (0.0, 1.0), "hardsigmoid": (0.0, 1.0),
+            "sigmoid": (0.0, 1.0), "softmax": (0.0, 1.0), "hardsigmoid": (0.0, 1.0),
             "tanh": (-1.0, 1.0), "sin": (-1.0, 1.0), "cos": (-1.0, 1.0),
         }
     ),  # fmt: skip

@@ -56,13 +56,13 @@ def forward_and_compare(rounds: int) -> None:
         sim = qnb.QuantSim(model, example, "w8a8").calibrate([example])
         for batch in (8, 1):
             data = {k: v[:batch] for k, v in example.items()} if isinstance(example, dict) else example[:batch]
-            flat = sim.captured.flatten(data, "bench")
+            flat = sim.flatten(data, "bench")
             reference, simulated = lambda f=flat: sim.reference(*f), lambda f=flat: sim.run_flat(f)
             with torch.no_grad():
                 r, a, b = ratio(simulated, reference, rounds)
             limit = ("<= 1.3", r <= 1.3) if batch == 8 else ("reported", None)
             say(f"{name}: W8A8 / FP32 forward, batch {batch}", f"{r:.2f}  ({a:.0f} / {b:.0f} ms)", *limit)
-        flat = sim.captured.flatten(example, "bench")
+        flat = sim.flatten(example, "bench")
         for own, budget in ((True, 2.5), (False, 1.8)):
             with torch.no_grad():
                 r, a, b = ratio(

@@ -1,0 +1,133 @@
+"""torch.export with qnb's choices: which dimensions vary, which ops are written out, what an error says."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import warnings
+from typing import Any
+
+import torch
+from torch import nn
+from torch.export import Dim, ExportedProgram
+
+from qnb.errors import QnbError
+from qnb.graph.blame import capture_error
+from qnb.graph.structure import TENSOR, Structure, flatten
+
+PREFIX = "model."
+"""What the wrapper puts before the user's tensor names and module paths."""
+
+
+class _Flat(nn.Module):
+    """Calls the user's model with a flat list of tensors and remembers how its output is nested."""
+
+    def __init__(self, model: nn.Module, called: Structure):
+        super().__init__()
+        self.model, self.called = model, called
+        self.training = False  # not .eval(): the user's flags stay as they are
+
+    def forward(self, *leaves: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        args, kwargs = self.called.build(leaves)
+        tensors, self.returned = flatten(self.model(*args, **kwargs))
+        return tuple(tensors)
+
+
+def export(model: nn.Module, inputs: list[torch.Tensor], called: Structure, dynamic_shapes: Any
+           ) -> tuple[ExportedProgram, Structure]:  # fmt: skip
+    """The exported program in functional form, and the structure of the model's output.
+
+    Tries every dimension variable, then the first of each input, then none, unless ``dynamic_shapes`` says.
+    """
+    flat = _Flat(model, called)
+    attempts = [dynamic_shapes and tuple(_along(called, dynamic_shapes))]
+    if dynamic_shapes is None:
+        attempts = [tuple({i: Dim.AUTO for i in range(x.dim())} for x in inputs),
+                    tuple({0: Dim.AUTO} if x.dim() else {} for x in inputs), None]  # fmt: skip
+    error: Exception | None = None
+    for shapes in attempts:
+        # An example of one sample would fix the batch at 1: trace with two where the batch may vary.
+        examples = inputs if shapes is None else _two_samples(inputs)
+        try:
+            with _quiet():
+                program = torch.export.export(flat, tuple(examples), dynamic_shapes=shapes and (shapes,), strict=False)
+                return program.run_decompositions(_written_out()), flat.returned
+        except QnbError:
+            raise
+        except Exception as failure:
+            error = failure
+    raise capture_error(model, called, inputs, error) from error
+
+
+def _two_samples(inputs: list[torch.Tensor]) -> list[torch.Tensor]:
+    batched = [x for x in inputs if x.dim()]
+    if batched and all(x.shape[0] == 1 for x in batched):
+        return [torch.cat([x, x]) if x.dim() else x for x in inputs]
+    return inputs
+
+
+def _along(structure: Structure, shapes: Any) -> list:
+    """dynamic_shapes in the user's form, one entry per tensor."""
+    args, kwargs = structure.children
+    if isinstance(shapes, dict):
+        named = dict(zip(kwargs.keys, kwargs.children, strict=True))
+        if not args.children:
+            return [s for name, child in named.items() for s in _walk(child, shapes.get(name))]
+        shapes = tuple(shapes.values())
+    shapes = shapes if isinstance(shapes, tuple | list) else (shapes,)
+    return [s for child, entry in zip((*args.children, *kwargs.children), shapes, strict=True)
+            for s in _walk(child, entry)]  # fmt: skip
+
+
+def _walk(structure: Structure, shapes: Any) -> list:
+    if structure.kind == TENSOR:
+        return [shapes]
+    keys = structure.keys or range(len(structure.children))
+    return [s for key, child in zip(keys, structure.children, strict=True)
+            for s in _walk(child, None if shapes is None else shapes[key])]  # fmt: skip
+
+
+@contextlib.contextmanager
+def _quiet():
+    """torch.export warns and logs about things that are ours to handle."""
+    loggers = [logging.getLogger(n) for n in ("torch.export", "torch._export", "torch.fx", "torch._dynamo")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _written_out() -> dict:
+    """Ops that are quantized inside, as the ops that their ONNX lowering has."""
+    aten = torch.ops.aten
+    return {aten.scaled_dot_product_attention.default: attention, aten.silu.default: lambda x: x * torch.sigmoid(x)}
+
+
+def attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, *, scale=None, enable_gqa=False):
+    """softmax(query key^T * scale + mask) value, written out so that each step can be quantized.
+
+    A boolean mask says where to look: elsewhere scores are -inf. Rows that may look nowhere give 0, as
+    torch.nn.functional.scaled_dot_product_attention does.
+    """
+    if enable_gqa:
+        repeats = query.shape[-3] // key.shape[-3]
+        key, value = key.repeat_interleave(repeats, -3), value.repeat_interleave(repeats, -3)
+    factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    scores = torch.matmul(query, key.transpose(-2, -1)) * factor
+    if is_causal:
+        later = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=query.device).triu(1)
+        scores = scores.masked_fill(later, -math.inf)
+    if attn_mask is None:
+        weights = torch.softmax(scores, -1)
+    else:
+        boolean = attn_mask.dtype == torch.bool
+        scores = torch.where(attn_mask, scores, -math.inf) if boolean else scores + attn_mask
+        weights = torch.ops.aten._safe_softmax(scores, -1)
+    return torch.matmul(weights, value)

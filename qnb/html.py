@@ -1,0 +1,109 @@
+"""Script-free HTML for a notebook cell: reads in light and dark, and as plain tables where styles are stripped."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+BORDER = "1px solid rgba(128,128,128,.35)"
+TONES = {"neutral": "rgba(128,128,128,.7)", "good": "#009e73", "warn": "#d98200", "bad": "#d55e00"}
+"""Colours of a card's left edge; the words say the same."""
+
+
+def escape(value: Any) -> str:
+    return html.escape(str(value), quote=True)
+
+
+def number(value: Any) -> str:
+    """A value as a person reads it: three significant digits, thousands apart, ``lossless`` for infinity.
+
+    >>> number(0.123456), number(1234567), number(float("nan")), number([1.0, 2.0])
+    ('0.123', '1 234 567', '', '2 values')
+    """
+    if value is None or value != value if not isinstance(value, list | tuple) else False:
+        return ""
+    if isinstance(value, list | tuple):
+        return f"{len(value)} values"
+    if isinstance(value, bool) or not hasattr(value, "__float__"):
+        return str(value)
+    value = float(value)
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}".replace(",", " ")
+    if abs(value) >= 1e6 or abs(value) < 1e-3:
+        return f"{value:.3g}"
+    return f"{value:.2f}" if abs(value) >= 10 else f"{value:.3g}" if abs(value) < 1 else f"{value:.3f}"
+
+
+def size(count: float) -> str:
+    """Bytes in kB or MB.
+
+    >>> size(262144), size(3_400_000)
+    ('262 kB', '3.40 MB')
+    """
+    for unit, limit in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= limit:
+            return f"{count / limit:.3g} {unit}" if count / limit >= 10 else f"{count / limit:.2f} {unit}"
+    return f"{count:.0f} bytes"
+
+
+def table(frame, max_rows: int = 12, formats: Mapping[str, Any] | None = None) -> str:
+    """A DataFrame as an HTML table; the middle is left out where there are more than ``max_rows`` rows."""
+    formats = formats or {}
+    shown = list(range(len(frame)))
+    if len(shown) > max_rows:
+        shown = shown[: max_rows // 2] + [None] + shown[-(max_rows - max_rows // 2) :]
+    head = "".join(_cell("th", escape(str(c).replace("_", " ")), _right(frame[c])) for c in frame.columns)
+    rows = []
+    for index in shown:
+        if index is None:
+            rows.append(f'<tr><td colspan="{len(frame.columns)}" style="text-align:center;padding:2px 10px">'
+                        f"… {len(frame) - max_rows} more …</td></tr>")  # fmt: skip
+            continue
+        row = frame.iloc[index]
+        cells = (_cell("td", escape(_text(row[c], formats.get(c))), _right(frame[c])) for c in frame.columns)
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    return (f'<div style="overflow-x:auto"><table style="border-collapse:collapse;margin:6px 0;text-align:left">'
+            f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>")  # fmt: skip
+
+
+def _text(value: Any, form) -> str:
+    import pandas as pd
+
+    if not isinstance(value, list | tuple) and pd.isna(value):
+        return ""
+    return form(value) if form else number(value)
+
+
+def _right(column) -> bool:
+    return column.dtype.kind in "iuf" or str(column.dtype).startswith(("Int", "Float"))
+
+
+def _cell(tag: str, text: str, right: bool) -> str:
+    align = "right" if right else "left"
+    return f'<{tag} style="text-align:{align};padding:2px 10px;border-bottom:{BORDER};white-space:nowrap">{text}</{tag}>'
+
+
+def card(title: str, facts: Mapping[str, Any] | Iterable, *parts: str, tone: str = "neutral") -> str:
+    """A titled block: facts as a line each, then ready-made HTML parts.
+
+    Args:
+        facts: names to values; both are escaped.
+        parts: HTML that is already safe (`table`, `paragraph`).
+        tone: neutral, good, warn or bad.
+    """
+    lines = "".join(
+        f'<tr><td style="text-align:left;padding:1px 14px 1px 0;opacity:.75">{escape(k)}</td>'
+        f'<td style="text-align:left;padding:1px 0">{escape(v)}</td></tr>'
+        for k, v in dict(facts).items()
+    )
+    facts_table = f'<table style="border-collapse:collapse;margin:4px 0">{lines}</table>' if lines else ""
+    return (f'<div style="border-left:4px solid {TONES[tone]};padding:2px 0 2px 12px;margin:4px 0">'
+            f"<b>{escape(title)}</b>{facts_table}{''.join(parts)}</div>")  # fmt: skip
+
+
+def paragraph(text: str) -> str:
+    return f'<p style="margin:4px 0">{escape(text)}</p>'
