@@ -22,7 +22,7 @@ COST = (LAYER, OP, "macs", "bops", "weight_bytes", "activation_bytes")
 
 SUMMARY = (
     "run", "precision", "metric", "low", "high", "n", "drop", "verdict",
-    "worst_layer", "worst_sqnr_db", "size_bytes", "macs", "bops", "seconds",
+    "worst_layer", "worst_own_sqnr_db", "size_bytes", "macs", "bops",
 )  # fmt: skip
 """What `Workflow.summary()` returns, one row per run."""
 

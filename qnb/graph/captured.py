@@ -32,7 +32,8 @@ class Input:
     computed: torch.dtype
 
     def __str__(self) -> str:
-        sizes = " x ".join(str(d) for d in self.shape) or "a number"
+        free = ("N", *["*"] * len(self.shape))
+        sizes = " x ".join(free[i] if isinstance(d, str) else str(d) for i, d in enumerate(self.shape)) or "a number"
         return f"{self.name}: {sizes}, {str(self.dtype).removeprefix('torch.')}"
 
 

@@ -11,11 +11,12 @@ from qnb import columns
 from qnb.errors import CalibrationError, InputError
 from qnb.graph.batches import length, reiterable
 from qnb.measures.error import ErrorStats, NoiseStats, sqnr_db
-from qnb.measures.lockstep import LayerValues, Lockstep
+from qnb.measures.lockstep import LayerValues, Lockstep, Visitor
 from qnb.sim.quantizer import MASKED_BELOW
 
 
-def compare_layers(sim, batches: Iterable, *, own: bool = True, progress=None) -> pd.DataFrame:
+def compare_layers(sim, batches: Iterable, *, own: bool = True, progress=None, watch: Visitor | None = None
+                   ) -> pd.DataFrame:  # fmt: skip
     """Compare FP32 and QuantSim at every layer, in one pass over the data.
 
     Args:
@@ -23,6 +24,7 @@ def compare_layers(sim, batches: Iterable, *, own: bool = True, progress=None) -
         batches: re-iterable of tensors, tuples or dicts, as the model takes them.
         own: also measure each layer fed with FP32 inputs (``own_sqnr_db``; NaN without).
         progress: called as ``progress(done, total, message)`` after each batch.
+        watch: also shown every layer's `LayerValues`, in the same pass.
 
     Returns:
         One row per layer in graph order, columns `qnb.columns.COMPARISON`. SQNR in dB, ``inf`` where nothing
@@ -36,8 +38,14 @@ def compare_layers(sim, batches: Iterable, *, own: bool = True, progress=None) -
     rows = {g.layer: _Row(sim.plan.activations[g.key].masked) for g in sim.groups}
     total = length(batches)
     done = 0
+
+    def visit(values: LayerValues) -> None:
+        rows[values.group.layer].update(values)
+        if watch is not None:
+            watch(values)
+
     for batch in batches:
-        lockstep.run(sim.flatten(batch, "compare_layers"), lambda v: rows[v.group.layer].update(v))
+        lockstep.run(sim.flatten(batch, "compare_layers"), visit)
         done += 1
         if progress is not None:
             progress(done, total, "comparing layers")

@@ -29,6 +29,7 @@ class LayerValues:
         unclipped: the simulated value before its output quantizer.
         own: output of the layer fed with FP32 inputs, None if not asked for.
         quantizer: the output quantizer.
+        masked: these are attention scores after a mask; masked positions do not count.
     """
 
     group: LayerGroup
@@ -37,6 +38,7 @@ class LayerValues:
     unclipped: torch.Tensor
     own: torch.Tensor | None
     quantizer: Quantizer
+    masked: bool = False
 
 
 Visitor = Callable[[LayerValues], None]
@@ -125,7 +127,8 @@ class Lockstep:
         if self.own:
             mine = own.get(source, reference[source])
             alone = after if mine is before else module(mine)
-        visit(LayerValues(group, reference[source], after, before, alone, module))
+        masked = self.sim.plan.activations[group.key].masked
+        visit(LayerValues(group, reference[source], after, before, alone, module, masked))
 
 
 def _call(node: fx.Node, value: Callable[[fx.Node], Any]) -> Any:

@@ -15,7 +15,10 @@ def add_parameter_sites(
     plan: Plan, graph: fx.Graph, chains: dict[fx.Node, list[fx.Node]], sources: Sources, target: Target
 ) -> None:
     """Fill ``plan.weights`` and ``plan.biases``."""
-    layers = {name: group.layer for group in plan.groups for name in group.nodes}
+    layers: dict[str, str] = {}
+    for group in plan.groups:  # an LSTM with several outputs is in several groups; its weights go to the first
+        for name in group.nodes:
+            layers.setdefault(name, group.layer)
     for node in graph.nodes:
         if node.op != "call_function" or node.name not in layers:
             continue

@@ -46,6 +46,8 @@ class _Placement:
             elif node.op == "call_function":
                 self._call(node)
         self._merge_tied()
+        keys = ((node.name, self.sources.key(node)) for node in self.graph.nodes)
+        self.result.encoding_of = {name: key for name, key in keys if key}
         add_parameter_sites(self.result, self.graph, self.chains, self.sources, self.target)
         return self.result
 

@@ -82,3 +82,5 @@ class Plan:
     biases: dict[str, BiasSite] = field(default_factory=dict)
     unknown: list[tuple[str, str]] = field(default_factory=list)
     """(layer, op) of ops that the table does not know"""
+    encoding_of: dict[str, str] = field(default_factory=dict)
+    """node name -> key of the activation quantizer whose encoding its value has"""

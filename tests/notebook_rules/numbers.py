@@ -1,7 +1,7 @@
 """When two numbers, and two texts with numbers in them, say the same.
 
-Other instruction sets round sums differently, so stored numbers cannot be compared digit by digit; and rounding
-them first would only move the place where two neighbours part. Hence tolerances.
+Other instruction sets round sums differently, so stored numbers cannot be compared digit by digit; and
+rounding them first would only move the place where two neighbours part. Hence tolerances.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ NUMBER = re.compile(rf"(?:(?<![\w.)\]])[-+])?(?<![\w.]){_DIGITS}(?![A-Za-z_]\w*\
 ANY_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 """Also directly after a letter, as in an SVG path."""
 
+_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
+_PATH = re.compile(r"(?<![\w.:/<])~?(?:/[\w.+@-]+){2,}/?(?::\d+)?")
 _UNIT = re.compile(r"[\s\u00a0\u202f]*dB\b")
-_HEADER = re.compile(r"(?:_db|\bdB[)\]]?)(?=\s|$)")
+_HEADER = re.compile(r"(?:_db|\b(?:dB|db)[)\]]?)(?=\s|$)")
 
 
 def close(a: float, b: float, *, decibel: bool = False, floor: float = FLOOR) -> bool:
@@ -41,8 +43,8 @@ def close(a: float, b: float, *, decibel: bool = False, floor: float = FLOOR) ->
 def is_decibel_name(name: str) -> bool:
     """Whether a column header or an axis title speaks of decibels.
 
-    >>> [is_decibel_name(n) for n in ("own_sqnr_db", "SQNR (dB)", "metric", "dbscan")]
-    [True, True, False, False]
+    >>> [is_decibel_name(n) for n in ("own_sqnr_db", "own sqnr db", "SQNR (dB)", "dbscan")]
+    [True, True, True, False]
     """
     return bool(_HEADER.search(name))
 
@@ -58,6 +60,7 @@ def compare_text(
     >>> list(compare_text("SQNR 59.7806 dB", "SQNR 59.7839 dB")), list(compare_text("w8a8", "w4a8"))
     ([], ["'w8a8' is now 'w4a8'"])
     """
+    reference, test = portable(reference), portable(test)
     mine, theirs = list(pattern.finditer(reference)), list(pattern.finditer(test))
     words, other_words = _words(reference, mine), _words(test, theirs)
     for a, b in zip_longest(words, other_words, fillvalue=""):
@@ -69,6 +72,15 @@ def compare_text(
         in_decibel = decibel or bool(_UNIT.match(reference, a.end())) or _under(columns, reference, a.end())
         if not close(_value(a), _value(b), decibel=in_decibel, floor=floor):
             yield f"{a.group()} is now {b.group()} in {_around(reference, a)!r}"
+
+
+def portable(text: str) -> str:
+    """The text without what another machine cannot repeat: memory addresses, absolute paths and their lines.
+
+    >>> portable("/home/a/lib/x.py:12: UserWarning: <object at 0x7f3a5c001d30> kept 3/4 of a/b/c")
+    'PATH: UserWarning: <object at ADDRESS> kept 3/4 of a/b/c'
+    """
+    return _PATH.sub("PATH", _ADDRESS.sub("ADDRESS", text))
 
 
 def _value(match: re.Match) -> float:

@@ -1,7 +1,7 @@
 """nbval with the rules that quantization notebooks need, as pytest hooks.
 
-nbval runs the cells. These rules replace its comparison: numbers are compared with a tolerance, and a cell that was
-never run fails instead of passing unseen.
+nbval runs the cells. These rules replace its comparison: numbers are compared with a tolerance, and a cell
+that was never run fails instead of passing unseen.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import pytest
 from nbval.plugin import IPyNbCell, IPyNbFile
 
 from tests.notebook_rules.outputs import compare_outputs
+from tests.notebook_rules.stored import never_run, stored_faults
+from tools.execute_notebooks import SAME_EVERYWHERE
 
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-"""Sums split among threads depend on how many there are."""
 SHOWN = 8
 
 
@@ -26,25 +26,41 @@ class NotebookCell(IPyNbCell):
 
     def runtest(self):
         super().runtest()  # first, so that the cells after it find what this one defines
-        if self.cell.source.strip() and self.cell.execution_count is None:
-            self.raise_cell_error("This cell was never run: run the notebook and store it, or tag it nbval-skip")
+        if never_run(self.cell):
+            self.raise_cell_error("This cell was never run: `make notebooks`, or tag it nbval-skip")
+
+
+class StoredNotebook(pytest.Item):
+    """The file itself, apart from what its cells do."""
+
+    def runtest(self):
+        faults = list(stored_faults(self.parent.nb, self.path.stat().st_size))
+        assert not faults, "; ".join(faults)
+
+    def repr_failure(self, excinfo):
+        return str(excinfo.value).splitlines()[0]
+
+    def reportinfo(self):
+        return self.path, 0, f"{self.path.name}::as stored"
 
 
 class Notebook(IPyNbFile):
     def setup(self):
-        os.environ.update(ONE_THREAD)  # the kernel inherits it
+        os.environ.update(SAME_EVERYWHERE)  # the kernel inherits it, as it did when the notebook was stored
         super().setup()
 
     def collect(self):
-        for cell in super().collect():
-            yield NotebookCell.from_parent(
+        cells = [
+            NotebookCell.from_parent(
                 self, name=cell.name, cell_num=cell.cell_num, cell=cell.cell, options=cell.options
             )
+            for cell in super().collect()
+        ]
+        yield StoredNotebook.from_parent(self, name="as stored")
+        yield from cells
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collect_file(file_path, parent):
     collected = yield
-    return [
-        Notebook.from_parent(parent, path=file_path) if type(item) is IPyNbFile else item for item in collected
-    ]
+    return [Notebook.from_parent(parent, path=file_path) if type(c) is IPyNbFile else c for c in collected]

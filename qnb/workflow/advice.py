@@ -1,0 +1,93 @@
+"""What to do next, from the workflow's own numbers. The order of steps is AIMET's quantization workflow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qnb.html import size
+from qnb.workflow.verdict import AGREES_DB, FAIL, OK, UNDECIDED, decibel
+
+LADDER = ("fp16", "w16a16", "w8a16", "w8a8", "w4a8")
+
+
+@dataclass(frozen=True)
+class Advice:
+    """``what`` to do, ``why`` (with numbers), and the ``code`` that does it."""
+
+    what: str
+    why: str
+    code: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.why}" + (f"\n    {self.code}" if self.code else "")
+
+
+def next_steps(flow) -> list[Advice]:
+    """The most useful first; never empty."""
+    if flow.checked is None and not flow.runs:
+        return [Advice("Check the model", "before any numbers: does it export, and what is in it?", "flow.check()")]
+    return [*_control(flow), *_diagnosis(flow), *_ladder(flow)]
+
+
+def _state(flow, name: str) -> str | None:
+    return flow.runs[name].verdict.state if name in flow.runs else None
+
+
+def _control(flow) -> list[Advice]:
+    run = flow.runs.get("w16a16")
+    if run is None or run.verdict.state == OK:
+        return []
+    layer, own_db = run.worst_layer
+    return [Advice("Mend the control first",
+                   f"W16A16 should equal FP32 and has {decibel(run.output_sqnr_db)} at the output (below "
+                   f"{AGREES_DB:.0f} dB the placement or the model is at fault); {layer!r} itself gives {decibel(own_db)}",
+                   f'flow.layer("w16a16", "{layer}")')]  # fmt: skip
+
+
+def _diagnosis(flow) -> list[Advice]:
+    """Which half, weights or activations, costs the accuracy, and which layer."""
+    found = []
+    if _state(flow, "fp16") == OK and _state(flow, "w16a16") is None:
+        found.append(Advice("Time FP16 on the target", "FP16 keeps the metric; if its latency is enough, stop here"))
+    if _state(flow, "fp16") == FAIL and flow.runs["fp16"].overflowing:
+        layers = ", ".join(flow.runs["fp16"].overflowing[:3])
+        found.append(Advice("Keep FP16 out of these layers", f"values beyond 65,504 overflow in {layers}"))
+    if _state(flow, "w8a16") == FAIL and _state(flow, "w16a16") == OK:
+        found.append(_worst(flow.runs["w8a16"], "W8A16 fails and W16A16 does not: the weights are sensitive"))
+    elif _state(flow, "w8a8") == FAIL and _state(flow, "w8a16") == OK:
+        found.append(_worst(flow.runs["w8a8"], "W8A8 fails and W8A16 does not: the activations are sensitive"))
+    elif _state(flow, "w4a8") == FAIL and _state(flow, "w8a8") in (OK, UNDECIDED):
+        found.append(_worst(flow.runs["w4a8"], "W4A8 fails and W8A8 does not: 4-bit weights cost the accuracy"))
+    return found
+
+
+def _worst(run, why: str) -> Advice:
+    layer, own_db = run.worst_layer
+    higher = "w8a16" if run.name != "w8a16" else "w16a16"
+    return Advice("Look at the layer that loses most, then give it more bits",
+                  f"{why}; {layer!r} itself gives {decibel(own_db)}",
+                  f'flow.run("{run.name}", layers={{"{layer}": "{higher}"}})')  # fmt: skip
+
+
+def _ladder(flow) -> list[Advice]:
+    """The next lower precision, unless the last one failed."""
+    states = {name: _state(flow, name) for name in LADDER}
+    done = [name for name in LADDER if states[name] is not None]
+    following = LADDER[LADDER.index(done[-1]) + 1 :] if done else LADDER
+    kept = [r for r in flow.runs.values() if r.verdict.state == OK and r.name != "fp32"]
+    if not following:
+        if not kept:
+            return [Advice("Raise the tolerance or the bits", "no precision keeps the metric within the tolerance")]
+        best = min(kept, key=lambda r: r.size_bytes * 1e6 + float(r.cost.bops.sum()) / 1e6)
+        return [Advice(f"Take {best.name} to the target",
+                       f"the smallest that keeps the metric: {size(best.size_bytes)}, {best.verdict.text}")]  # fmt: skip
+    return [Advice(f"Run {following[0]}", _WHY[following[0]], f'flow.run("{following[0]}")')]
+
+
+_WHY = {
+    "fp16": "half the size without quantization; if its latency on the target is enough, you are done",
+    "w16a16": "a control: 16-bit quantization must agree with FP32, or the simulation is wrong",
+    "w8a16": "8-bit weights quarter the size; activations keep 16 bits",
+    "w8a8": "8-bit activations are what integer units are fastest at",
+    "w4a8": "4-bit weights halve the size again",
+}

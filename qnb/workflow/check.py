@@ -1,0 +1,148 @@
+"""Check: does the model export and run, what is in it, and what should one mind before quantizing it?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import torch
+
+from qnb.errors import InputError
+from qnb.graph.batches import length
+from qnb.graph.captured import as_call
+from qnb.graph.structure import flatten
+from qnb.html import number
+from qnb.measures.error import ErrorStats
+from qnb.numerics import Precision
+from qnb.sim import QuantSim
+from qnb.sim.graph_model import ReferenceModel
+
+FEW_SAMPLES = 64
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something to mind. ``tone`` is warn or bad."""
+
+    tone: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """What ``Workflow.check`` found.
+
+    Args:
+        model: class name.
+        facts: name to text, in order.
+        findings: what to mind; empty where all is well.
+        ops: one row per kind of layer: ``op, layers, weights``.
+        capture_sqnr_db: the captured graph against the model itself; ``inf`` where they are equal.
+    """
+
+    model: str
+    facts: dict[str, str]
+    findings: tuple[Finding, ...]
+    ops: pd.DataFrame
+    capture_sqnr_db: float
+
+    @property
+    def ok(self) -> bool:
+        return not any(f.tone == "bad" for f in self.findings)
+
+    def __repr__(self) -> str:
+        from qnb.workflow import reprs
+
+        return reprs.check_text(self)
+
+    def _repr_html_(self) -> str:
+        from qnb.workflow import reprs
+
+        return reprs.check_html(self)
+
+
+def check(flow) -> Check:
+    """Capture the model, run it beside its captured graph, and look at what is in it."""
+    captured = flow.captured
+    sim = QuantSim(captured, precision="w8a16", target=flow.target)
+    batch = next(iter(flow.calibration))
+    sqnr_db = _difference(flow.model, ReferenceModel(captured, captured.module), batch)
+    batches, samples = _count(flow.calibration)
+    weights = sum(p.numel() for p in captured.module.parameters())
+    facts = {
+        "inputs": "; ".join(str(i) for i in captured.inputs),
+        "layers": f"{len(sim.groups)} with {number(weights)} parameters",
+        "captured graph": "equals the model" if sqnr_db > 100 else f"{sqnr_db:.1f} dB from the model",
+        "batch size": "free" if _batch_is_free(captured) else "fixed",
+        "calibration": f"{samples} samples in {batches} batches",
+        "target": f"{flow.target.name}, {flow.target.description}",
+    }  # fmt: skip
+    findings = tuple(_findings(flow, captured, sim, sqnr_db, samples, batch))
+    return Check(captured.name, facts, findings, _ops(sim), sqnr_db)
+
+
+def _findings(flow, captured, sim, sqnr_db: float, samples: int, batch) -> Iterable[Finding]:
+    if sqnr_db < 60:
+        yield Finding("bad", f"the captured graph differs from the model ({sqnr_db:.1f} dB): does forward depend on "
+                             "values, on random numbers, or on state?")  # fmt: skip
+    leaves, _ = flatten(as_call(batch), "input")
+    if any(x.is_floating_point() and not torch.isfinite(x).all() for x in leaves):
+        yield Finding("bad", "the first calibration batch holds NaN or infinite values")
+    if sim.plan.unknown:
+        named = ", ".join(f"{op} ({layer})" for layer, op in sim.plan.unknown[:5])
+        yield Finding("warn", f"ops that qnb has no rule for are quantized at their output: {named}")
+    if not _batch_is_free(captured):
+        yield Finding("warn", f"the batch size stayed fixed ({'; '.join(captured.fixed)}): calibrate, evaluate and "
+                              "compare with that size")  # fmt: skip
+    if samples < FEW_SAMPLES:
+        yield Finding("warn", f"{samples} calibration samples are few; 100 to 1000 are usual")
+    if flow.target.precisions and "w16a16" not in flow.target.precisions:
+        yield Finding("warn", f"{flow.target.name} does not run W16A16; use it as a control in simulation only")
+    for note in captured.notes:
+        yield Finding("warn", note)
+
+
+def _difference(model, reference, batch) -> float:
+    """SQNR of the captured graph's outputs against the model's own, in dB."""
+    args, kwargs = as_call(batch)
+    with torch.no_grad():
+        own, _ = flatten(model(*args, **kwargs))
+        ours, _ = flatten(reference(*args, **kwargs))
+    stats = ErrorStats()
+    for a, b in zip(own, ours, strict=True):
+        if a.numel():
+            stats.update(a.float(), b.float())
+    return stats.sqnr_db
+
+
+def _batch_is_free(captured) -> bool:
+    return all(not i.shape or not isinstance(i.shape[0], int) for i in captured.inputs)
+
+
+def _count(batches: Iterable[Any]) -> tuple[int, int]:
+    """(batches, samples), counted by going through them once."""
+    count = samples = 0
+    for batch in batches:
+        leaves, _ = flatten(as_call(batch), "calibration batch")
+        count += 1
+        samples += leaves[0].shape[0] if leaves and leaves[0].dim() else 1
+    if not count:
+        raise InputError("Workflow.check", "an empty calibration loader", "pass at least one batch")
+    return length(batches) or count, samples
+
+
+def _ops(sim) -> pd.DataFrame:
+    layers = sim.layers()
+    counts = Counter(layers.op)
+    weights = layers.groupby("op").weight_numel.sum()
+    rows = [(op, n, int(weights[op])) for op, n in counts.items()]
+    return pd.DataFrame(rows, columns=["op", "layers", "weights"])
+
+
+def supported(flow, precision: str) -> bool:
+    """Whether the target runs a precision; targets that list none run all."""
+    names = flow.target.precisions
+    return not names or Precision.parse(precision).name in names

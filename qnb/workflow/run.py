@@ -1,0 +1,75 @@
+"""Run: one step's result, complete in itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from qnb.measures import Score
+from qnb.measures.score import Drop
+from qnb.workflow.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class Run:
+    """The result of ``Workflow.run``.
+
+    Args:
+        name: under which the workflow keeps it.
+        precision: its name.
+        score: the metric.
+        drop: what is lost against FP32, None for FP32 itself.
+        verdict: ok, fail, undecided (or reference), and why.
+        comparison: per layer against FP32, `qnb.columns.COMPARISON`; None for FP32.
+        cost: per layer, `qnb.columns.COST`.
+        size_bytes: of weights, biases and tables.
+        sim: the calibrated QuantSim; None for FP32.
+        output_sqnr_db: at the model's outputs, the lowest of several.
+        float16: FP16 runs: per layer, what overflows or becomes zero.
+        settings: seed, versions, target, range rule, data fingerprint: what it takes to get the numbers again.
+        seconds: how long the step took.
+    """
+
+    name: str
+    precision: str
+    score: Score
+    verdict: Verdict
+    cost: pd.DataFrame
+    size_bytes: int
+    drop: Drop | None = None
+    comparison: pd.DataFrame | None = None
+    sim: Any = None
+    output_sqnr_db: float = float("inf")
+    float16: pd.DataFrame | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def worst_layer(self) -> tuple[str, float] | None:
+        """The layer that itself loses most, and its own SQNR in dB."""
+        if self.comparison is None or self.comparison.empty:
+            return None
+        own = self.comparison.set_index("layer").own_sqnr_db
+        return str(own.idxmin()), float(own.min())
+
+    @property
+    def overflowing(self) -> list[str]:
+        """FP16 runs: layers with values beyond 65,504."""
+        return [] if self.float16 is None else list(self.float16[self.float16.overflow_fraction > 0].layer)
+
+    @property
+    def flushed(self) -> list[str]:
+        """FP16 runs: layers of whose values more than 1 % become zero."""
+        return [] if self.float16 is None else list(self.float16[self.float16.flushed_fraction > 0.01].layer)
+
+    def __repr__(self) -> str:
+        from qnb.workflow import reprs
+
+        return reprs.run_text(self)
+
+    def _repr_html_(self) -> str:
+        from qnb.workflow import reprs
+
+        return reprs.run_html(self)

@@ -1,0 +1,122 @@
+"""Imports in qnb go downward only, wherever in a file they stand."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "qnb"
+ORDER = (
+    "errors", "registry", "columns", "html", "numerics", "ranges", "graph", "targets", "sim", "measures", "methods",
+    "export", "runtimes", "workflow",
+)  # fmt: skip
+"""From the bottom up: each may import those before it."""
+APART = {
+    "charts": {"columns", "errors", "html"},
+    "demo": {"errors", "measures"},
+    "panels": {*ORDER, "charts", "demo"},
+    "cli": {*ORDER, "charts", "demo", "panels"},
+}
+"""Beside the stack: each may import these."""
+LATE = {"workflow/display.py": {"charts"}, "demo/__main__.py": {"workflow"}}
+"""Where a picture of a value is asked for: these files may reach further, but only inside a function."""
+OF_THE_SIM = {"charts"}
+"""The same for what a notebook shows of a sim: a ``_repr_*_`` method in sim/."""
+
+
+def allowed(part: str) -> set[str]:
+    if part in APART:
+        return APART[part] | {part}
+    return {*ORDER[: ORDER.index(part) + 1]}
+
+
+def imports(source: str, module: str) -> Iterator[tuple[str, int, list[str]]]:
+    """Yield (imported part of qnb, line, enclosing functions); ``module`` is the importing one's dotted name."""
+    yield from _visit(ast.parse(source), module.split("."), [])
+
+
+def _visit(node: ast.AST, module: list[str], inside: list[str]) -> Iterator[tuple[str, int, list[str]]]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            names = [alias.name for alias in child.names]
+        elif isinstance(child, ast.ImportFrom):
+            base = module[: len(module) - child.level] if child.level else []
+            stem = ".".join([*base, *([child.module] if child.module else [])])
+            names = [f"{stem}.{alias.name}" for alias in child.names]
+        else:
+            names = []
+        for name in names:
+            root, _, rest = name.partition(".")
+            if root == "qnb":
+                yield rest.partition(".")[0], child.lineno, inside
+        function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
+        yield from _visit(child, module, [*inside, child.name] if function else inside)
+
+
+def upward(source: str, file: str) -> list[str]:
+    """What a file of qnb ("sim/build.py") imports that it may not."""
+    part = file.partition("/")[0].removesuffix(".py")
+    found = []
+    for name, line, inside in imports(source, "qnb." + file.removesuffix(".py").replace("/", ".")):
+        fine = name in allowed(part) or name == "__version__"
+        if inside:
+            fine |= name in LATE.get(file, ())
+            fine |= part == "sim" and name in OF_THE_SIM and any(f.startswith("_repr_") for f in inside)
+        if not fine:
+            found.append(f"qnb/{file}:{line} imports {f'qnb.{name}' if name else 'qnb'}")
+    return found
+
+
+def files() -> list[str]:
+    return sorted(p.relative_to(PACKAGE).as_posix() for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
+
+
+@pytest.mark.parametrize("file", files())
+def test_imports_go_downward(file):
+    assert not upward((PACKAGE / file).read_text(), file)
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("numerics/grid.py", "from qnb.sim import QuantSim"),
+        ("numerics/grid.py", "import qnb.graph.capture as capture"),
+        ("numerics/grid.py", "def f():\n    from qnb.ranges.rules import RULES"),
+        ("numerics/grid.py", "from ..sim.plan import LayerGroup"),
+        ("numerics/grid.py", "from .. import sim"),
+        ("registry.py", "from qnb import html"),
+        ("graph/capture.py", "if True:\n    try:\n        import qnb.targets\n    except ImportError: pass"),
+        ("measures/layers.py", "import qnb\nqnb.QuantSim"),
+        ("workflow/run.py", "def f():\n    from qnb import charts"),
+        ("workflow/display.py", "from qnb import charts"),
+        ("sim/quantsim.py", "def show():\n    from qnb import charts"),
+        ("charts/layers.py", "from qnb.measures import compare_layers"),
+        ("demo/digits.py", "from qnb.workflow import Workflow"),
+        ("demo/digits.py", "from qnb.numerics import Grid"),
+    ],
+)
+def test_an_upward_import_is_found(file, source):
+    assert len(upward(source, file)) == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("sim/quantsim.py", "from qnb.sim.plan import LayerGroup\nfrom qnb import errors, targets"),
+        ("sim/quantsim.py", "from .plan import LayerGroup\nfrom ..graph import capture"),
+        ("sim/quantsim.py", "class A:\n    def _repr_html_(self):\n        from qnb import charts, html"),
+        ("workflow/display.py", "def f():\n    from qnb import charts\n    import qnb.html"),
+        ("charts/layers.py", "from qnb import columns, html\nfrom qnb.errors import InputError"),
+        ("demo/__main__.py", "def main():\n    from qnb.workflow import Workflow"),
+        ("panels/run.py", "from qnb.workflow import Workflow\nfrom qnb import charts"),
+        ("graph/capture.py", "import torch\nfrom qnbert import x"),
+    ],
+)
+def test_a_downward_import_passes(file, source):
+    assert upward(source, file) == []
+
+
+def test_every_part_has_its_place():
+    parts = {file.partition("/")[0].removesuffix(".py") for file in files()}
+    assert parts <= {*ORDER, *APART} | {"__main__"}
