@@ -16,6 +16,7 @@ from qnb.graph.clean import remove_noise, restore_batch_norm
 from qnb.graph.constants import fold_constants
 from qnb.graph.fold import fold_batch_norm
 from qnb.graph.structure import Structure, flatten
+from qnb.graph.written_out import write_out
 
 OPERATION = "capture"
 
@@ -49,6 +50,7 @@ def capture(model: nn.Module, example_inputs: Any, dynamic_shapes: Any = None) -
     program, returned = export.export(exact, inputs, called, dynamic_shapes)
     notes = _notes(program, exact is not model)
     module = _graph_module(program)
+    write_out(module)
     restore_batch_norm(module)
     remove_noise(module)
     names.name_layers(module)
@@ -98,16 +100,11 @@ def _graph_module(program: torch.export.ExportedProgram) -> fx.GraphModule:
         constant.meta = {"val": node.meta["val"]}
         node.replace_all_uses_with(constant)
         graph.erase_node(node)
-    kept = [s.arg.name for s in program.graph_signature.output_specs if s.kind.name == "USER_OUTPUT"]
     output = next(n for n in graph.nodes if n.op == "output")
-    flat = {a.name: a for a in output.args[0] if isinstance(a, fx.Node)}
-    with graph.inserting_before(output):
-        by_name = {n.name: n for n in graph.nodes} | flat
-        graph.output(tuple(by_name[name] for name in kept))
-    graph.erase_node(output)
+    results = zip(program.graph_signature.output_specs, output.args[0], strict=True)
+    output.args = (tuple(result for spec, result in results if spec.kind.name == "USER_OUTPUT"),)
     graph._codegen = fx.graph.CodeGen()
-    module = fx.GraphModule(root, graph)
-    return module
+    return fx.GraphModule(root, graph)
 
 
 def _clone(tensor: torch.Tensor) -> torch.Tensor:

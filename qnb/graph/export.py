@@ -1,10 +1,9 @@
-"""torch.export with qnb's choices: which dimensions vary, which ops are written out, what an error says."""
+"""torch.export with qnb's choices: which dimensions vary, what an error says."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import warnings
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch.export import Dim, ExportedProgram
 
 from qnb.errors import QnbError
 from qnb.graph.blame import capture_error
+from qnb.graph.functional import functional
 from qnb.graph.structure import TENSOR, Structure, flatten
 
 PREFIX = "model."
@@ -52,7 +52,7 @@ def export(model: nn.Module, inputs: list[torch.Tensor], called: Structure, dyna
         try:
             with _quiet():
                 program = torch.export.export(flat, tuple(examples), dynamic_shapes=shapes and (shapes,), strict=False)
-                return program.run_decompositions(_written_out()), flat.returned
+                return functional(program), flat.returned
         except QnbError:
             raise
         except Exception as failure:
@@ -102,32 +102,3 @@ def _quiet():
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-
-
-def _written_out() -> dict:
-    """Ops that are quantized inside, as the ops that their ONNX lowering has."""
-    aten = torch.ops.aten
-    return {aten.scaled_dot_product_attention.default: attention, aten.silu.default: lambda x: x * torch.sigmoid(x)}
-
-
-def attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, *, scale=None, enable_gqa=False):
-    """softmax(query key^T * scale + mask) value, written out so that each step can be quantized.
-
-    A boolean mask says where to look: elsewhere scores are -inf. Rows that may look nowhere give 0, as
-    torch.nn.functional.scaled_dot_product_attention does.
-    """
-    if enable_gqa:
-        repeats = query.shape[-3] // key.shape[-3]
-        key, value = key.repeat_interleave(repeats, -3), value.repeat_interleave(repeats, -3)
-    factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-    scores = torch.matmul(query, key.transpose(-2, -1)) * factor
-    if is_causal:
-        later = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=query.device).triu(1)
-        scores = scores.masked_fill(later, -math.inf)
-    if attn_mask is None:
-        weights = torch.softmax(scores, -1)
-    else:
-        boolean = attn_mask.dtype == torch.bool
-        scores = torch.where(attn_mask, scores, -math.inf) if boolean else scores + attn_mask
-        weights = torch.ops.aten._safe_softmax(scores, -1)
-    return torch.matmul(weights, value)

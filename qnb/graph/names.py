@@ -19,7 +19,7 @@ _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 def name_layers(module: fx.GraphModule) -> None:
     """Give every call_function node ``meta``: layer, path, module, op, source, val.
 
-    An op that is all that its module does is named by the module's path (``layer1.0.conv1``); other ops add
+    An op that is all that a module without submodules does is named by the module's path (``layer1.0.conv1``); other ops add
     their own name (``layer1.0.add``); whatever comes again is counted (``fc``, ``fc_1``).
     """
     calls: dict[tuple, list[fx.Node]] = defaultdict(list)
@@ -28,7 +28,9 @@ def name_layers(module: fx.GraphModule) -> None:
         if node.op == "call_function":
             where[node] = key, _, _ = _owner(node)
             calls[key].append(node)
-    alone = {node for key, nodes in calls.items() if key for node in _main(nodes)}
+    paths = {path for _, path, _ in where.values()}
+    leaves = {p for p in paths if not any(other.startswith(f"{p}.") for other in paths)}
+    alone = {node for key, nodes in calls.items() if key and where[nodes[0]][1] in leaves for node in _main(nodes)}
     counts: dict[str, int] = {}
     for node, (_, path, kind) in where.items():
         op = ops.name(node)

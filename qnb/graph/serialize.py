@@ -147,12 +147,12 @@ def _function(name: str):
     namespace, _, rest = name.partition(".")
     op, _, overload = rest.partition(".")
     allowed = namespace in ("aten", "qnb") and op.isidentifier() and overload.isidentifier()
-    if not allowed or op.startswith("__") or op in _DENIED:
+    if not allowed or op in _DENIED:
         raise FileError("read a graph", f"the function {name!r}, which a file may not name", REMEDY)
-    try:
-        return getattr(getattr(getattr(torch.ops, namespace), op), overload)
-    except AttributeError as error:
-        raise FileError("read a graph", f"the op {name!r}, which this torch does not have", "update torch") from error
+    found = getattr(getattr(getattr(torch.ops, namespace), op, None), overload, None)
+    if not isinstance(found, torch._ops.OpOverload):
+        raise FileError("read a graph", f"the op {name!r}, which this torch does not have", "update torch")
+    return found
 
 
 def _decode(value: Any, nodes: dict[str, fx.Node]) -> Any:

@@ -37,7 +37,7 @@ class QuantSim(GraphModel):
     >>> import torch, qnb
     >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU()).eval()
     >>> sim = qnb.QuantSim(model, torch.randn(2, 3, 8, 8), "w8a8")
-    >>> sim.calibrate([torch.randn(2, 3, 8, 8)])
+    >>> sim = sim.calibrate([torch.randn(2, 3, 8, 8)])
     >>> sim(torch.randn(2, 3, 8, 8)).shape
     torch.Size([2, 4, 6, 6])
     """

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import nn
 
 from qnb.errors import EvaluateError, QnbError
@@ -17,7 +18,7 @@ REMEDY = "return a float, or qnb.Score(value, n)"
 
 def score_of(evaluate: Callable[[nn.Module], Any], model: nn.Module, name: str,
              tick: Callable[[int], None] | None = None) -> Score:  # fmt: skip
-    """``evaluate(model)`` as a `Score`.
+    """``evaluate(model)`` as a `Score`, without gradients (``torch.enable_grad()`` inside it still works).
 
     Args:
         name: of the run, for errors.
@@ -38,7 +39,8 @@ def score_of(evaluate: Callable[[nn.Module], Any], model: nn.Module, name: str,
     handle = model.register_forward_pre_hook(count)
     model.eval()
     try:
-        value = evaluate(model)
+        with torch.no_grad():
+            value = evaluate(model)
     except QnbError:
         raise
     except Exception as error:

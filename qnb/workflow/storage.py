@@ -81,15 +81,10 @@ def _empty(header: dict, model, calibration, evaluate) -> Workflow:
         raise InputError("qnb.load", "only some of model, calibration and evaluate", "pass all three, or none")
     flow = Workflow.__new__(Workflow)
     flow.model = flow.example_inputs = flow.dynamic_shapes = flow.checked = flow._captured = None
-    flow.calibration, flow.evaluate, flow.runs = (), _no_evaluate, {}
+    flow.calibration, flow.evaluate, flow.runs = (), None, {}
     flow.tolerance, flow.method, flow.seed = header["tolerance"], header["method"], header["seed"]
     flow.target = targets.get(header["target"])
     return flow
-
-
-def _no_evaluate(_):
-    raise InputError("flow.run", "a workflow from a file, without model, data and evaluate",
-                     "load it with qnb.load(path, model=..., calibration=..., evaluate=...)")  # fmt: skip
 
 
 def _pack(run: Run) -> dict:

@@ -86,6 +86,9 @@ class Workflow:
             method: range rule in place of the workflow's own; ``options`` are its options.
             progress: ``progress(done, total, message)``; raising `qnb.errors.Cancelled` in it cancels the step.
         """
+        if self.model is None:
+            raise InputError("flow.run", "a workflow from a file, without model, data and evaluate",
+                             "load it with qnb.load(path, model=..., calibration=..., evaluate=...)")  # fmt: skip
         found = steps.run(self, precision, name, dict(layers or {}), method or self.method, options, progress)
         for result in found:  # FP32 first, where it was needed
             self.runs[result.name] = result
