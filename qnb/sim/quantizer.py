@@ -7,6 +7,7 @@ from torch import nn
 
 from qnb.errors import CalibrationError
 from qnb.numerics import FloatGrid, Grid, affine_parameters, fake_quantize, fake_quantize_
+from qnb.numerics.kernel import per_tensor_
 
 ONE = torch.ones(())
 ZERO = torch.zeros(())
@@ -36,6 +37,7 @@ class Quantizer(nn.Module):
         self.statistics = None
         self.rule: tuple[str, dict] | None = None
         self.minimum = self.maximum = None
+        self._ends: tuple = (None, 0, None, 0.0, 0.0)
         self.register_parameter("scale", None)
         self.register_parameter("zero_point", None)
 
@@ -89,10 +91,24 @@ class Quantizer(nn.Module):
             return x
         if not self.active:
             return x
-        scale, zero_point = self.encoding()
         if fresh and not torch.is_grad_enabled():
-            return fake_quantize_(x, scale, zero_point, self.grid.name, self.axis, self.block_size)
+            return self._in_place(x)
+        scale, zero_point = self.encoding()
         return fake_quantize(x, scale, zero_point, self.grid.name, self.axis, self.block_size)
+
+    def _in_place(self, x: torch.Tensor) -> torch.Tensor:
+        """Overwrite ``x``. For one scale on the CPU the grid's ends are kept as numbers until the encoding changes."""
+        scale, zero_point = self._parameters["scale"], self._parameters["zero_point"]
+        plain = self.axis is None and scale is not None and x.dtype == torch.float32
+        if not plain or x.is_cuda or torch.compiler.is_compiling() or isinstance(self.grid, FloatGrid):
+            scale, zero_point = self.encoding()
+            return fake_quantize_(x, scale, zero_point, self.grid.name, self.axis, self.block_size)
+        of, version, grid, low, high = self._ends
+        if of is not zero_point or version != zero_point._version or grid != self.grid:
+            shift = float(zero_point)
+            low, high = self.grid.qmin - shift, self.grid.qmax - shift
+            self._ends = (zero_point, zero_point._version, self.grid, low, high)
+        return per_tensor_(x, scale, low, high)
 
     def extra_repr(self) -> str:
         return f"{self.name}, {self.grid.name if self.grid else 'float'}"
@@ -103,25 +119,25 @@ class WeightQuantizer(Quantizer):
 
     def __init__(self, name: str, grid, axis: int | None = None):
         super().__init__(name, grid, axis)
-        self._key = self._kept = None
+        self._key = self._kept = self._made_of = None
 
     def forward(self, x: torch.Tensor, fresh: bool = False) -> torch.Tensor:
         if not self.active:
             return x
         if torch.is_grad_enabled() or torch.compiler.is_compiling():
             return super().forward(x)
-        scale, zero_point = self.encoding()
-        key = (x.data_ptr(), x._version, x.device, id(self.scale), scale._version, zero_point._version, self.grid)
-        if key != self._key:
+        scale, zero_point = self._parameters["scale"], self._parameters["zero_point"]
+        if self._kept is None or self._key != _state(x, scale, zero_point, self.grid):
+            scale, zero_point = self.encoding()
             with torch.inference_mode(False), torch.no_grad():
                 self._kept = fake_quantize(
                     x.detach(), scale, zero_point, self.grid.name, self.axis, self.block_size
                 )
-            self._key = key
+            self._key, self._made_of = _state(x, scale, zero_point, self.grid), (x, scale, zero_point)
         return self._kept
 
     def drop_cache(self) -> None:
-        self._key = self._kept = None
+        self._key = self._kept = self._made_of = None
 
 
 class BiasQuantizer(nn.Module):
@@ -134,13 +150,14 @@ class BiasQuantizer(nn.Module):
         super().__init__()
         self.name, self.factor, self.enabled = name, factor, True
         self._refs = (inputs, weight)  # a tuple, so that they are not registered twice
-        self._key = self._kept = None
+        self._key = self._kept = self._made_of = None
 
     @property
     def active(self) -> bool:
-        inputs, weight = self._refs
-        whole = all(isinstance(q.grid, Grid) and q.active and not q.block_size for q in self._refs)
-        return self.enabled and whole and inputs.scale is not None and weight.scale is not None
+        return self.enabled and all(
+            q.enabled and isinstance(q.grid, Grid) and q.grid.granularity != "block"
+            and q._parameters["scale"] is not None for q in self._refs
+        )  # fmt: skip
 
     @property
     def scale(self) -> torch.Tensor:
@@ -150,17 +167,16 @@ class BiasQuantizer(nn.Module):
 
     def forward(self, bias: torch.Tensor) -> torch.Tensor:
         inputs, weight = self._refs
-        if not self.active or inputs.observer is not None:
+        if inputs.observer is not None or not self.active:
             return bias
         if torch.is_grad_enabled():
             exact = self._quantize(bias.detach())
             return bias + (exact - bias.detach())
-        key = (bias.data_ptr(), bias._version, bias.device, id(inputs.scale), inputs.scale._version,
-               id(weight.scale), weight.scale._version)  # fmt: skip
-        if key != self._key:
+        scales = inputs._parameters["scale"], weight._parameters["scale"]
+        if self._kept is None or self._key != _state(bias, *scales, None):
             with torch.inference_mode(False), torch.no_grad():
                 self._kept = self._quantize(bias.detach())
-            self._key = key
+            self._key, self._made_of = _state(bias, *scales, None), (bias, *scales)
         return self._kept
 
     def _quantize(self, bias: torch.Tensor) -> torch.Tensor:
@@ -169,7 +185,14 @@ class BiasQuantizer(nn.Module):
         return (codes * scale).to(bias.dtype)
 
     def drop_cache(self) -> None:
-        self._key = self._kept = None
+        self._key = self._kept = self._made_of = None
+
+
+def _state(x: torch.Tensor, a: torch.Tensor | None, b: torch.Tensor | None, grid) -> tuple:
+    """Changes whenever a kept result is stale. ``_version`` counts writes; moving to a device moves the data.
+    Whoever keeps it keeps the tensors too, so that no other can come to have their id."""
+    return (id(x), x._version, x.data_ptr(), id(a), a is not None and a._version,
+            id(b), b is not None and b._version, grid)  # fmt: skip
 
 
 def spread(scale: torch.Tensor, channels: int) -> torch.Tensor:

@@ -1,0 +1,114 @@
+"""Values of one layer: FP32 and QuantSim over the same bins."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from qnb.charts.frames import evenly, numbers, require, small, value
+from qnb.charts.theme import BAD, FP32, GREY, QUANTSIM, empty, figure, shorten
+from qnb.columns import HISTOGRAM
+
+SOURCE = "a histogram with columns qnb.columns.HISTOGRAM, as flow.layer(run, layer).histogram"
+SPIKE = 4.0
+"""A bin so many times higher than all others (zeros after a ReLU) is cut, so that the others can be seen."""
+LEVELS = 64
+"""Grids with at most so many levels show each."""
+
+
+def layer_histogram(
+    histogram: pd.DataFrame, *, layer: str = "", scale: float | None = None, zero_point: float | None = None,
+    qmin: int | None = None, qmax: int | None = None, low: float | None = None, high: float | None = None,
+    clipped_fraction: float | None = None, log_y: bool = False,
+) -> go.Figure:  # fmt: skip
+    """FP32 values filled, QuantSim values as a line, what lies outside the grid shaded.
+
+    Args:
+        histogram: counts per bin, columns `qnb.columns.HISTOGRAM`, bins side by side.
+        layer: what the title calls it.
+        scale, zero_point, qmin, qmax: the grid; its ends where ``low`` and ``high`` are not given, and its
+            levels where they are few.
+        low, high: ends of the grid, in the values' units; infinite where there is none.
+        clipped_fraction: share of FP32 values outside the grid, 0 to 1, for the title.
+        log_y: counts on a logarithmic axis.
+
+    Raises:
+        InputError: columns are missing.
+
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"bin_left": [0, 1], "bin_right": [1, 2], "fp32": [3, 1], "quantsim": [4, 0]})
+    >>> layer_histogram(frame, layer="fc", high=1.0, clipped_fraction=0.25).layout.title.text
+    'fc: 25 % of FP32 values clipped'
+    """
+    require(histogram, HISTOGRAM, "layer_histogram", SOURCE)
+    if histogram.empty:
+        return empty("No values to show: run flow.layer(run, layer) first.")
+    left, right, fp32, quantsim = (numbers(histogram[c]) for c in HISTOGRAM)
+    if scale is not None and qmin is not None and qmax is not None:
+        low = scale * (qmin - (zero_point or 0)) if low is None else low
+        high = scale * (qmax - (zero_point or 0)) if high is None else high
+    chart = figure(_title(layer, clipped_fraction), "value", "values per bin")
+    place = {"x0": float(left[0]), "dx": float(right[-1] - left[0]) / len(left)} if evenly(left) else {
+        "x": small([*left, right[-1]])}  # fmt: skip
+    for name, counts, colour, fill in (("FP32", fp32, FP32, "tozeroy"), ("QuantSim", quantsim, QUANTSIM, None)):
+        y = np.where(counts > 0, counts, np.nan) if log_y else counts
+        chart.add_trace(go.Scatter(y=small([*y, np.nan if log_y else 0.0]), name=name, mode="lines", fill=fill,
+                                   line={"shape": "hv", "width": 1 if fill else 1.8, "color": colour},
+                                   fillcolor="rgba(121,121,121,0.35)" if fill else None,
+                                   hovertemplate="%{y:,}", **place))  # fmt: skip
+    _clipped(chart, float(left[0]), float(right[-1]), low, high)
+    _levels(chart, scale, low, high, 1.0 if log_y else 0.0)
+    chart.update_yaxes(type="log", dtick=1, exponentformat="power") if log_y else _cut(chart, left, right, fp32, quantsim)
+    chart.update_xaxes(hoverformat=".4g", showgrid=False, range=[float(left[0]), float(right[-1])])
+    return chart.update_layout(hovermode="x unified")
+
+
+def _title(layer: str, clipped: float | None) -> str:
+    name = shorten(layer, 44)
+    if clipped is None or math.isnan(clipped):
+        return f"{name}: FP32 and QuantSim values".removeprefix(": ")
+    share = "no FP32 value" if clipped == 0 else f"{value(100 * clipped)} % of FP32 values"
+    text = f"{share} clipped"
+    return f"{name}: {text}" if name else text[0].upper() + text[1:]
+
+
+def _clipped(chart: go.Figure, start: float, end: float, low: float | None, high: float | None) -> None:
+    """Shade what the grid does not reach."""
+    for edge, x0, x1, side in ((low, start, low, "left"), (high, high, end, "right")):
+        if edge is None or not math.isfinite(edge) or not start < edge < end:
+            continue
+        chart.add_vrect(x0, x1, fillcolor=BAD, opacity=0.13, line_width=0, layer="below")
+        chart.add_vline(edge, line={"color": BAD, "width": 1.5, "dash": "dash"})
+        wide = x1 - x0 > 0.12 * (end - start)
+        chart.add_annotation(x=edge, y=1, yref="paper", yanchor="top", showarrow=False, text=f"grid ends at {value(edge)}",
+                             xanchor=side if not wide else {"left": "right", "right": "left"}[side],
+                             font={"color": BAD, "size": 11})  # fmt: skip
+
+
+def _levels(chart: go.Figure, scale: float | None, low: float | None, high: float | None, y: float) -> None:
+    """A tick per level of the grid, where these are few."""
+    if not scale or low is None or high is None or not math.isfinite(high - low):
+        return
+    count = round((high - low) / scale) + 1
+    if count <= LEVELS:
+        chart.add_trace(go.Scatter(x0=low, dx=scale, y=[y] * count, mode="markers", name="grid", hoverinfo="skip",
+                                   marker={"symbol": "line-ns-open", "size": 9, "color": GREY}))  # fmt: skip
+
+
+def _cut(chart: go.Figure, left: np.ndarray, right: np.ndarray, fp32: np.ndarray, quantsim: np.ndarray) -> None:
+    """Where one bin dwarfs the rest, let it leave the plot, and say so."""
+    peak = int(fp32.argmax())
+    near = slice(max(0, peak - 1), peak + 2)
+    rest = max(np.delete(fp32, peak).max(initial=0), np.delete(quantsim, near).max(initial=0))
+    top = max(fp32.max(), quantsim.max())
+    if not 0 < SPIKE * rest < top:
+        chart.update_yaxes(range=[0, 1.12 * top if top > 0 else 1])
+        return
+    chart.update_yaxes(range=[0, 1.35 * rest])
+    chart.add_annotation(x=float(left[peak] + right[peak]) / 2, y=1, yref="paper", yanchor="top", yshift=-16,
+                         xanchor="left" if peak < len(left) / 2 else "right", showarrow=False, font_size=11,
+                         xshift=6 if peak < len(left) / 2 else -6,
+                         text=f"FP32 bin of {value(fp32[peak])} values, cut")  # fmt: skip

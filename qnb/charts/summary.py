@@ -1,0 +1,128 @@
+"""All runs at a glance: metric against model size."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from qnb.charts.frames import numbers, require, small, value
+from qnb.charts.labels import positions
+from qnb.charts.theme import BAD, FP32, GREEN, GREY, ORANGE, empty, figure
+from qnb.html import size
+
+STATES = {
+    "reference": ("FP32", "square", FP32), "ok": ("within tolerance", "circle", GREEN),
+    "undecided": ("undecided", "diamond", ORANGE), "fail": ("loses too much", "x", BAD),
+}  # fmt: skip
+"""Verdict: what it is called, its symbol, its colour."""
+NEEDED = ("run", "metric", "low", "high", "n", "drop", "verdict", "size_bytes")
+DODGE = 0.016
+"""Runs of the same size stand so far apart, as a share of the axis: their intervals would cover each other."""
+
+
+def summary(summary: pd.DataFrame, *, tolerance: float | None = None) -> go.Figure:
+    """Metric with its interval against model size, a labelled point per run; symbol and colour say the verdict.
+
+    Args:
+        summary: what `Workflow.summary` returns, columns `qnb.columns.SUMMARY`; ``low`` and ``high`` may be
+            NaN, runs whose metric is NaN are left out.
+        tolerance: how much may be lost, in the metric's units: a band from FP32's metric.
+
+    Raises:
+        InputError: columns are missing.
+
+    >>> import pandas as pd
+    >>> rows = [("fp32", .97, .96, .98, 500, 0.0, "reference", 4000), ("w8a8", .97, .96, .98, 500, 0.0, "ok", 1000)]
+    >>> frame = pd.DataFrame(rows, columns=["run", "metric", "low", "high", "n", "drop", "verdict", "size_bytes"])
+    """
+    require(summary, NEEDED, "summary", "what flow.summary() returns")
+    frame = summary[np.isfinite(numbers(summary["metric"])) & np.isfinite(numbers(summary["size_bytes"]))]
+    if frame.empty:
+        return empty("No runs to show: run a step first, for example flow.run('w8a16').")
+    frame = frame.reset_index(drop=True)
+    unit, by = ("MB", 1e6) if numbers(frame["size_bytes"]).max() >= 1e6 else ("kB", 1e3)
+    x, metric = numbers(frame["size_bytes"]) / by, numbers(frame["metric"])
+    low, high = (np.where(np.isfinite(v), v, metric) for v in (numbers(frame["low"]), numbers(frame["high"])))
+    xrange = _padded([x.min(), x.max()], 0.14)
+    x = _dodged(x, DODGE * (xrange[1] - xrange[0]))
+    reference = _reference(frame)
+    allowed = None if reference is None or tolerance is None else reference - _sign(frame, reference) * tolerance
+    yrange = _padded([*low, *high, *([] if allowed is None else [allowed])], 0.12)
+    where = np.array(positions(x, metric, frame["run"].astype(str), xrange, yrange))
+    chart = figure(_title(frame), f"model size ({unit})", "metric")
+    _band(chart, reference, allowed)
+    for state, (name, symbol, colour) in STATES.items():
+        at = np.flatnonzero(frame["verdict"] == state)
+        if at.size:
+            error = {"array": small((high - metric)[at]), "arrayminus": small((metric - low)[at]), "width": 4,
+                     "thickness": 1.3, "color": colour}  # fmt: skip
+            chart.add_trace(go.Scatter(
+                x=small(x[at]), y=small(metric[at]), mode="markers+text", name=name, text=frame["run"][at].tolist(),
+                textposition=where[at].tolist(), textfont={"color": GREY, "size": 12}, error_y=error,
+                marker={"symbol": symbol, "size": 11, "color": colour}, hovertext=[_hover(frame.loc[i]) for i in at],
+                hoverinfo="text", cliponaxis=False,
+            ))  # fmt: skip
+    chart.update_xaxes(range=small(xrange))
+    return chart.update_yaxes(range=small(yrange))
+
+
+def _padded(values, share: float) -> tuple[float, float]:
+    low, high = float(np.min(values)), float(np.max(values))
+    pad = share * (high - low) or 0.1 * abs(high) or 1.0
+    return low - pad, high + pad
+
+
+def _dodged(x: np.ndarray, step: float) -> np.ndarray:
+    """Points at the same place move apart, around it."""
+    found = x.copy()
+    for place in np.unique(x):
+        same = np.flatnonzero(x == place)
+        found[same] += step * (np.arange(same.size) - (same.size - 1) / 2)
+    return found
+
+
+def _reference(frame: pd.DataFrame) -> float | None:
+    metric = numbers(frame["metric"])[(frame["verdict"] == "reference").to_numpy()]
+    return float(metric[0]) if metric.size else None
+
+
+def _sign(frame: pd.DataFrame, reference: float) -> float:
+    """1 where more is better, -1 where less is: a drop says how much worse a run is."""
+    return -1.0 if np.nansum((reference - numbers(frame["metric"])) * numbers(frame["drop"])) < 0 else 1.0
+
+
+def _band(chart: go.Figure, reference: float | None, allowed: float | None) -> None:
+    if reference is None:
+        return
+    if allowed is not None:
+        chart.add_hrect(*sorted((reference, allowed)), fillcolor=GREEN, opacity=0.12, line_width=0, layer="below")
+        chart.add_annotation(text="tolerance", x=0, xref="paper", y=allowed, xanchor="left", showarrow=False,
+                             yanchor="bottom" if allowed < reference else "top", font={"size": 11, "color": GREEN})  # fmt: skip
+    chart.add_hline(reference, line={"color": FP32, "dash": "dot", "width": 1.5})
+
+
+def _hover(row: pd.Series) -> str:
+    interval = f" ({row.low:.4g} to {row.high:.4g})" if math.isfinite(row.low) and math.isfinite(row.high) else ""
+    lines = [f"<b>{row.run}</b>, {STATES[row.verdict][0]}", f"metric {row.metric:.4g}{interval}"]
+    lines += [] if pd.isna(row.n) else [f"n = {int(row.n):,}"]
+    lines += [] if row.verdict == "reference" else [f"drop {row['drop']:.2g}"]
+    lines.append(size(row.size_bytes))
+    if row.get("worst_layer"):
+        lines.append(f"worst layer {row.worst_layer}")
+    return "<br>".join(lines)
+
+
+def _title(frame: pd.DataFrame) -> str:
+    runs = frame[frame["verdict"] != "reference"]
+    if runs.empty:
+        return "Only FP32 so far: run a step to compare"
+    kept = runs[runs["verdict"] == "ok"]
+    if not kept.empty:
+        best = kept.loc[kept["size_bytes"].astype(float).idxmin()]
+        return f"Smallest within tolerance: {best.run}, {size(best.size_bytes)}, drop {value(best['drop'])}"
+    if (runs["verdict"] == "undecided").any():
+        return "No run is surely within tolerance: evaluate more samples"
+    return "No run is within tolerance"

@@ -1,0 +1,64 @@
+"""How every chart looks: one small template, colours that read on a white and on a near-black page."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+
+GREY = "#797979"
+"""The grey whose contrast is the same on #ffffff and on #111111: 4.3 to 1."""
+BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#c77f00", "#009e73", "#b8669a"
+SKY, VERMILLION, YELLOW = "#2f96cf", "#d55e00", "#9a8c00"
+PALETTE = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION, YELLOW)
+"""Okabe and Ito's colour-blind-safe set (Color Universal Design, 2008), the light ones darkened until each has
+a contrast of at least 3 to 1 on both pages."""
+FP32, QUANTSIM, OWN, BAD = GREY, BLUE, ORANGE, VERMILLION
+"""What a colour means in every chart."""
+HEIGHT = 360
+"""Pixels."""
+
+_AXIS = {
+    "gridcolor": "rgba(121,121,121,0.22)", "zerolinecolor": "rgba(121,121,121,0.6)", "zerolinewidth": 1,
+    "linecolor": GREY, "automargin": True, "title": {"standoff": 10},
+}  # fmt: skip
+TEMPLATE = go.layout.Template(
+    layout={
+        "font": {"family": "system-ui, sans-serif", "size": 12, "color": GREY},
+        "title": {"x": 0, "xref": "paper", "y": 1, "yref": "container", "yanchor": "top", "pad": {"t": 12},
+                  "font": {"size": 15, "weight": 600}},
+        "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "colorway": list(PALETTE),
+        "margin": {"l": 60, "r": 20, "t": 62, "b": 50}, "hovermode": "closest",
+        "hoverlabel": {"bgcolor": "#2b2b2b", "bordercolor": GREY, "font": {"color": "#f2f2f2"}, "align": "left",
+                       "namelength": -1},
+        "legend": {"orientation": "h", "x": 1, "xanchor": "right", "y": 1.01, "yanchor": "bottom"},
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": GREY, "activecolor": BLUE},
+        "xaxis": _AXIS, "yaxis": _AXIS,
+    }
+)  # fmt: skip
+
+
+def figure(title: str, x: str, y: str, height: int = HEIGHT, **layout) -> go.Figure:
+    """An empty figure: what it says, and axis titles with their units."""
+    found = go.Figure(layout={"template": TEMPLATE, "title": {"text": title}, "height": height})
+    found.update_layout(xaxis_title_text=x, yaxis_title_text=y, **layout)
+    return found
+
+
+def empty(text: str) -> go.Figure:
+    """What a chart without data shows: one sentence that says what to do.
+
+    >>> empty("No layers to show: run flow.run('w8a16') first.").layout.annotations[0].text
+    "No layers to show: run flow.run('w8a16') first."
+    """
+    axis = {"visible": False, "fixedrange": True}
+    found = go.Figure(layout={"template": TEMPLATE, "height": 160, "xaxis": axis, "yaxis": axis, "dragmode": False})
+    found.update_layout(margin={"l": 20, "r": 20, "t": 20, "b": 20})
+    return found.add_annotation(text=text, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font_size=14)
+
+
+def shorten(name: str, length: int) -> str:
+    """The end of a name says more than its beginning.
+
+    >>> shorten("encoder.layer.11.attention.self.query", 21)
+    '…attention.self.query'
+    """
+    return name if len(name) <= length else "…" + name[1 - length :]
