@@ -28,22 +28,23 @@ def numbers(values: Iterable) -> np.ndarray:
     return pd.to_numeric(pd.Series(values), errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
 
 
-def small(values: Iterable) -> list[float | None]:
-    """Five significant digits, what is not finite as None: shorter JSON, nothing that can be seen is lost.
+def small(values: Iterable, digits: int = 5) -> list[float | None]:
+    """So many significant digits, what is not finite as None: shorter JSON, nothing that can be seen is lost.
 
     >>> small([1234567.0, 0.1 + 0.2, float("inf")])
     [1234600.0, 0.3, None]
     """
-    return [float(f"{v:.5g}") if math.isfinite(v) else None for v in np.asarray(values, dtype=np.float64).tolist()]
+    found = np.asarray(values, dtype=np.float64).tolist()
+    return [float(f"{v:.{digits}g}") if math.isfinite(v) else None for v in found]
 
 
-def value(number: float) -> str:
-    """A number in a title: three significant digits, thousands apart.
+def value(number: float, digits: int = 3) -> str:
+    """A number in a title: a few significant digits, thousands apart.
 
-    >>> value(0.01234), value(12345.6), value(0.0)
-    ('0.0123', '12,346', '0')
+    >>> value(0.01234), value(12345.6), value(0.0), value(7.79, 2)
+    ('0.0123', '12,346', '0', '7.8')
     """
-    return f"{number:,.0f}" if 1000 <= abs(number) < 1e9 else f"{number:.3g}"
+    return f"{number:,.0f}" if 10**digits <= abs(number) < 1e9 else f"{number:.{digits}g}"
 
 
 def evenly(values: Sequence[float], tolerance: float = 1e-3) -> bool:

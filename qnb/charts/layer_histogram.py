@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from qnb.charts.frames import evenly, numbers, require, small, value
-from qnb.charts.theme import BAD, FP32, GREY, QUANTSIM, empty, figure, shorten
+from qnb.charts.theme import BAD, FP32, GREY, QUANTSIM, empty, figure, titled
 from qnb.columns import HISTOGRAM
 
 SOURCE = "a histogram with columns qnb.columns.HISTOGRAM, as flow.layer(run, layer).histogram"
@@ -17,6 +17,8 @@ SPIKE = 4.0
 """A bin so many times higher than all others (zeros after a ReLU) is cut, so that the others can be seen."""
 LEVELS = 64
 """Grids with at most so many levels show each."""
+ZERO = 0.1
+"""Where an empty bin stands on a logarithmic axis: below its lower end."""
 
 
 def layer_histogram(
@@ -54,25 +56,29 @@ def layer_histogram(
     place = {"x0": float(left[0]), "dx": float(right[-1] - left[0]) / len(left)} if evenly(left) else {
         "x": small([*left, right[-1]])}  # fmt: skip
     for name, counts, colour, fill in (("FP32", fp32, FP32, "tozeroy"), ("QuantSim", quantsim, QUANTSIM, None)):
-        y = np.where(counts > 0, counts, np.nan) if log_y else counts
-        chart.add_trace(go.Scatter(y=small([*y, np.nan if log_y else 0.0]), name=name, mode="lines", fill=fill,
-                                   line={"shape": "hv", "width": 1 if fill else 1.8, "color": colour},
-                                   fillcolor="rgba(121,121,121,0.35)" if fill else None,
-                                   hovertemplate="%{y:,}", **place))  # fmt: skip
+        y = [*counts, 0.0]
+        chart.add_trace(go.Scatter(
+            y=small(np.maximum(y, ZERO) if log_y else y), name=name, mode="lines", fill=fill, hovertemplate="%{y:,.0f}",
+            line={"shape": "hv", "width": 1 if fill else 1.8, "color": colour},
+            fillcolor="rgba(121,121,121,0.35)" if fill else None, **place,
+        ))  # fmt: skip
     _clipped(chart, float(left[0]), float(right[-1]), low, high)
     _levels(chart, scale, low, high, 1.0 if log_y else 0.0)
-    chart.update_yaxes(type="log", dtick=1, exponentformat="power") if log_y else _cut(chart, left, right, fp32, quantsim)
+    if log_y:
+        top = max(fp32.max(), quantsim.max(), 1.0)
+        chart.update_yaxes(type="log", dtick=1, exponentformat="power", range=[math.log10(0.7), math.log10(2 * top)])
+    else:
+        _cut(chart, left, right, fp32, quantsim)
     chart.update_xaxes(hoverformat=".4g", showgrid=False, range=[float(left[0]), float(right[-1])])
     return chart.update_layout(hovermode="x unified")
 
 
 def _title(layer: str, clipped: float | None) -> str:
-    name = shorten(layer, 44)
+    colon = ": " if layer else ""
     if clipped is None or math.isnan(clipped):
-        return f"{name}: FP32 and QuantSim values".removeprefix(": ")
+        return titled("", layer, colon + "FP32 and QuantSim values")
     share = "no FP32 value" if clipped == 0 else f"{value(100 * clipped)} % of FP32 values"
-    text = f"{share} clipped"
-    return f"{name}: {text}" if name else text[0].upper() + text[1:]
+    return titled("", layer, f"{colon}{share} clipped")
 
 
 def _clipped(chart: go.Figure, start: float, end: float, low: float | None, high: float | None) -> None:
@@ -82,10 +88,12 @@ def _clipped(chart: go.Figure, start: float, end: float, low: float | None, high
             continue
         chart.add_vrect(x0, x1, fillcolor=BAD, opacity=0.13, line_width=0, layer="below")
         chart.add_vline(edge, line={"color": BAD, "width": 1.5, "dash": "dash"})
-        wide = x1 - x0 > 0.12 * (end - start)
-        chart.add_annotation(x=edge, y=1, yref="paper", yanchor="top", showarrow=False, text=f"grid ends at {value(edge)}",
-                             xanchor=side if not wide else {"left": "right", "right": "left"}[side],
-                             font={"color": BAD, "size": 11})  # fmt: skip
+        outside = x1 - x0 > 0.25 * (end - start)
+        anchor = side if not outside else {"left": "right", "right": "left"}[side]
+        chart.add_annotation(
+            x=edge, y=1, yref="paper", yanchor="top", xanchor=anchor, showarrow=False,
+            text=f"grid ends at {value(edge)}", font={"color": BAD, "size": 11},
+        )  # fmt: skip
 
 
 def _levels(chart: go.Figure, scale: float | None, low: float | None, high: float | None, y: float) -> None:
@@ -94,8 +102,9 @@ def _levels(chart: go.Figure, scale: float | None, low: float | None, high: floa
         return
     count = round((high - low) / scale) + 1
     if count <= LEVELS:
-        chart.add_trace(go.Scatter(x0=low, dx=scale, y=[y] * count, mode="markers", name="grid", hoverinfo="skip",
-                                   marker={"symbol": "line-ns-open", "size": 9, "color": GREY}))  # fmt: skip
+        marker = {"symbol": "line-ns-open", "size": 9, "color": GREY}
+        place = {"x0": low, "dx": scale, "y": [y] * count}
+        chart.add_trace(go.Scatter(**place, mode="markers", name="grid levels", hoverinfo="skip", marker=marker))
 
 
 def _cut(chart: go.Figure, left: np.ndarray, right: np.ndarray, fp32: np.ndarray, quantsim: np.ndarray) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from qnb.charts.frames import numbers, require, small, value
-from qnb.charts.theme import GREY, QUANTSIM, empty, figure, shorten
+from qnb.charts.theme import GREY, QUANTSIM, empty, figure, titled
 from qnb.columns import SCATTER
 
 SOURCE = "a sample of values with columns qnb.columns.SCATTER, as flow.layer(run, layer).scatter"
@@ -33,7 +33,8 @@ def layer_scatter(scatter: pd.DataFrame, *, layer: str = "") -> go.Figure:
     fp32, quantsim = (numbers(scatter[c]) for c in SCATTER)
     kept = np.isfinite(fp32) & np.isfinite(quantsim)
     if not kept.any():
-        return empty("No finite values to show." if len(kept) else "No values to show: run flow.layer(run, layer) first.")
+        what = "No finite values to show" if len(kept) else "No values to show"
+        return empty(f"{what}: run flow.layer(run, layer) on other data.")
     fp32, quantsim = fp32[kept], quantsim[kept]
     chart = figure(_title(layer, np.abs(fp32 - quantsim).max(), len(fp32), int((~kept).sum())),
                    "FP32 value", "QuantSim value", height=420, hovermode="closest", showlegend=False)  # fmt: skip
@@ -52,5 +53,4 @@ def layer_scatter(scatter: pd.DataFrame, *, layer: str = "") -> go.Figure:
 def _title(layer: str, largest: float, count: int, left_out: int) -> str:
     off = f"off by at most {value(largest)}" if largest > 0 else "no difference"
     rest = f", {left_out:,} not finite" if left_out else ""
-    text = f"{off} ({count:,} values{rest})"
-    return f"{shorten(layer, 40)}: {text}" if layer else text[0].upper() + text[1:]
+    return titled("", layer, f"{': ' if layer else ''}{off} ({count:,} values{rest})")

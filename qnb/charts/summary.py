@@ -14,8 +14,8 @@ from qnb.charts.theme import BAD, FP32, GREEN, GREY, ORANGE, empty, figure
 from qnb.html import size
 
 STATES = {
-    "reference": ("FP32", "square", FP32), "ok": ("within tolerance", "circle", GREEN),
-    "undecided": ("undecided", "diamond", ORANGE), "fail": ("loses too much", "x", BAD),
+    "reference": ("FP32", "square", FP32), "ok": ("ok", "circle", GREEN),
+    "undecided": ("undecided", "diamond", ORANGE), "fail": ("fail", "x", BAD),
 }  # fmt: skip
 """Verdict: what it is called, its symbol, its colour."""
 NEEDED = ("run", "metric", "low", "high", "n", "drop", "verdict", "size_bytes")
@@ -46,12 +46,13 @@ def summary(summary: pd.DataFrame, *, tolerance: float | None = None) -> go.Figu
     unit, by = ("MB", 1e6) if numbers(frame["size_bytes"]).max() >= 1e6 else ("kB", 1e3)
     x, metric = numbers(frame["size_bytes"]) / by, numbers(frame["metric"])
     low, high = (np.where(np.isfinite(v), v, metric) for v in (numbers(frame["low"]), numbers(frame["high"])))
-    xrange = _padded([x.min(), x.max()], 0.14)
+    xrange = _padded(x, 0.2)
     x = _dodged(x, DODGE * (xrange[1] - xrange[0]))
     reference = _reference(frame)
     allowed = None if reference is None or tolerance is None else reference - _sign(frame, reference) * tolerance
     yrange = _padded([*low, *high, *([] if allowed is None else [allowed])], 0.12)
-    where = np.array(positions(x, metric, frame["run"].astype(str), xrange, yrange))
+    names = frame["run"].astype(str).tolist()
+    where = np.array(positions(x, metric, names, xrange, yrange, low.tolist(), high.tolist(), reference))
     chart = figure(_title(frame), f"model size ({unit})", "metric")
     _band(chart, reference, allowed)
     for state, (name, symbol, colour) in STATES.items():
@@ -60,7 +61,7 @@ def summary(summary: pd.DataFrame, *, tolerance: float | None = None) -> go.Figu
             error = {"array": small((high - metric)[at]), "arrayminus": small((metric - low)[at]), "width": 4,
                      "thickness": 1.3, "color": colour}  # fmt: skip
             chart.add_trace(go.Scatter(
-                x=small(x[at]), y=small(metric[at]), mode="markers+text", name=name, text=frame["run"][at].tolist(),
+                x=small(x[at]), y=small(metric[at]), mode="markers+text", name=name, text=[names[i] for i in at],
                 textposition=where[at].tolist(), textfont={"color": GREY, "size": 12}, error_y=error,
                 marker={"symbol": symbol, "size": 11, "color": colour}, hovertext=[_hover(frame.loc[i]) for i in at],
                 hoverinfo="text", cliponaxis=False,
@@ -98,9 +99,9 @@ def _band(chart: go.Figure, reference: float | None, allowed: float | None) -> N
     if reference is None:
         return
     if allowed is not None:
-        chart.add_hrect(*sorted((reference, allowed)), fillcolor=GREEN, opacity=0.12, line_width=0, layer="below")
-        chart.add_annotation(text="tolerance", x=0, xref="paper", y=allowed, xanchor="left", showarrow=False,
-                             yanchor="bottom" if allowed < reference else "top", font={"size": 11, "color": GREEN})  # fmt: skip
+        name = f"tolerance {value(abs(reference - allowed))}"
+        chart.add_hrect(*sorted((reference, allowed)), fillcolor=GREEN, opacity=0.13, line_width=0, layer="below",
+                        name=name, showlegend=True)  # fmt: skip
     chart.add_hline(reference, line={"color": FP32, "dash": "dot", "width": 1.5})
 
 

@@ -13,18 +13,19 @@ PALETTE = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION, YELLOW)
 a contrast of at least 3 to 1 on both pages."""
 FP32, QUANTSIM, OWN, BAD = GREY, BLUE, ORANGE, VERMILLION
 """What a colour means in every chart."""
-HEIGHT = 360
-"""Pixels."""
+HEIGHT, TITLE = 360, 72
+"""Of a figure in pixels, of a title in characters."""
 
 _AXIS = {
     "gridcolor": "rgba(121,121,121,0.22)", "zerolinecolor": "rgba(121,121,121,0.6)", "zerolinewidth": 1,
     "linecolor": GREY, "automargin": True, "title": {"standoff": 10},
+    "spikecolor": GREY, "spikethickness": 1, "spikedash": "dot",
 }  # fmt: skip
 TEMPLATE = go.layout.Template(
     layout={
         "font": {"family": "system-ui, sans-serif", "size": 12, "color": GREY},
         "title": {"x": 0, "xref": "paper", "y": 1, "yref": "container", "yanchor": "top", "pad": {"t": 12},
-                  "font": {"size": 15, "weight": 600}},
+                  "font": {"size": 14, "weight": 600}, "subtitle": {"font": {"size": 12}}},
         "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "colorway": list(PALETTE),
         "margin": {"l": 60, "r": 20, "t": 62, "b": 50}, "hovermode": "closest",
         "hoverlabel": {"bgcolor": "#2b2b2b", "bordercolor": GREY, "font": {"color": "#f2f2f2"}, "align": "left",
@@ -37,7 +38,10 @@ TEMPLATE = go.layout.Template(
 
 
 def figure(title: str, x: str, y: str, height: int = HEIGHT, **layout) -> go.Figure:
-    """An empty figure: what it says, and axis titles with their units."""
+    """An empty figure: what it says, and axis titles with their units.
+
+    The title is plain text of at most `TITLE` characters, which fits a page 640 pixels wide.
+    """
     found = go.Figure(layout={"template": TEMPLATE, "title": {"text": title}, "height": height})
     found.update_layout(xaxis_title_text=x, yaxis_title_text=y, **layout)
     return found
@@ -56,9 +60,27 @@ def empty(text: str) -> go.Figure:
 
 
 def shorten(name: str, length: int) -> str:
-    """The end of a name says more than its beginning.
+    """A dotted name abbreviated from its beginning, as logs do it; numbers stay, and what stands before a blank.
 
-    >>> shorten("encoder.layer.11.attention.self.query", 21)
-    '…attention.self.query'
+    >>> shorten("encoder.layer.11.attention.self.query", 24), shorten("w8a8, features.3.conv", 20)
+    ('e.l.11.a.self.query', 'w8a8, f.3.conv')
     """
-    return name if len(name) <= length else "…" + name[1 - length :]
+    before, blank, dotted = name.rpartition(" ")
+    parts = dotted.split(".")
+    for i, part in enumerate(parts[:-1]):
+        if len(before + blank + ".".join(parts)) <= length:
+            break
+        parts[i] = part if part.isdigit() else part[:1]
+    short = before + blank + ".".join(parts)
+    return short if len(short) <= length else "…" + short[1 - length :]
+
+
+def titled(before: str, name: str, after: str) -> str:
+    """A title in which the layer's name takes what room is left, and which begins with a capital or a name.
+
+    >>> titled("w4a8: worst layer ", "fc", ", 12.3 dB"), titled("", "", "no difference")
+    ('w4a8: worst layer fc, 12.3 dB', 'No difference')
+    """
+    if not before + name:
+        return after[:1].upper() + after[1:]
+    return before + shorten(name, max(16, TITLE - len(before) - len(after))) + after

@@ -8,12 +8,15 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from qnb.charts.frames import numbers
-from qnb.charts.theme import BAD, shorten
+from qnb.charts.theme import BAD, shorten, titled
 from qnb.columns import LAYER, SQNR_DB
 
-TITLE_LENGTH, MARK_LENGTH = 36, 26
-LEVEL = 0.1
-"""Height of a line of text, as a share of the plot."""
+NAME_LENGTH = 24
+LINE, CHARACTER = 0.1, 0.013
+"""Height of a line of text as a share of the plot's height, width of a character as a share of its width."""
+
+Placed = tuple[int, float, float, float]
+"""Line of text, where its layer stands, and from where to where the text goes, as shares of the plot's width."""
 
 
 def decibel(db: float) -> str:
@@ -40,44 +43,52 @@ def find(runs: dict[str, pd.DataFrame], column: str) -> list[tuple[float, str, s
     return list(worst.values())
 
 
-def title(runs: dict[str, pd.DataFrame], found: list, own: bool, threshold_db: float | None) -> str:
+def title(runs: dict[str, pd.DataFrame], found: list, own: bool) -> str:
     """The answer at a glance: the worst layer of the worst run."""
     if not found:
-        measured = any((~pd.isna(f[SQNR_DB])).any() for f in runs.values())
-        text = "every layer is lossless" if measured else "no SQNR was measured"
-        return f"{', '.join(n for n in runs if n)}: {text}".removeprefix(": ")
+        measured = any(f[SQNR_DB].notna().any() for f in runs.values())
+        names = ", ".join(n for n in runs if n)
+        return titled("", f"{names}: " if names else "", "lossless in every layer" if measured else "no SQNR measured")
     db, layer, run = found[0]
-    text = f"worst layer {shorten(layer, TITLE_LENGTH)}, {decibel(db)}" + (" on its own" if own else "")
-    if len(runs) > 1:
-        text += f" ({len(runs)} runs)"
-    if threshold_db is not None:
-        below = sum(d < threshold_db for d, _, _ in found)
-        text += f"; {below} of {_layers(runs)} layers below {threshold_db:g} dB"
-    return f"{run}: {text}" if run else text[0].upper() + text[1:]
+    before = f"{run}: worst layer " if run else "Worst layer "
+    return titled(before, layer, f", {decibel(db)}{' on its own' if own else ''}")
 
 
-def _layers(runs: dict[str, pd.DataFrame]) -> int:
-    return len({layer for f in runs.values() for layer in f[LAYER]})
+def count_below(runs: dict[str, pd.DataFrame], found: list, threshold_db: float) -> str:
+    """The subtitle where there is a threshold."""
+    layers = len({layer for f in runs.values() for layer in f[LAYER]})
+    return f"{sum(db < threshold_db for db, _, _ in found)} of {layers} layers below {threshold_db:g} dB"
 
 
 def annotate(chart: go.Figure, found: list, order: list[str], low: float, cap: float) -> None:
-    """Name the worst layers in a strip above everything, each with a line down to its value."""
+    """Name these layers in a strip above everything, each with a line down to its value."""
     at = {layer: i for i, layer in enumerate(order)}
-    levels: list[list[tuple[float, float]]] = []
+    placed: list[Placed] = []
     for db, layer, _ in sorted(found, key=lambda row: at[row[1]]):
-        text = f"{shorten(layer, MARK_LENGTH)}, {decibel(db)}"
-        share = (at[layer] + 0.5) / len(order)
-        left = share < 0.5
-        width = 0.0125 * len(text)
-        span = (share, share + width) if left else (share - width, share)
-        level = next((i for i, row in enumerate(levels) if all(span[1] < a or b < span[0] for a, b in row)), len(levels))
-        levels += [[]] if level == len(levels) else []
-        levels[level].append(span)
+        text = f"{shorten(layer, NAME_LENGTH)}, {decibel(db)}"
+        line, x, start, _ = _free((at[layer] + 0.5) / len(order), CHARACTER * len(text), placed)
+        placed.append((line, x, start, start + CHARACTER * len(text)))
         chart.add_annotation(
-            x=layer, y=max(db, 0.0) if db != -math.inf else 0.0, text=text, ax=0, axref="pixel", ayref="y",
-            ay=cap + (cap - low) * LEVEL * (level + 0.6), xanchor="left" if left else "right", xshift=-4 if left else 4,
-            showarrow=True, arrowhead=0, arrowwidth=1, arrowcolor=BAD, font={"size": 11, "color": BAD},
-            standoff=2,
+            x=layer, y=0.0 if db == -math.inf else db, text=text, ax=0,
+            ayref="y", ay=cap + (cap - low) * LINE * (line + 0.6),
+            xanchor="left" if start == x else "right", showarrow=True, arrowhead=0, arrowwidth=1, arrowcolor=BAD,
+            font={"size": 11, "color": BAD}, standoff=2,
         )  # fmt: skip
-    top = cap + (cap - low) * (LEVEL * (len(levels) + 0.4) if levels else 0.04)
-    chart.update_yaxes(range=[low * 1.05, top])
+    lines = 1 + max((p[0] for p in placed), default=-1)
+    chart.update_yaxes(range=[low * 1.05, cap + (cap - low) * (LINE * (lines + 0.4) if lines else 0.04)])
+
+
+def _free(x: float, width: float, placed: list[Placed]) -> Placed:
+    """The lowest line on which a text to the right or left of ``x`` covers no text and no other's line down."""
+    sides = [start for start in (x, x - width) if start >= 0 and start + width <= 1.02] or [x if x < 0.5 else x - width]
+    for line in range(len(placed) + 1):
+        for start in sides:
+            covers = any(
+                (line == other and start < to and since < start + width)
+                or (line < other and start <= there <= start + width)
+                or (line > other and since <= x <= to)
+                for other, there, since, to in placed
+            )
+            if not covers:
+                return line, x, start, start + width
+    return len(placed), x, sides[0], sides[0] + width
