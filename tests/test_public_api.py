@@ -24,18 +24,18 @@ SIGNATURES = {
     "QuantSim.copy": "",
     "QuantSim.save": "path",
     "QuantSim.load": "path",
-    "compare_layers": "sim, batches, *, own=True, progress=None",
+    "compare_layers": "sim, batches, *, own=True, progress=None, watch=None",
     "inputs": "loader, keep=1",
-    "Score": "value, n, per_sample=None, higher_is_better=True",
+    "Score": "value, n=None, per_sample=None, higher_is_better=True",
     "accuracy": "loader",
-    "load": "path",
+    "load": "path, *, model=None, calibration=None, evaluate=None",
 }
 FIRST_PARAMETERS = {
     "Workflow": ("model", "calibration", "evaluate", "tolerance", "target"),
     "Workflow.check": (),
     "Workflow.run": ("precision",),
     "Workflow.summary": (),
-    "Workflow.compare": ("run",),
+    "Workflow.compare": (),
     "Workflow.save": ("path",),
 }
 """Of these DESIGN.md shows calls only: each must take what is written there, and may offer more with defaults."""

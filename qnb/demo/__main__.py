@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 
-import qnb
+from qnb.demo import digits
 
 STEPS = ("fp16", "w16a16", "w8a16", "w8a8", "w4a8")
 
 
 def main() -> int:
+    from qnb.workflow import Workflow
+
     start = time.monotonic()
-    demo = qnb.demo.digits()
+    demo = digits()
     print(f"{demo.description}\n")
-    flow = qnb.Workflow(demo.model, demo.calibration, demo.evaluate, tolerance=0.01, target="htp-v75")
+    flow = Workflow(demo.model, demo.calibration, demo.evaluate, tolerance=0.01, target="htp-v75")
     print(flow.check(), "\n")
     for precision in STEPS:
         print(flow.run(precision), "\n")

@@ -9,14 +9,13 @@ from typing import Any
 
 import torch
 
+from qnb import __version__
 from qnb.graph.captured import as_call
 from qnb.graph.structure import flatten
 
 
 def versions() -> dict[str, str]:
-    import qnb
-
-    return {"qnb": qnb.__version__, "torch": torch.__version__, "python": platform.python_version()}
+    return {"qnb": __version__, "torch": torch.__version__, "python": platform.python_version()}
 
 
 def fingerprint(batches: Iterable[Any], most: int = 64) -> str:
