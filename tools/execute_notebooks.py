@@ -20,6 +20,7 @@ from nbclient.exceptions import CellExecutionError
 SAME_EVERYWHERE = {
     **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
     "PYTHONHASHSEED": "0",
+    "QNB_PROGRESS": "off",
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
 }
 """For a kernel's environment: sums split among threads depend on how many there are."""

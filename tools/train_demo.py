@@ -21,8 +21,8 @@ from qnb.demo.transformer_model import DigitsTransformer
 from qnb.sim.storage import write_atomically
 
 RECIPES = {
-    "digits": {"make": DigitsNet, "epochs": 60, "rate": 0.01, "decay": 1e-4, "seed": 1, "least": 0.97},
-    "transformer": {"make": DigitsTransformer, "epochs": 80, "rate": 0.003, "decay": 0.05, "seed": 1, "least": 0.96},
+    "digits": {"make": DigitsNet, "epochs": 25, "rate": 0.01, "decay": 0.0, "seed": 13, "least": 0.97},
+    "transformer": {"make": DigitsTransformer, "epochs": 100, "rate": 0.004, "decay": 0.01, "seed": 1, "least": 0.96},
 }
 
 

@@ -54,9 +54,10 @@ def layer_sqnr(
     found = marks.find(runs, OWN_SQNR_DB if own else SQNR_DB)
     low, cap = _ends(runs, [SQNR_DB, OWN_SQNR_DB] if own else [SQNR_DB], threshold_db)
     chart = figure(marks.title(runs, found, own), "layer, in graph order", "SQNR (dB), more is better")
+    lines = len(runs) > BARS_OF_RUNS or len(order) > LABELS
     for i, (name, frame) in enumerate(runs.items()):
-        run = RunTraces(name, frame, i, order, cap, lines=len(runs) > BARS_OF_RUNS or len(order) > LABELS)
-        run.draw(chart, say_own=not own)
+        run = RunTraces(name, frame, i, order, cap, lines)
+        run.draw(chart)
         if own:
             run.draw_own(chart, OWN if len(runs) == 1 else PALETTE[i % len(PALETTE)])
     marks.annotate(chart, found[: min(worst, max(1, len(order) // 3))], order, low, cap)
@@ -66,7 +67,9 @@ def layer_sqnr(
         chart.add_annotation(text=f"{threshold_db:g} dB", x=1, xref="paper", y=threshold_db, xanchor="left",
                              showarrow=False)  # fmt: skip
         chart.update_layout(margin_r=60, title_subtitle_text=marks.count_below(runs, found, threshold_db))
-    return chart.update_layout(hovermode="x unified", showlegend=len(chart.data) > 1, barmode="group", bargap=0.15)
+    # Bars fill their layer's place; a larger distance would let a neighbour's value into the hover.
+    chart.update_layout(hovermode="x unified", hoverdistance=20 if lines else 1, barmode="group", bargap=0.15)
+    return chart.update_layout(showlegend=sum(t.showlegend is not False for t in chart.data) > 1)
 
 
 def _runs(comparison, precisions) -> dict[str, pd.DataFrame]:

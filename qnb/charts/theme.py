@@ -19,7 +19,7 @@ HEIGHT, TITLE = 360, 72
 _AXIS = {
     "gridcolor": "rgba(121,121,121,0.22)", "zerolinecolor": "rgba(121,121,121,0.6)", "zerolinewidth": 1,
     "linecolor": GREY, "automargin": True, "title": {"standoff": 10},
-    "spikecolor": GREY, "spikethickness": 1, "spikedash": "dot",
+    "showspikes": False,  # Plotly draws them on a white ground
 }  # fmt: skip
 TEMPLATE = go.layout.Template(
     layout={
@@ -31,7 +31,8 @@ TEMPLATE = go.layout.Template(
         "hoverlabel": {"bgcolor": "#2b2b2b", "bordercolor": GREY, "font": {"color": "#f2f2f2"}, "align": "left",
                        "namelength": -1},
         "legend": {"orientation": "h", "x": 1, "xanchor": "right", "y": 1.01, "yanchor": "bottom"},
-        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": GREY, "activecolor": BLUE},
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": GREY, "activecolor": BLUE,
+                    "remove": ["select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"]},
         "xaxis": _AXIS, "yaxis": _AXIS,
     }
 )  # fmt: skip

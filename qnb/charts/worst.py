@@ -19,14 +19,14 @@ Placed = tuple[int, float, float, float]
 """Line of text, where its layer stands, and from where to where the text goes, as shares of the plot's width."""
 
 
-def decibel(db: float) -> str:
+def decibel(db: float, digits: int = 1) -> str:
     """
     >>> decibel(12.34), decibel(float("inf")), decibel(float("-inf")), decibel(float("nan"))
     ('12.3 dB', 'lossless', 'overflow', '')
     """
     if math.isnan(db):
         return ""
-    return ("lossless" if db > 0 else "overflow") if math.isinf(db) else f"{db:.1f} dB"
+    return ("lossless" if db > 0 else "overflow") if math.isinf(db) else f"{db:.{digits}f} dB"
 
 
 def find(runs: dict[str, pd.DataFrame], column: str) -> list[tuple[float, str, str]]:

@@ -8,6 +8,10 @@ import torch
 from torch import nn
 
 
+WIDTH = 8
+"""Channels. Few, so that what low precision costs can be seen."""
+
+
 def conv(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1, act: bool = True):
     layers = [("conv", nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)),
               ("bn", nn.BatchNorm2d(outputs))]  # fmt: skip
@@ -35,14 +39,11 @@ class DigitsNet(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.stem = conv(1, 12, 3)
-        self.blocks = nn.Sequential(
-            InvertedResidual(12, 12, 1, 3), InvertedResidual(12, 20, 2, 3), InvertedResidual(20, 20, 1, 3),
-            InvertedResidual(20, 28, 2, 3), InvertedResidual(28, 28, 1, 3),
-        )  # fmt: skip
-        self.head = conv(28, 64)
+        self.stem = conv(1, WIDTH, 3)
+        self.blocks = nn.Sequential(*(InvertedResidual(WIDTH, WIDTH, stride, 3) for stride in (1, 2, 1, 2, 1)))
+        self.head = conv(WIDTH, 2 * WIDTH)
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.classifier = nn.Linear(64, 10)
+        self.classifier = nn.Linear(2 * WIDTH, 10)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.pool(self.head(self.blocks(self.stem(x))))

@@ -112,6 +112,7 @@ def paired_drop(reference: Score, other: Score, confidence: float = 0.95) -> Dro
             return Drop(value, 0.0, 0.0, True, 1.0)
         low, high = _bootstrap(difference, confidence)
         shift = value - difference.mean()  # a metric need not be the mean of its samples
+        shift = 0.0 if abs(shift) < 1e-12 else shift
         return Drop(value, low + shift, high + shift, True, _p_value(difference))
     (a_low, a_high), (b_low, b_high) = reference.interval(confidence), other.interval(confidence)
     if math.isnan(a_low) or math.isnan(b_low):
