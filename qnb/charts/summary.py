@@ -122,7 +122,7 @@ def _title(frame: pd.DataFrame) -> str:
         return "Only FP32 so far: run a step to compare"
     kept = runs[runs["verdict"] == "ok"]
     if not kept.empty:
-        best = kept.loc[kept["size_bytes"].astype(float).idxmin()]
+        best = kept[kept["size_bytes"] == kept["size_bytes"].min()].iloc[-1]  # of equals the last, the lower in bits
         return f"Smallest within tolerance: {best.run}, {size(best.size_bytes)}, drop {value(best['drop'])}"
     if (runs["verdict"] == "undecided").any():
         return "No run is surely within tolerance: evaluate more samples"

@@ -7,7 +7,6 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
-
 WIDTH = 8
 """Channels. Few, so that what low precision costs can be seen."""
 

@@ -35,7 +35,8 @@ def capture_error(model, called: Structure, inputs: list[torch.Tensor], error: E
             model(*args, **kwargs)
     except Exception as own:
         received = f"the model itself fails on example_inputs{at(own)}: {type(own).__name__}: {_first_line(own)}"
-        return InputError("capture", received, "pass inputs that model(*inputs) accepts")
+        remedy = "pass inputs that the model accepts; labels in a batch are dropped by qnb.inputs(loader)"
+        return InputError("capture", received, remedy)
     text = f"{type(error).__name__}: {error}"
     remedy = next((r for pattern, r in _REMEDIES if re.search(pattern, text, re.IGNORECASE)), None)
     received = f"torch.export cannot take {type(model).__name__}{at(error)}: {_first_line(error)}"

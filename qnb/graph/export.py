@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import warnings
 from typing import Any
@@ -90,13 +91,13 @@ def _walk(structure: Structure, shapes: Any) -> list:
 
 @contextlib.contextmanager
 def _quiet():
-    """torch.export warns and logs about things that are ours to handle."""
+    """torch.export warns, logs and prints about things that are ours to handle."""
     loggers = [logging.getLogger(n) for n in ("torch.export", "torch._export", "torch.fx", "torch._dynamo")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

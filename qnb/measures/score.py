@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -28,7 +30,8 @@ class Score:
         higher_is_better: False for a loss or an error rate.
 
     Raises:
-        EvaluateError: a value that is not finite, or numbers that do not fit together.
+        EvaluateError: a value that is not a finite number, or per-sample values that are not one finite number for
+            each sample, or that all lie on one side of the value (97.4 % beside zeros and ones).
 
     >>> Score(0.975, 80)
     0.9750 (78/80)
@@ -40,37 +43,54 @@ class Score:
     higher_is_better: bool = True
 
     def __post_init__(self):
-        object.__setattr__(self, "value", float(self.value))
-        if not math.isfinite(self.value):
-            raise EvaluateError("Score", f"value {self.value}", "return a finite number")
+        store = partial(object.__setattr__, self)
+        store("value", _number(self.value))
         if self.per_sample is not None:
-            samples = tuple(float(v) for v in self.per_sample)
-            object.__setattr__(self, "per_sample", samples)
-            object.__setattr__(self, "n", len(samples) if self.n is None else self.n)
-            if self.n != len(samples) or not all(map(math.isfinite, samples)):
-                raise EvaluateError("Score", f"{len(samples)} per-sample values with n={self.n}",
-                                    "give one finite value per sample")  # fmt: skip
-        if self.n is not None and self.n < 1:
-            raise EvaluateError("Score", f"n={self.n}", "give the number of samples, 1 or more")
+            store("per_sample", _samples(self.per_sample, self.value))
+            if self.n is None:
+                store("n", len(self.per_sample))
+            elif self.n != len(self.per_sample):
+                raise EvaluateError("Score", f"{len(self.per_sample)} per-sample values with n={self.n}",
+                                    "give one value per sample")  # fmt: skip
+        if self.n is not None:
+            if not math.isfinite(self.n) or self.n < 1 or int(self.n) != self.n:
+                raise EvaluateError("Score", f"n={self.n}", "give the number of samples, 1 or more")
+            store("n", int(self.n))
 
     @property
-    def binary(self) -> bool:
-        """Whether it is a share of samples that were right."""
+    def right(self) -> int | None:
+        """How many samples were right, where the value is their share of n; None where it is something else."""
+        if self.n is None or not 0 <= self.value <= 1:
+            return None
+        count = round(self.value * self.n)
         if self.per_sample is not None:
-            return set(self.per_sample) <= {0.0, 1.0}
-        return self.n is not None and 0 <= self.value <= 1 and abs(self.value * self.n - round(self.value * self.n)) < 1e-6
+            fits = set(self.per_sample) <= {0.0, 1.0} and count == sum(self.per_sample)
+        else:
+            fits = abs(self.value - count / self.n) < 1e-7  # as close as float32 comes to a share
+        return count if fits else None
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
-        """(low, high): Wilson's for shares (Wilson 1927), bootstrap percentiles for other per-sample values;
-        NaN where nothing is known about the samples."""
-        if self.binary:
-            from scipy.stats import binomtest
+        """(low, high) around the value; NaN where nothing is known about the samples.
 
-            found = binomtest(round(self.value * self.n), self.n).proportion_ci(confidence, method="wilson")
-            return float(found.low), float(found.high)
-        if self.per_sample is None:
-            return math.nan, math.nan
-        return _bootstrap(np.asarray(self.per_sample), confidence)
+        Shares, and any value in [0, 1] of which only n is known, have Wilson's interval (Wilson 1927). It is too
+        wide rather than too narrow for other means of numbers in [0, 1], which vary less than right and wrong do.
+        Other per-sample values are resampled (bootstrap percentiles, Efron 1979), the same way each time.
+
+        Raises:
+            InputError: a confidence that is not between 0 and 1.
+
+        >>> low, high = Score(0.975, 80).interval()
+        >>> f"{low:.3f} {high:.3f}"
+        '0.913 0.993'
+        """
+        _check_confidence(confidence, "Score.interval")
+        if self.right is not None:
+            return _wilson(self.right / self.n, self.n, confidence)
+        if self.per_sample is not None:
+            return _bootstrap(np.asarray(self.per_sample), self.value, confidence)
+        if self.n is not None and 0 <= self.value <= 1:
+            return _wilson(self.value, self.n, confidence)
+        return math.nan, math.nan
 
     def __float__(self) -> float:
         return self.value
@@ -78,8 +98,8 @@ class Score:
     def __repr__(self) -> str:
         if self.n is None:
             return f"{self.value:.6g}"
-        if self.binary:
-            return f"{self.value:.4f} ({round(self.value * self.n)}/{self.n})"
+        if self.right is not None:
+            return f"{self.value:.4f} ({self.right}/{self.n})"
         return f"{self.value:.6g} (n = {self.n})"
 
 
@@ -102,18 +122,21 @@ def paired_drop(reference: Score, other: Score, confidence: float = 0.95) -> Dro
 
     With per-sample values on both sides the differences are resampled, and the p-value is McNemar's exact test
     for shares (McNemar 1947) or Wilcoxon's; else the two intervals are combined (Newcombe 1998, method 10).
+    Shares whose p-value is above ``1 - confidence`` have 0 in their interval.
+
+    Raises:
+        InputError: a confidence that is not between 0 and 1.
+
+    >>> before, after = Score(1.0, per_sample=[1, 1, 1, 1]), Score(0.75, per_sample=[1, 1, 0, 1])
+    >>> paired_drop(before, after)
+    Drop(value=0.25, low=0.0, high=0.75, paired=True, p_value=1.0)
     """
+    _check_confidence(confidence, "paired_drop")
     sign = 1.0 if reference.higher_is_better else -1.0
     value = sign * (reference.value - other.value)
     a, b = reference.per_sample, other.per_sample
     if a is not None and b is not None and len(a) == len(b):
-        difference = sign * (np.asarray(a) - np.asarray(b))
-        if not difference.any():
-            return Drop(value, 0.0, 0.0, True, 1.0)
-        low, high = _bootstrap(difference, confidence)
-        shift = value - difference.mean()  # a metric need not be the mean of its samples
-        shift = 0.0 if abs(shift) < 1e-12 else shift
-        return Drop(value, low + shift, high + shift, True, _p_value(difference))
+        return _paired(sign * (np.asarray(a) - np.asarray(b)), value, confidence)
     (a_low, a_high), (b_low, b_high) = reference.interval(confidence), other.interval(confidence)
     if math.isnan(a_low) or math.isnan(b_low):
         return Drop(value, math.nan, math.nan, False, math.nan)
@@ -123,21 +146,83 @@ def paired_drop(reference: Score, other: Score, confidence: float = 0.95) -> Dro
     return Drop(value, value - below, value + above, False, math.nan)
 
 
-def _p_value(difference: np.ndarray) -> float:
-    from scipy.stats import binomtest, wilcoxon
+def _paired(difference: np.ndarray, value: float, confidence: float) -> Drop:
+    """``difference [n]``: how much worse each sample became."""
+    if not difference.any():
+        return Drop(value, value, value, True, 1.0)
+    low, high = _bootstrap(difference, value, confidence)
+    shares = set(np.unique(difference)) <= {-1.0, 0.0, 1.0}
+    p_value = _mcnemar(difference) if shares else _wilcoxon(difference)
+    if shares and p_value > 1 - confidence:
+        # Four or five samples that all became worse may be chance, which resampling alone does not see.
+        low, high = min(low, 0.0), max(high, 0.0)
+    return Drop(value, low, high, True, p_value)
 
-    if set(np.unique(difference)) <= {-1.0, 0.0, 1.0}:
-        worse, better = int((difference > 0).sum()), int((difference < 0).sum())
-        return float(binomtest(worse, worse + better).pvalue)
+
+def _mcnemar(difference: np.ndarray) -> float:
+    from scipy.stats import binomtest
+
+    worse, better = int((difference > 0).sum()), int((difference < 0).sum())
+    return float(binomtest(worse, worse + better).pvalue)
+
+
+def _wilcoxon(difference: np.ndarray) -> float:
+    from scipy.stats import wilcoxon
+
     return float(wilcoxon(difference).pvalue)
 
 
-def _bootstrap(samples: np.ndarray, confidence: float) -> tuple[float, float]:
-    """Percentile bootstrap of the mean (Efron 1979), the same each time."""
+def _wilson(share: float, n: int, confidence: float) -> tuple[float, float]:
+    """Wilson's score interval. scipy's takes whole counts only."""
+    z2 = NormalDist().inv_cdf((1 + confidence) / 2) ** 2
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = math.sqrt(z2 / n * (share * (1 - share) + z2 / (4 * n))) / (1 + z2 / n)
+    return (max(0.0, middle - half) if share > 0 else 0.0), (min(1.0, middle + half) if share < 1 else 1.0)
+
+
+def _bootstrap(samples: np.ndarray, value: float, confidence: float) -> tuple[float, float]:
+    """Percentiles of the resampled mean, moved to lie around the value: a metric need not be the samples' mean."""
     rng = np.random.default_rng(0)
     means = np.array([rng.choice(samples, len(samples)).mean() for _ in range(RESAMPLES)])
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
+    shift = value - samples.mean()
+    shift = 0.0 if abs(shift) < 1e-12 else shift
+    return float(low + shift), float(high + shift)
+
+
+def _check_confidence(confidence: float, operation: str) -> None:
+    if not 0 < confidence < 1:
+        raise InputError(operation, f"confidence={confidence}", "use a number between 0 and 1, such as 0.95")
+
+
+def _number(value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise EvaluateError("Score", f"a value that is a {type(value).__name__}", "return a finite number") from error
+    if not math.isfinite(number):
+        raise EvaluateError("Score", f"value {number}", "return a finite number")
+    return number
+
+
+def _samples(values: Any, value: float) -> tuple[float, ...]:
+    """Per-sample values as a tuple of floats; each side of the metric's value has some, or they are equal to it."""
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu().double().numpy()
+    try:
+        samples = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        received = f"per-sample values in a {type(values).__name__}, not all of them numbers"
+        raise EvaluateError("Score", received, "give one finite value per sample") from error
+    if samples.ndim != 1 or not samples.size or not np.isfinite(samples).all():
+        received = f"per-sample values of shape {samples.shape}" + (", not all finite" if samples.size else "")
+        raise EvaluateError("Score", received, "give one finite value per sample")
+    low, high = samples.min(), samples.max()
+    slack = 1e-3 * max(abs(low), abs(high), abs(value))  # the value may be rounded
+    if not low - slack <= value <= high + slack:
+        received = f"value {value:.6g} with per-sample values from {low:.6g} to {high:.6g}"
+        raise EvaluateError("Score", received, "give both in the same units, or leave per_sample out")
+    return tuple(samples.tolist())
 
 
 def accuracy(loader: Iterable) -> Callable[[Any], Score]:
@@ -145,7 +230,13 @@ def accuracy(loader: Iterable) -> Callable[[Any], Score]:
 
     Args:
         loader: re-iterable of ``(input, ..., labels)`` or of dicts with ``labels`` (or ``label``, ``target``,
-            ``targets``, ``y``). The model gives logits ``[N, classes]``, or something with ``.logits``.
+            ``targets``, ``y``); a batch's other keys, or an input that is a dict, go to the model by name, an
+            input that is a tuple by position. The model gives logits ``[N, classes]``, or something with
+            ``.logits``. Labels are class numbers ``[N]``.
+
+    Raises:
+        InputError: at once, a one-shot generator or an empty loader; while evaluating, a batch without labels.
+        EvaluateError: while evaluating, logits and labels whose shapes do not fit.
 
     >>> model = torch.nn.Identity()
     >>> accuracy([(torch.tensor([[0.0, 1.0], [1.0, 0.0]]), torch.tensor([1, 1]))])(model)
@@ -190,9 +281,17 @@ def _logits(output: Any) -> torch.Tensor:
     return output[0] if isinstance(output, tuple | list) else output
 
 
-def _right(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def _right(logits: torch.Tensor, labels: Any) -> torch.Tensor:
+    """1.0 or 0.0 for each sample, float64 ``[N]``."""
+    try:
+        labels = torch.as_tensor(labels)
+    except (TypeError, ValueError, RuntimeError) as error:
+        received = f"labels in a {type(labels).__name__}, not all of them numbers"
+        raise EvaluateError("qnb.accuracy", received, "pass class numbers as a tensor [N]") from error
     if not isinstance(logits, torch.Tensor) or logits.dim() != 2 or labels.shape != logits.shape[:1]:
         shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise EvaluateError("qnb.accuracy", f"logits {shape} with labels {tuple(labels.shape)}",
-                            "it takes logits [N, classes] and labels [N]; write your own evaluate otherwise")  # fmt: skip
+        raise EvaluateError(
+            "qnb.accuracy", f"logits {shape} with labels {tuple(labels.shape)}",
+            "it takes logits [N, classes] and labels [N]; write your own evaluate otherwise",
+        )  # fmt: skip
     return (logits.argmax(1) == labels.to(logits.device)).double()

@@ -5,7 +5,8 @@ from qnb import charts
 
 
 def test_points_over_the_line_of_equality_with_equal_axes():
-    figure = charts.layer_scatter(pd.DataFrame({"fp32": [0.0, 1.0, -2.0], "quantsim": [0.0, 0.75, -2.0]}), layer="conv1")
+    frame = pd.DataFrame({"fp32": [0.0, 1.0, -2.0], "quantsim": [0.0, 0.75, -2.0]})
+    figure = charts.layer_scatter(frame, layer="conv1")
     line, points = figure.data
     assert list(line.x) == list(line.y) == list(figure.layout.xaxis.range) == list(figure.layout.yaxis.range)
     assert list(points.x) == [0.0, 1.0, -2.0] and list(points.y) == [0.0, 0.75, -2.0]

@@ -282,13 +282,14 @@ class TestErrors:
         with pytest.raises(InputError, match=r"'bn1'.*model\.eval\(\)"):
             capture(model, images())
 
-    def test_branch_on_values(self):
+    def test_branch_on_values(self, capsys):
         class Branches(nn.Module):
             def forward(self, x):
                 return x if x.max() > 0 else -x
 
         with pytest.raises(CaptureError, match=r"test_capture\.py:\d+ \(return x if.*torch\.where"):
             capture(Branches().eval(), torch.randn(3, 4))
+        assert capsys.readouterr() == ("", ""), "torch.export's own prints reach the user"
 
     def test_numpy_inside(self):
         class Numpy(nn.Module):
