@@ -84,7 +84,8 @@ def _right(column) -> bool:
 
 def _cell(tag: str, text: str, right: bool) -> str:
     align = "right" if right else "left"
-    return f'<{tag} style="text-align:{align};padding:2px 10px;border-bottom:{BORDER};white-space:nowrap">{text}</{tag}>'
+    style = f"text-align:{align};padding:2px 10px;border-bottom:{BORDER};white-space:nowrap"
+    return f'<{tag} style="{style}">{text}</{tag}>'
 
 
 def card(title: str, facts: Mapping[str, Any] | Iterable, *parts: str, tone: str = "neutral") -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from qnb.errors import FileError
-from qnb.measures import Score
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from qnb.measures import Score
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -22,8 +24,8 @@ class Demo:
     Args:
         name: ``"digits"``, say.
         model: trained, in eval mode.
-        calibration: batches of training inputs, without labels.
-        evaluate: accuracy on held-out data, with a value per sample.
+        calibration: 8 batches of 32 training inputs, without labels.
+        evaluate: accuracy on the 540 held-out images, with a value per sample.
         classes: how many.
         description: one sentence.
     """
@@ -40,7 +42,11 @@ class Demo:
 
 
 def load_weights(model: nn.Module, name: str) -> nn.Module:
-    """Put the shipped weights into a model, in eval mode."""
+    """Put the shipped weights into a model, in eval mode.
+
+    Raises:
+        FileError: there are none of that name.
+    """
     from safetensors.torch import load_file
 
     path = WEIGHTS / f"{name}.safetensors"

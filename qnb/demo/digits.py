@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from qnb.demo import data
 from qnb.demo.demo import Demo, load_weights
-from qnb.demo.digits_model import DigitsNet
-from qnb.measures import accuracy
 
 
 def digits() -> Demo:
@@ -17,6 +14,10 @@ def digits() -> Demo:
     >>> demo.evaluate(demo.model).value > 0.97
     True
     """
+    from qnb.demo import data
+    from qnb.demo.digits_model import DigitsNet
+    from qnb.measures import accuracy
+
     split = data.load()
     held_out = list(zip(data.batches(split.test, 180), data.batches(split.test_labels, 180), strict=True))
     return Demo(

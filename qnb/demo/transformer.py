@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from qnb.demo import data
 from qnb.demo.demo import Demo, load_weights
-from qnb.demo.transformer_model import DigitsTransformer
-from qnb.measures import accuracy
 
 
 def transformer() -> Demo:
@@ -15,6 +12,10 @@ def transformer() -> Demo:
     >>> demo.evaluate(demo.model).value > 0.96
     True
     """
+    from qnb.demo import data
+    from qnb.demo.transformer_model import DigitsTransformer
+    from qnb.measures import accuracy
+
     split = data.load()
     images = [{"pixels": x} for x in data.batches(split.test, 180)]
     held_out = list(zip(images, data.batches(split.test_labels, 180), strict=True))

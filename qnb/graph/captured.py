@@ -33,8 +33,8 @@ class Input:
 
     def __str__(self) -> str:
         free = ("N", *["*"] * len(self.shape))
-        sizes = " x ".join(free[i] if isinstance(d, str) else str(d) for i, d in enumerate(self.shape)) or "a number"
-        return f"{self.name}: {sizes}, {str(self.dtype).removeprefix('torch.')}"
+        sizes = [free[i] if isinstance(d, str) else str(d) for i, d in enumerate(self.shape)]
+        return f"{self.name}: {' x '.join(sizes) or 'a number'}, {str(self.dtype).removeprefix('torch.')}"
 
 
 class Captured:
@@ -55,7 +55,8 @@ class Captured:
     """
 
     def __init__(self, module: fx.GraphModule, name: str, inputs: list[Input], limits: dict[str, tuple[int, int]],
-                 called: Structure, returned: Structure, parameters: list[str], fixed: list[str], notes: list[str]):  # fmt: skip
+                 called: Structure, returned: Structure, parameters: list[str], fixed: list[str],
+                 notes: list[str]):  # fmt: skip
         self.module, self.name, self.inputs, self.limits = module, name, inputs, limits
         self.called, self.returned, self.parameters = called, returned, parameters
         self.fixed, self.notes = fixed, notes

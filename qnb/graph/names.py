@@ -19,8 +19,8 @@ _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 def name_layers(module: fx.GraphModule) -> None:
     """Give every call_function node ``meta``: layer, path, module, op, source, val.
 
-    An op that is all that a module without submodules does is named by the module's path (``layer1.0.conv1``); other ops add
-    their own name (``layer1.0.add``); whatever comes again is counted (``fc``, ``fc_1``).
+    An op that is all that a module without submodules does is named by the module's path (``layer1.0.conv1``);
+    other ops add their own name (``layer1.0.add``); whatever comes again is counted (``fc``, ``fc_1``).
     """
     calls: dict[tuple, list[fx.Node]] = defaultdict(list)
     where: dict[fx.Node, tuple[str, str, str]] = {}

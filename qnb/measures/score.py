@@ -133,7 +133,7 @@ def paired_drop(reference: Score, other: Score, confidence: float = 0.95) -> Dro
     """
     _check_confidence(confidence, "paired_drop")
     sign = 1.0 if reference.higher_is_better else -1.0
-    value = sign * (reference.value - other.value)
+    value = sign * (reference.value - other.value) + 0.0  # no minus zero
     a, b = reference.per_sample, other.per_sample
     if a is not None and b is not None and len(a) == len(b):
         return _paired(sign * (np.asarray(a) - np.asarray(b)), value, confidence)
@@ -148,28 +148,21 @@ def paired_drop(reference: Score, other: Score, confidence: float = 0.95) -> Dro
 
 def _paired(difference: np.ndarray, value: float, confidence: float) -> Drop:
     """``difference [n]``: how much worse each sample became."""
-    if not difference.any():
-        return Drop(value, value, value, True, 1.0)
+    from scipy.stats import binomtest, wilcoxon
+
     low, high = _bootstrap(difference, value, confidence)
+    if not difference.any():
+        return Drop(value, low, high, True, 1.0)
     shares = set(np.unique(difference)) <= {-1.0, 0.0, 1.0}
-    p_value = _mcnemar(difference) if shares else _wilcoxon(difference)
+    if shares:
+        worse, better = int((difference > 0).sum()), int((difference < 0).sum())
+        p_value = float(binomtest(worse, worse + better).pvalue)
+    else:
+        p_value = float(wilcoxon(difference).pvalue)
     if shares and p_value > 1 - confidence:
         # Four or five samples that all became worse may be chance, which resampling alone does not see.
         low, high = min(low, 0.0), max(high, 0.0)
     return Drop(value, low, high, True, p_value)
-
-
-def _mcnemar(difference: np.ndarray) -> float:
-    from scipy.stats import binomtest
-
-    worse, better = int((difference > 0).sum()), int((difference < 0).sum())
-    return float(binomtest(worse, worse + better).pvalue)
-
-
-def _wilcoxon(difference: np.ndarray) -> float:
-    from scipy.stats import wilcoxon
-
-    return float(wilcoxon(difference).pvalue)
 
 
 def _wilson(share: float, n: int, confidence: float) -> tuple[float, float]:
@@ -215,7 +208,7 @@ def _samples(values: Any, value: float) -> tuple[float, ...]:
         received = f"per-sample values in a {type(values).__name__}, not all of them numbers"
         raise EvaluateError("Score", received, "give one finite value per sample") from error
     if samples.ndim != 1 or not samples.size or not np.isfinite(samples).all():
-        received = f"per-sample values of shape {samples.shape}" + (", not all finite" if samples.size else "")
+        received = f"per-sample values of shape {samples.shape}, {np.isfinite(samples).sum()} of them finite"
         raise EvaluateError("Score", received, "give one finite value per sample")
     low, high = samples.min(), samples.max()
     slack = 1e-3 * max(abs(low), abs(high), abs(value))  # the value may be rounded

@@ -40,7 +40,8 @@ def _control(flow) -> list[Advice]:
     layer, own_db = run.worst_layer
     return [Advice("Mend the control first",
                    f"W16A16 should equal FP32 and has {decibel(run.output_sqnr_db)} at the output (below "
-                   f"{AGREES_DB:.0f} dB the placement or the model is at fault); {layer!r} itself gives {decibel(own_db)}",
+                   f"{AGREES_DB:.0f} dB the placement or the model is at fault); {layer!r} itself gives "
+                   f"{decibel(own_db)}",
                    f'flow.layer("w16a16", "{layer}")')]  # fmt: skip
 
 
@@ -79,8 +80,8 @@ def _ladder(flow) -> list[Advice]:
         if not kept:
             return [Advice("Raise the tolerance or the bits", "no precision keeps the metric within the tolerance")]
         best = min(kept, key=lambda r: r.size_bytes * 1e6 + float(r.cost.bops.sum()) / 1e6)
-        return [Advice(f"Take {best.name} to the target",
-                       f"the smallest that keeps the metric: {size(best.size_bytes)}, {best.verdict.text}")]  # fmt: skip
+        why = f"the smallest that keeps the metric: {size(best.size_bytes)}, {best.verdict.text}"
+        return [Advice(f"Take {best.name} to the target", why)]
     return [Advice(f"Run {following[0]}", _WHY[following[0]], f'flow.run("{following[0]}")')]
 
 

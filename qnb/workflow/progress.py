@@ -25,18 +25,18 @@ class Line:
         self.stream, self.clock = stream or sys.stderr, clock
         self.off = os.environ.get("QNB_PROGRESS", "").lower() in ("off", "0")
         self.start = self.stage_start = self.last = clock()
-        self.stage, self.width = "", 0
+        self.stage, self.stage_done, self.width = "", 0, 0
 
     def __call__(self, done: int, total: int | None, message: str = "") -> None:
         now = self.clock()
         if message != self.stage:
-            self.stage, self.stage_start = message, now
+            self.stage, self.stage_start, self.stage_done = message, now, done
         if self.off or now - self.start < AFTER_S or now - self.last < EVERY_S:
             return
         self.last = now
         text = f"{message}: {done}" + (f" of {total}" if total else "")
-        if total and 0 < done <= total:
-            left = (now - self.stage_start) / done * (total - done)
+        if total and self.stage_done < done <= total:  # the first report came after the first piece of work
+            left = (now - self.stage_start) / (done - self.stage_done) * (total - done)
             text += f", {left:.0f} s left"
         self.stream.write("\r" + text.ljust(self.width))
         self.stream.flush()

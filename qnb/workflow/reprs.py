@@ -89,7 +89,8 @@ def workflow_html(flow) -> str:
 def _title(flow) -> str:
     loaded = flow.model is None
     name = flow.captured.name if flow._captured is not None or loaded else type(flow.model).__name__
-    return f"Workflow: {name} for {flow.target.name}, tolerance {flow.tolerance:g}" + (" (from a file)" if loaded else "")
+    note = " (from a file)" if loaded else ""
+    return f"Workflow: {name} for {flow.target.name}, tolerance {flow.tolerance:g}{note}"
 
 
 def comparison_text(frames) -> str:

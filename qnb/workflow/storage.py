@@ -7,6 +7,7 @@ import io
 import json
 import math
 import zipfile
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -88,8 +89,7 @@ def _empty(header: dict, model, calibration, evaluate) -> Workflow:
 
 
 def _pack(run: Run) -> dict:
-    score = {"value": run.score.value, "n": run.score.n, "higher_is_better": run.score.higher_is_better,
-             "per_sample": None if run.score.per_sample is None else [float(v) for v in run.score.per_sample]}  # fmt: skip
+    score = asdict(run.score)
     drop = None if run.drop is None else {k: _plain(getattr(run.drop, k)) for k in
                                           ("value", "low", "high", "paired", "p_value")}  # fmt: skip
     return {

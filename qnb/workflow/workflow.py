@@ -50,7 +50,7 @@ class Workflow:
             raise InputError("Workflow", f"a {type(evaluate).__name__} as evaluate",
                              "pass a function evaluate(model) -> float, or qnb.accuracy(loader)")  # fmt: skip
         if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 <= tolerance < float("inf"):
-            raise InputError("Workflow", f"tolerance={tolerance!r}", "give how much of the metric may be lost, 0.01 say")
+            raise InputError("Workflow", f"tolerance={tolerance!r}", "say how much of the metric may be lost: 0.01")
         self.model, self.calibration, self.evaluate = model, reiterable(calibration, "Workflow"), evaluate
         self.tolerance, self.target, self.method, self.seed = tolerance, targets.get(target), method, seed
         self.example_inputs, self.dynamic_shapes = example_inputs, dynamic_shapes

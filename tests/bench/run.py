@@ -119,7 +119,8 @@ def main() -> None:
     creation()
     forward_and_compare(arguments.rounds)
     few, many = memory(4), memory(64)
-    say("peak memory, 64 batches / 4 batches", f"{many / few:.2f}  ({many:.0f} / {few:.0f} MB)", "<= 1.1", many / few <= 1.1)
+    sizes = f"{many / few:.2f}  ({many:.0f} / {few:.0f} MB)"
+    say("peak memory, 64 batches / 4 batches", sizes, "<= 1.1", many / few <= 1.1)
     print(f"peak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
 
 
