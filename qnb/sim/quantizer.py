@@ -91,7 +91,7 @@ class Quantizer(nn.Module):
             return x
         if not self.active:
             return x
-        if fresh and not torch.is_grad_enabled():
+        if fresh and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
             return self._in_place(x)
         scale, zero_point = self.encoding()
         return fake_quantize(x, scale, zero_point, self.grid.name, self.axis, self.block_size)
@@ -100,7 +100,7 @@ class Quantizer(nn.Module):
         """Overwrite ``x``. For one scale on the CPU the grid's ends are kept as numbers until the encoding changes."""
         scale, zero_point = self._parameters["scale"], self._parameters["zero_point"]
         plain = self.axis is None and scale is not None and x.dtype == torch.float32
-        if not plain or x.is_cuda or torch.compiler.is_compiling() or isinstance(self.grid, FloatGrid):
+        if not plain or x.is_cuda or isinstance(self.grid, FloatGrid):
             scale, zero_point = self.encoding()
             return fake_quantize_(x, scale, zero_point, self.grid.name, self.axis, self.block_size)
         of, version, grid, low, high = self._ends
@@ -172,6 +172,8 @@ class BiasQuantizer(nn.Module):
         if torch.is_grad_enabled():
             exact = self._quantize(bias.detach())
             return bias + (exact - bias.detach())
+        if torch.compiler.is_compiling():
+            return self._quantize(bias)
         scales = inputs._parameters["scale"], weight._parameters["scale"]
         if self._kept is None or self._key != _state(bias, *scales, None):
             with torch.inference_mode(False), torch.no_grad():

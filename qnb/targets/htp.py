@@ -4,8 +4,6 @@ Source: AIMET's backend-aware configurations for HTP and Qualcomm's public op-de
 bounded activations have fixed ranges and 16-bit activations meet 16-bit weights.
 """
 
-from types import MappingProxyType
-
 from qnb.targets.generic import GENERIC
 from qnb.targets.target import CONV, CONV_TRANSPOSE, DENSE, Supergroup, variant
 
@@ -34,12 +32,10 @@ HTP_V73 = variant(
     HTP_V69,
     "htp-v73",
     description="Snapdragon 8 Gen 2 (Hexagon v73)",
-    fixed_ranges=MappingProxyType(
-        {
-            "sigmoid": (0.0, 1.0), "softmax": (0.0, 1.0), "hardsigmoid": (0.0, 1.0),
-            "tanh": (-1.0, 1.0), "sin": (-1.0, 1.0), "cos": (-1.0, 1.0),
-        }
-    ),  # fmt: skip
+    fixed_ranges={
+        "sigmoid": (0.0, 1.0), "softmax": (0.0, 1.0), "hardsigmoid": (0.0, 1.0),
+        "tanh": (-1.0, 1.0), "sin": (-1.0, 1.0), "cos": (-1.0, 1.0),
+    },  # fmt: skip
     norm_weights="activations",
     embedding_weights="activations",
     symmetric_matmul_at_16=True,

@@ -4,6 +4,8 @@ import nbformat
 import pytest
 from nbformat import v4
 
+from tools.execute_notebooks import KERNEL
+
 BAR = "import plotly.graph_objects as go\ngo.Figure(go.Bar(y=[1, 2, 3]), layout={'margin': {'t': 10}})"
 STALE = v4.new_output("stream", name="stdout", text="stale")
 NOTEBOOKS = {
@@ -16,7 +18,8 @@ NOTEBOOKS = {
 @pytest.fixture
 def opened(lab, notebook_folder, request):
     name = f"harness-{request.param}.ipynb"
-    nbformat.write(v4.new_notebook(cells=NOTEBOOKS[request.param]), notebook_folder / name)
+    metadata = {"kernelspec": KERNEL}  # without it Lab asks which kernel to start
+    nbformat.write(v4.new_notebook(cells=NOTEBOOKS[request.param], metadata=metadata), notebook_folder / name)
     lab.open(name)
     yield lab
     lab.close()

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("ci", "code", "summary"), [("", 0, "1 skipped"), ("1", 1, "1 failed")], ids=["person", "CI"])
+@pytest.mark.parametrize(("ci", "code", "summary"), [("", 0, "1 skipped"), ("1", 1, "1 error")], ids=["person", "CI"])
 def test_without_chromium(ci, code, summary, tmp_path):
     environment = {**os.environ, "QNB_CI": ci, "PATH": str(tmp_path), "PYTHONPATH": str(ROOT)}
     run = subprocess.run(

@@ -202,6 +202,8 @@ class TestPairedDrop:
         # Newcombe 1998, table II, contrast (a): 56/70 against 48/80, method 10 gives 0.0524 to 0.3339.
         drop = paired_drop(Score(56 / 70, 70), Score(48 / 80, 80))
         assert (drop.low, drop.high) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+        errors = paired_drop(Score(14 / 70, 70, higher_is_better=False), Score(32 / 80, 80, higher_is_better=False))
+        assert (errors.value, errors.low, errors.high) == pytest.approx((drop.value, drop.low, drop.high))
 
     def test_without_n_it_is_unknown(self):
         drop = paired_drop(Score(0.9), Score(0.8, 100))

@@ -126,6 +126,28 @@ def test_copy_is_independent(sim, batches):
     assert not torch.equal(again(batches[0]), sim(batches[0]))
 
 
+def test_deepcopy_gives_the_same_numbers(sim, batches):
+    assert torch.equal(copy.deepcopy(sim)(batches[0]), sim(batches[0]))
+
+
+@pytest.mark.slow
+def test_torch_compile_gives_the_same_numbers(sim, batches):
+    with torch.no_grad():
+        compiled = torch.compile(sim.graph_module)(batches[0])[0]
+        torch.testing.assert_close(compiled, sim(batches[0]), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("precision", [
+    "fp8_e4m3", "bf16", "w2a16", qnb.Precision(qnb.Grid(4, True, "block", 4), qnb.Grid(8)),
+    qnb.Precision(qnb.Grid(8, True), qnb.Grid(8, True)), qnb.Precision(qnb.Grid(8, True, "channel"), None),
+], ids=str)  # fmt: skip
+def test_other_precisions_run_copy_and_load(batches, precision, tmp_path):
+    sim = qnb.QuantSim(net(), batches[0], precision).calibrate(batches)
+    sim.save(tmp_path / "sim")
+    for other in (sim.copy(), qnb.QuantSim.load(tmp_path / "sim")):
+        assert torch.equal(other(batches[0]), sim(batches[0])) and other.encodings().equals(sim.encodings())
+
+
 def test_copies_share_weights_until_written(sim):
     other = sim.copy()
     assert other.tensors()["6.weight"].data_ptr() == sim.tensors()["6.weight"].data_ptr()
