@@ -50,6 +50,18 @@ def size(count: float) -> str:
     return f"{count:.0f} bytes"
 
 
+def count(value: float) -> str:
+    """A count with its thousands as k, M or G.
+
+    >>> count(79232), count(12), count(4.1e9)
+    ('79.2 k', '12', '4.1 G')
+    """
+    for unit, limit in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= limit:
+            return f"{value / limit:.3g} {unit}"
+    return f"{value:.0f}"
+
+
 def table(frame, max_rows: int = 12, formats: Mapping[str, Any] | None = None) -> str:
     """A DataFrame as an HTML table; the middle is left out where there are more than ``max_rows`` rows."""
     formats = formats or {}

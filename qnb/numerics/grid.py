@@ -53,7 +53,7 @@ class Grid:
                 "Grid", f"granularity={self.granularity!r}", f"use one of {', '.join(GRANULARITIES)}"
             )
         blocks = self.granularity == "block"
-        if blocks and (not isinstance(self.block_size, int) or self.block_size < 1):
+        if blocks and (type(self.block_size) is not int or self.block_size < 1):
             raise PrecisionError("Grid", f"block_size={self.block_size!r}", "give a positive block_size")
         if not blocks and self.block_size is not None:
             raise PrecisionError(

@@ -43,7 +43,8 @@ def nearest_level(q: Tensor, zero_point: Tensor, grid: str) -> tuple[Tensor, Ten
     form = float_format(grid)
     if form is not None:
         # What still rounds to the largest value counts as within.
-        return _to_format(q.clone(), form), form.max * (1 + 2**-12) - q.abs()
+        # The level is clamped, though 16-bit formats overflow to infinity: a gradient must stay finite.
+        return _to_format(q.clone(), form).clamp_(-form.max, form.max), form.max * (1 + 2**-12) - q.abs()
     low, high = bounds(zero_point, grid, q.dtype)
     rounded = q.round()
     level = torch.maximum(rounded, low)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from qnb.html import card, escape, paragraph, size, table
+from qnb.html import card, count, escape, paragraph, size, table
 from qnb.workflow.verdict import decibel
 
 MARKS = {"ok": "✓", "fail": "✗", "undecided": "?", "reference": "="}
@@ -25,8 +25,8 @@ def facts(run) -> dict[str, str]:
     if run.float16 is not None:
         found["overflow in FP16"] = ", ".join(run.overflowing) or "no layer"
         found["flushed to zero in FP16"] = ", ".join(run.flushed) or "no layer"
-    bops = f", {run.cost.bops.sum() / 1e9:.3g} G bit operations" if run.cost.bops.sum() else ""
-    found["cost"] = f"{size(run.size_bytes)}, {run.cost.macs.sum() / 1e6:.3g} M MACs{bops}"
+    operations = f"{count(run.cost.macs.sum())} MACs, {count(run.cost.bops.sum())} bit operations"
+    found["cost"] = f"{size(run.size_bytes)}" + (f", {operations}" if run.cost.macs.sum() else "")
     return found
 
 

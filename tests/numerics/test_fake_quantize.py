@@ -157,7 +157,7 @@ def test_float_grids(grid, x, want):
 
 
 def test_float_grids_scale():
-    assert fake_quantize(torch.tensor([17.0]), torch.tensor([0.5]), torch.tensor([0.0]), "fp8_e4m3").item() == 17
+    assert fake_quantize(torch.tensor([17.5]), torch.tensor([0.5]), torch.tensor([0.0]), "fp8_e4m3").item() == 18
     assert fake_quantize(torch.tensor(500.0), torch.tensor(2.0), ZERO, "fp8_e4m3").item() == 512
 
 
