@@ -15,6 +15,7 @@ from qnb.graph.captured import MANY, Captured, Input, as_call, check_device
 from qnb.graph.clean import remove_noise, restore_batch_norm
 from qnb.graph.constants import fold_constants
 from qnb.graph.fold import fold_batch_norm
+from qnb.graph.masks import mask_last
 from qnb.graph.structure import Structure, flatten
 from qnb.graph.written_out import write_out
 
@@ -53,6 +54,7 @@ def capture(model: nn.Module, example_inputs: Any, dynamic_shapes: Any = None) -
     write_out(module)
     restore_batch_norm(module)
     remove_noise(module)
+    mask_last(module)
     names.name_layers(module)
     fold_constants(module)
     fold_batch_norm(module)

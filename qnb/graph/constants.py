@@ -41,10 +41,12 @@ def fold_constants(module: fx.GraphModule) -> int:
 def _foldable(node: fx.Node, values) -> bool:
     if not isinstance(node.meta.get("val"), torch.Tensor) or not node.all_input_nodes:
         return False
+    return _deterministic(node) and all(source in values for source in node.all_input_nodes)
+
+
+def _deterministic(node: fx.Node) -> bool:
     schema = getattr(node.target, "_schema", None)
-    if schema is None or any(schema.name.endswith(f"::{r}") for r in _RANDOM):
-        return False
-    return all(source in values for source in node.all_input_nodes)
+    return schema is not None and not any(schema.name.endswith(f"::{r}") for r in _RANDOM)
 
 
 def _evaluate(node: fx.Node, values):
@@ -68,6 +70,33 @@ def _replace(module: fx.GraphModule, node: fx.Node, result: torch.Tensor, values
     node.replace_all_uses_with(constant)
     module.graph.erase_node(node)
     return constant
+
+
+def constant_value(module: fx.GraphModule, node: fx.Node) -> torch.Tensor | None:
+    """The value of a node that depends on nothing but tensors of the module and numbers, else None."""
+    values: dict[fx.Node, torch.Tensor] = {}
+    pending = [node]
+    while pending:
+        node = pending[-1]
+        if node.op == "get_attr":
+            values[node] = attribute(module, node.target)
+        elif (missing := [n for n in node.all_input_nodes if n not in values]) and node.op == "call_function":
+            pending += missing
+            continue
+        elif not _small_and_fixed(node):
+            return None
+        else:
+            values[node] = _evaluate(node, values)
+        pending.pop()
+    return values[node]
+
+
+def _small_and_fixed(node: fx.Node) -> bool:
+    """Whether an op gives the same tensor each time, of sizes that do not vary."""
+    value = node.meta.get("val")
+    if node.op != "call_function" or not isinstance(value, torch.Tensor) or not _deterministic(node):
+        return False
+    return all(isinstance(d, int) for d in value.shape) and value.numel() <= LARGEST
 
 
 def drop_unused(module: fx.GraphModule) -> None:

@@ -14,25 +14,12 @@ from torch.export import Dim, ExportedProgram
 
 from qnb.errors import QnbError
 from qnb.graph.blame import capture_error
+from qnb.graph.flat import Flat
 from qnb.graph.functional import functional
-from qnb.graph.structure import TENSOR, Structure, flatten
+from qnb.graph.structure import TENSOR, Structure
 
 PREFIX = "model."
 """What the wrapper puts before the user's tensor names and module paths."""
-
-
-class _Flat(nn.Module):
-    """Calls the user's model with a flat list of tensors and remembers how its output is nested."""
-
-    def __init__(self, model: nn.Module, called: Structure):
-        super().__init__()
-        self.model, self.called = model, called
-        self.training = False  # not .eval(): the user's flags stay as they are
-
-    def forward(self, *leaves: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        args, kwargs = self.called.build(leaves)
-        tensors, self.returned = flatten(self.model(*args, **kwargs))
-        return tuple(tensors)
 
 
 def export(model: nn.Module, inputs: list[torch.Tensor], called: Structure, dynamic_shapes: Any
@@ -41,7 +28,7 @@ def export(model: nn.Module, inputs: list[torch.Tensor], called: Structure, dyna
 
     Tries every dimension variable, then the first of each input, then none, unless ``dynamic_shapes`` says.
     """
-    flat = _Flat(model, called)
+    flat = Flat(model, called, simple_shapes=dynamic_shapes is None)
     attempts = [dynamic_shapes and tuple(_along(called, dynamic_shapes))]
     if dynamic_shapes is None:
         attempts = [tuple({i: Dim.AUTO for i in range(x.dim())} for x in inputs),

@@ -18,12 +18,12 @@ def write_out(module: fx.GraphModule) -> None:
         parts = _PARTS.get(ops.name(node)) if node.op == "call_function" else None
         if parts is not None:
             with module.graph.inserting_before(node):
-                result = parts(_Writer(node), *node.args, **node.kwargs)
+                result = parts(Writer(node), *node.args, **node.kwargs)
             node.replace_all_uses_with(result)
             module.graph.erase_node(node)
 
 
-class _Writer:
+class Writer:
     """Adds ops before a node, with its place in the user's code and the shapes that they have."""
 
     def __init__(self, node: fx.Node):
@@ -43,11 +43,11 @@ class _Writer:
         return size if isinstance(size, int) else self(aten.sym_size.int, x, axis % x.meta["val"].dim())
 
 
-def silu(write: _Writer, x: fx.Node) -> fx.Node:
+def silu(write: Writer, x: fx.Node) -> fx.Node:
     return write(aten.mul.Tensor, x, write(aten.sigmoid.default, x))
 
 
-def attention(write: _Writer, query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, *, scale=None,
+def attention(write: Writer, query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, *, scale=None,
               enable_gqa=False) -> fx.Node:  # fmt: skip
     """softmax(query key^T * scale + mask) value.
 

@@ -13,7 +13,7 @@ from qnb.errors import InputError
 from qnb.graph.batches import reiterable
 from qnb.measures.lockstep import LayerValues, Lockstep
 from qnb.sim import select
-from qnb.sim.quantizer import MASKED_BELOW
+from qnb.sim.masking import attended
 
 
 def layer_histogram(sim, batches: Iterable, layer: str, bins: int = 100) -> pd.DataFrame:
@@ -85,7 +85,7 @@ def weight_channels(sim, layer: str) -> pd.DataFrame:
 
 def _kept(values: LayerValues, x: torch.Tensor) -> torch.Tensor:
     """Values without masked attention scores."""
-    return x[values.reference > MASKED_BELOW] if values.masked else x
+    return x[attended(values.reference)] if values.masked else x
 
 
 class _Found(Exception):

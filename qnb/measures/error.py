@@ -13,21 +13,16 @@ CHUNK = 1 << 17
 class ErrorStats:
     """Sums for SQNR, MSE, cosine and largest error; totals in float64.
 
-    ``update(reference, simulated)`` takes two tensors of one shape. Positions where the reference is masked
-    out (at or below ``masked_below``) do not count.
+    ``update(reference, simulated)`` takes two tensors of one shape.
     """
 
-    def __init__(self, masked_below: float | None = None):
-        self.masked_below = masked_below
+    def __init__(self):
         self.signal = self.noise = self.product = self.power = 0.0
         self.numel = 0
         self.max_abs_error = 0.0
         self.minimum, self.maximum = math.inf, -math.inf
 
     def update(self, reference: torch.Tensor, simulated: torch.Tensor) -> None:
-        if self.masked_below is not None:
-            keep = reference > self.masked_below
-            reference, simulated = reference[keep], simulated[keep]
         reference, simulated = reference.reshape(-1), simulated.reshape(-1)
         self.numel += reference.numel()
         for start in range(0, reference.numel(), CHUNK):
@@ -68,13 +63,10 @@ class ErrorStats:
 class NoiseStats:
     """Only the noise: for a second simulated value against the same reference."""
 
-    def __init__(self, masked_below: float | None = None):
-        self.masked_below, self.noise = masked_below, 0.0
+    def __init__(self):
+        self.noise = 0.0
 
     def update(self, reference: torch.Tensor, simulated: torch.Tensor) -> None:
-        if self.masked_below is not None:
-            keep = reference > self.masked_below
-            reference, simulated = reference[keep], simulated[keep]
         reference, simulated = reference.reshape(-1), simulated.reshape(-1)
         for start in range(0, reference.numel(), CHUNK):
             error = simulated[start : start + CHUNK].float() - reference[start : start + CHUNK].float()

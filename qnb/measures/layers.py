@@ -12,7 +12,7 @@ from qnb.errors import CalibrationError, InputError
 from qnb.graph.batches import length, reiterable
 from qnb.measures.error import ErrorStats, NoiseStats, sqnr_db
 from qnb.measures.lockstep import LayerValues, Lockstep, Visitor
-from qnb.sim.quantizer import MASKED_BELOW
+from qnb.sim.masking import attended
 
 
 def compare_layers(sim, batches: Iterable, *, own: bool = True, progress=None, watch: Visitor | None = None
@@ -59,15 +59,16 @@ class _Row:
     """Streaming figures of one layer."""
 
     def __init__(self, masked: bool):
-        below = MASKED_BELOW if masked else None
         self.masked = masked
-        self.stats, self.own_stats = ErrorStats(below), NoiseStats(below)
+        self.stats, self.own_stats = ErrorStats(), NoiseStats()
         self.saturated = 0
 
     def update(self, values: LayerValues) -> None:
-        self.stats.update(values.reference, values.simulated)
+        keep = attended(values.reference) if self.masked else ...
+        reference = values.reference[keep]
+        self.stats.update(reference, values.simulated[keep])
         if values.own is not None:
-            self.own_stats.update(values.reference, values.own)
+            self.own_stats.update(reference, values.own[keep])
         if values.quantizer.active:
             self.saturated += self._saturated(values)
 
@@ -77,7 +78,7 @@ class _Row:
         half = 0.5 * quantizer.scale if quantizer.scale is not None else 0.0  # within half a step it only rounds
         before = values.unclipped
         if self.masked:
-            before = before[before > MASKED_BELOW]
+            before = before[attended(before)]
         smallest, largest = torch.aminmax(before)
         if smallest >= low - half and largest <= high + half:
             return 0

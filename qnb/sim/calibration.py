@@ -6,7 +6,6 @@ see. Statistics are streamed: no activation is stored.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 
@@ -16,7 +15,8 @@ from qnb.errors import CalibrationError
 from qnb.graph.batches import length, reiterable
 from qnb.numerics import Grid
 from qnb.ranges import RULES, tensor_range
-from qnb.sim.quantizer import MASKED_BELOW, BiasQuantizer, Quantizer, WeightQuantizer, spread
+from qnb.sim.masking import attended, margin
+from qnb.sim.quantizer import BiasQuantizer, Quantizer, WeightQuantizer, spread
 
 Progress = Callable[[int, int | None, str], None]
 INT32_LIMIT = 2**31 - 2**15
@@ -66,7 +66,7 @@ class _Watch:
 
         def observe(x: torch.Tensor) -> None:
             if site.masked:
-                x = x[x > MASKED_BELOW]
+                x = x[attended(x)]
             if x.numel() == 0:
                 return
             low, high = torch.aminmax(x.detach())
@@ -140,14 +140,8 @@ def activation_encodings(sim, only: set[str] | None = None) -> None:
         else:
             continue
         if site.masked:
-            low = low - _mask_margin(quantizer.grid.bits, site.nodes[0].meta["val"].shape[-1])
+            low = low - margin(quantizer.grid.bits, site.nodes[0].meta["val"].shape[-1])
         quantizer.set_range(low, high)
-
-
-def _mask_margin(bits: int, positions: int) -> float:
-    """How far below the lowest score the range of masked scores ends: there, softmax gives all masked
-    positions of a row together less than half a step of its own output grid, 2^-(bits+1)."""
-    return (bits + 1) * math.log(2) + math.log(positions)
 
 
 def guard_bias_overflow(sim) -> None:

@@ -11,8 +11,6 @@ from qnb.numerics.kernel import per_tensor_
 
 ONE = torch.ones(())
 ZERO = torch.zeros(())
-MASKED_BELOW = -5e3
-"""Scores at or below this are shut out by an attention mask (-inf, finfo.min, -1e9 and -1e4 are in use)."""
 
 
 class Quantizer(nn.Module):

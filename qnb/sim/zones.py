@@ -115,9 +115,13 @@ def find(graph: fx.Graph) -> Zones:
         elif not _is_size(node) and any(n in learned for n in node.all_input_nodes):
             learned.add(node)
     for node in graph.nodes:
-        if node.op == "call_function" and ops.name(node) == "softmax":
+        if node.op == "call_function" and ops.name(node) == "softmax" and _over_last_axis(node):
             _find_mask(node.args[0], zones, learned)
     return zones
+
+
+def _over_last_axis(softmax: fx.Node) -> bool:
+    return softmax.args[1] in (-1, softmax.meta["val"].dim() - 1)
 
 
 def _find_mask(node: fx.Node, zones: Zones, learned: set[fx.Node]) -> None:

@@ -316,3 +316,26 @@ def test_op_names():
     graph = torch.fx.Graph()
     node = graph.call_function(operator.getitem, (graph.placeholder("x"), 0))
     assert ops.name(node) == "getitem" and ops.of(node).kind == "pass"
+
+
+class TestShapesThatGrow:
+    """Padding to windows and halving at every stage: sizes become formulas that take minutes to compare."""
+
+    class Windows(nn.Module):
+        def forward(self, x):
+            for _ in range(12):
+                size = x.shape[-1]
+                x = torch.cat([x, x[..., : 7 - size % 7]], -1)[..., : (size + 3) // 2 + 2]
+            return x
+
+    def test_only_the_batch_varies_then(self):
+        captured = capture(self.Windows().eval(), torch.randn(2, 50))
+        assert captured.inputs[0].shape[1] == 50 and isinstance(captured.inputs[0].shape[0], str)
+        assert captured.fixed == ["x: dimension 1 at 50"]
+        same(self.Windows(), captured, torch.randn(5, 50))
+
+    def test_shapes_that_the_user_asks_for_are_tried(self):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("qnb.graph.flat._ShapesStaySimple.LONGEST", -1)
+            captured = capture(nn.Linear(3, 3).eval(), torch.randn(4, 3), ({0: torch.export.Dim.AUTO},))
+        assert isinstance(captured.inputs[0].shape[0], str)
