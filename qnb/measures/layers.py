@@ -82,7 +82,7 @@ class _Row:
         smallest, largest = torch.aminmax(before)
         if smallest >= low - half and largest <= high + half:
             return 0
-        return int((before < low - half).sum() + (before > high + half).sum())
+        return int(torch.count_nonzero(before < low - half) + torch.count_nonzero(before > high + half))
 
     def row(self, group, own: bool) -> dict:
         s = self.stats

@@ -59,7 +59,10 @@ class Lockstep:
         self.by_output = {g.output: g for g in sim.groups}
         self.group_of = {name: g for g in sim.groups for name in g.nodes}
         self.last_use = _last_uses(self.graph)
-        self.reference_tensors = sim.reference
+        self.tensors = {
+            n: (attribute(sim.reference, n.target), attribute(sim.graph_module, n.target))
+            for n in self.graph.nodes if n.op == "get_attr"
+        }  # fmt: skip
 
     def run(self, inputs: list[torch.Tensor], visit: Visitor) -> None:
         """One batch of flat inputs; ``visit`` is called for every layer in graph order."""
@@ -72,8 +75,7 @@ class Lockstep:
                 if node.op == "placeholder":
                     reference[node] = simulated[node] = next(supply)
                 elif node.op == "get_attr":
-                    reference[node] = attribute(self.reference_tensors, node.target)
-                    simulated[node] = attribute(self.sim.graph_module, node.target)
+                    reference[node], simulated[node] = self.tensors[node]
                 elif node.op == "call_function":
                     self._op(node, reference, simulated, own)
                 elif node.op == "call_module":

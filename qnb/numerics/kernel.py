@@ -73,10 +73,11 @@ def to_grid(out: Tensor, scale: Tensor, zero_point: Tensor, grid: str) -> Tensor
     return out.mul_(scale)
 
 
-def per_tensor_(x: Tensor, scale: Tensor, low: float, high: float) -> Tensor:
-    """`run_` for one scale and an integer grid whose levels ``qmin - zero_point``, ``qmax - zero_point`` are known
-    as plain numbers: nothing but the four passes."""
-    return x.div_(scale).round_().clamp_(low, high).mul_(scale)
+def per_tensor(x: Tensor, scale: Tensor, low: float, high: float, in_place: bool) -> Tensor:
+    """`run` or `run_` for one scale and an integer grid whose levels ``qmin - zero_point``, ``qmax - zero_point`` are
+    known as plain numbers: nothing but the four passes."""
+    q = x.div_(scale) if in_place else x.div(scale)
+    return q.round_().clamp_(low, high).mul_(scale)
 
 
 def _beside(scale: Tensor, out: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from torch import nn
 
 from qnb.errors import CalibrationError
 from qnb.numerics import FloatGrid, Grid, affine_parameters, fake_quantize, fake_quantize_
-from qnb.numerics.kernel import per_tensor_
+from qnb.numerics.kernel import per_tensor
 
 ONE = torch.ones(())
 ZERO = torch.zeros(())
@@ -89,24 +89,25 @@ class Quantizer(nn.Module):
             return x
         if not self.active:
             return x
-        if fresh and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            return self._in_place(x)
+        if not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            return self._without_gradient(x, fresh)
         scale, zero_point = self.encoding()
         return fake_quantize(x, scale, zero_point, self.grid.name, self.axis, self.block_size)
 
-    def _in_place(self, x: torch.Tensor) -> torch.Tensor:
-        """Overwrite ``x``. For one scale on the CPU the grid's ends are kept as numbers until the encoding changes."""
+    def _without_gradient(self, x: torch.Tensor, fresh: bool) -> torch.Tensor:
+        """For one scale on the CPU the grid's ends are kept as numbers until the encoding changes."""
         scale, zero_point = self._parameters["scale"], self._parameters["zero_point"]
         plain = self.axis is None and scale is not None and x.dtype == torch.float32
         if not plain or x.is_cuda or isinstance(self.grid, FloatGrid):
             scale, zero_point = self.encoding()
-            return fake_quantize_(x, scale, zero_point, self.grid.name, self.axis, self.block_size)
+            quantize = fake_quantize_ if fresh else fake_quantize
+            return quantize(x, scale, zero_point, self.grid.name, self.axis, self.block_size)
         of, version, grid, low, high = self._ends
         if of is not zero_point or version != zero_point._version or grid != self.grid:
             shift = float(zero_point)
             low, high = self.grid.qmin - shift, self.grid.qmax - shift
             self._ends = (zero_point, zero_point._version, self.grid, low, high)
-        return per_tensor_(x, scale, low, high)
+        return per_tensor(x, scale, low, high, fresh)
 
     def extra_repr(self) -> str:
         return f"{self.name}, {self.grid.name if self.grid else 'float'}"
