@@ -16,7 +16,7 @@ TEXT = {".py", ".md", ".toml", ".txt", ".yml", ".yaml", ".json", ".ipynb", ".ts"
 LOCAL = re.compile(
     # Letter classes keep these patterns from finding themselves.
     r"(?<![\w.])/(?:[w]ork|[t]mp/venv|[r]oot|home/(?!a/)\w+|Users/\w+)/"
-    r"|[f]iles\.pythonhosted\.|[p]ypi\.(?!org/project/)\w+|[r]egistry\.(?:npmjs|yarnpkg)\.|[a]rtifactory|[i]ndex-url"
+    r"|[f]iles\.[p]ythonhosted\.|[p]ypi\.(?!org/project/)\w+|[r]egistry\.(?:[n]pmjs|[y]arnpkg)\.|[a]rtifactory|[i]ndex-url"
 )
 """Paths of one machine, and hosts that packages come from: pip and jlpm are told those by the machine they run on."""
 

@@ -30,7 +30,8 @@ def capture(model: nn.Module, example_inputs: Any, dynamic_shapes: Any = None) -
         example_inputs: one batch: a tensor (``model(x)``), a tuple or list (``model(*x)``) or a dict
             (``model(**x)``).
         dynamic_shapes: as for torch.export, in the form of the inputs. None lets every dimension vary that can
-            (torch.export's ``Dim.AUTO``), else the batch only, else none.
+            (torch.export's ``Dim.AUTO``), else the batch only, else none. Sizes that grow into long formulas, as
+            in window attention, are such a case.
 
     Raises:
         InputError: the model is in training mode, or inputs do not fit it.

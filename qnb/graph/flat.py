@@ -49,5 +49,5 @@ class _ShapesStaySimple(TorchFunctionMode):
         result = func(*args, **(kwargs or {}))
         for size in result.shape if isinstance(result, torch.Tensor) else ():
             if isinstance(size, torch.SymInt) and size.node.expr.count_ops() > self.LONGEST:
-                raise ShapesTooComplex(f"a size of {self.LONGEST} operations or more")
+                raise ShapesTooComplex(f"a size of more than {self.LONGEST} operations")
         return result

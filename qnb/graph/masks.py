@@ -31,7 +31,10 @@ def mask_last(module: fx.GraphModule) -> None:
 
 
 def _learned(module: fx.GraphModule) -> set[fx.Node]:
-    """Values that some parameter had a part in. A mask is none of them."""
+    """Values that some parameter had a part in. A mask is none of them.
+
+    `qnb.sim.zones` draws the line again for the finished graph, where products of activations count too.
+    """
     learned, parameters = set(), dict(module.named_parameters())
     for node in module.graph.nodes:
         made = node.op == "call_function" and isinstance(node.meta.get("val"), torch.Tensor | tuple | list)
@@ -75,13 +78,13 @@ def _bias_place(module: fx.GraphModule, node: fx.Node, learned: set[fx.Node]) ->
     places = [i for i, arg in enumerate(node.args) if arg in learned]
     if len(places) != 1:
         return None
-    absorbs = ops.name(node) == "add" or _largest(module, _filling(node, places[0])) <= _ABSORBS
-    return places[0] if absorbs else None
-
-
-def _filling(node: fx.Node, place: int):
-    """What ``where`` or ``masked_fill`` puts where it does not keep argument ``place``."""
-    return node.args[3 - place] if ops.name(node) == "where" else node.args[2]
+    place = places[0]
+    if ops.name(node) == "add":
+        return place if isinstance(node.args[1 - place], fx.Node) else None
+    if place not in ((1, 2) if ops.name(node) == "where" else (0,)):  # the mask itself, or the filling, is learned
+        return None
+    filling = node.args[3 - place] if ops.name(node) == "where" else node.args[2]
+    return place if _largest(module, filling) <= _ABSORBS else None
 
 
 def _largest(module: fx.GraphModule, value) -> float:

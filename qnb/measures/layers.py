@@ -79,6 +79,8 @@ class _Row:
         before = values.unclipped
         if self.masked:
             before = before[attended(before)]
+            if before.numel() == 0:
+                return 0
         smallest, largest = torch.aminmax(before)
         if smallest >= low - half and largest <= high + half:
             return 0

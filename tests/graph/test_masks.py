@@ -75,6 +75,21 @@ def test_fillings_that_do_not_absorb_the_scores_stay_where_they_are():
     assert called(captured)[-3:-1] == ["add", "softmax"], "the mask and the bias are one constant"
 
 
+LEARNED = {
+    "condition": lambda bias, seen: torch.where(bias > 0, torch.zeros(6, 6), -math.inf),
+    "filling": lambda bias, seen: torch.zeros(6, 6).masked_fill(~seen, bias.sum()),
+    "number": lambda bias, seen: bias + 1.0,
+}
+
+
+@pytest.mark.parametrize("what", LEARNED)
+def test_what_only_looks_like_a_mask_stays_as_it_is(what):
+    model = Biased(LEARNED[what]).eval()
+    captured = capture(model, X)
+    same(model, captured, X)
+    assert called(captured)[-3:-1] == ["add", "softmax"]
+
+
 def test_a_mask_given_as_an_input_is_kept_whatever_the_example_says():
     class Net(nn.Module):
         def __init__(self):

@@ -50,3 +50,12 @@ def test_no_mask_gets_into_a_range(target, shut):
     assert activations["max"].sub(activations["min"]).max() < 50
     table = qnb.compare_layers(sim, [(x, mask)])
     assert (table.own_sqnr_db > 25).all() and table.fp32_min.min() > -50
+
+
+def test_a_batch_whose_every_position_is_masked_counts_nothing():
+    x = torch.randn(2, 6, 16, generator=torch.Generator().manual_seed(1))
+    nowhere = torch.full((2, 1, 6, 6), -INF)
+    sim = qnb.QuantSim(Attention().eval(), (x, nowhere), "w8a8").calibrate([(x, torch.zeros(2, 1, 6, 6))])
+    table = qnb.compare_layers(sim, [(x, nowhere)])
+    masked = table[table.op == "add"]
+    assert list(masked.numel) == [0] and list(masked.saturated_fraction) == [0.0]
