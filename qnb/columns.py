@@ -34,3 +34,26 @@ HISTOGRAM = ("bin_left", "bin_right", "fp32", "quantsim")
 
 SCATTER = ("fp32", "quantsim")
 """A sample of one layer's output values, one row per element."""
+
+WORST_CHANNELS = ("channel", SQNR_DB, "mse", "fp32_min", "fp32_max")
+"""Error of each channel of a layer's output, the worst first."""
+
+SAMPLES = ("sample", SQNR_DB, "mse")
+"""Error of each input sample at a layer, counted over the batches compared, the worst first."""
+
+_TITLES = {
+    SQNR_DB: "SQNR (dB)", OWN_SQNR_DB: "own SQNR (dB)", "worst_own_sqnr_db": "its own SQNR (dB)", "mse": "MSE",
+    "saturated_fraction": "saturated", "max_abs_error": "max abs error", "fp32_min": "FP32 min", "fp32_max": "FP32 max",
+    "numel": "values", "before_db": "before", "after_db": "after", "own_before_db": "own, before",
+    "own_after_db": "own, after", "size_bytes": "size (bytes)", "macs": "MACs", "bops": "BOPs", "fp32": "FP32",
+    "quantsim": "QuantSim",
+}  # fmt: skip
+
+
+def title(column: object) -> str:
+    """A column's name as a table's head says it.
+
+    >>> title("own_sqnr_db"), title("worst_layer")
+    ('own SQNR (dB)', 'worst layer')
+    """
+    return _TITLES.get(column, str(column).replace("_", " "))

@@ -7,6 +7,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from qnb.columns import title
+
 BORDER = "1px solid rgba(128,128,128,.35)"
 TONES = {"neutral": "rgba(128,128,128,.7)", "good": "#009e73", "warn": "#d98200", "bad": "#d55e00"}
 """Colours of a card's left edge; the words say the same."""
@@ -62,13 +64,13 @@ def count(value: float) -> str:
     return f"{value:.0f}"
 
 
-def table(frame, max_rows: int = 12, formats: Mapping[str, Any] | None = None) -> str:
+def table(frame, max_rows: int = 12, formats: Mapping[str, Any] | None = None, caption: str = "") -> str:
     """A DataFrame as an HTML table; the middle is left out where there are more than ``max_rows`` rows."""
     formats = formats or {}
     shown = list(range(len(frame)))
     if len(shown) > max_rows:
         shown = shown[: max_rows // 2] + [None] + shown[-(max_rows - max_rows // 2) :]
-    head = "".join(_cell("th", escape(str(c).replace("_", " ")), _right(frame[c])) for c in frame.columns)
+    head = "".join(_cell("th", escape(title(c)), right(frame[c])) for c in frame.columns)
     rows = []
     for index in shown:
         if index is None:
@@ -76,13 +78,15 @@ def table(frame, max_rows: int = 12, formats: Mapping[str, Any] | None = None) -
                         f"… {len(frame) - max_rows} more …</td></tr>")  # fmt: skip
             continue
         row = frame.iloc[index]
-        cells = (_cell("td", escape(_text(row[c], formats.get(c))), _right(frame[c])) for c in frame.columns)
+        cells = (_cell("td", escape(cell_text(row[c], formats.get(c))), right(frame[c])) for c in frame.columns)
         rows.append(f"<tr>{''.join(cells)}</tr>")
-    return (f'<div style="overflow-x:auto"><table style="border-collapse:collapse;margin:6px 0;text-align:left">'
+    said = f'<caption style="text-align:left;padding:2px 0">{escape(caption)}</caption>' if caption else ""
+    return (f'<div style="overflow-x:auto"><table style="border-collapse:collapse;margin:6px 0;text-align:left">{said}'
             f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>")  # fmt: skip
 
 
-def _text(value: Any, form) -> str:
+def cell_text(value: Any, form=None) -> str:
+    """A cell's value as text; missing values are blank."""
     import pandas as pd
 
     if not isinstance(value, list | tuple) and pd.isna(value):
@@ -90,7 +94,8 @@ def _text(value: Any, form) -> str:
     return form(value) if form else number(value)
 
 
-def _right(column) -> bool:
+def right(column) -> bool:
+    """Whether a column holds numbers, which stand at the right."""
     return column.dtype.kind in "iuf" or str(column.dtype).startswith(("Int", "Float"))
 
 
@@ -100,22 +105,43 @@ def _cell(tag: str, text: str, right: bool) -> str:
     return f'<{tag} style="{style}">{text}</{tag}>'
 
 
-def card(title: str, facts: Mapping[str, Any] | Iterable, *parts: str, tone: str = "neutral") -> str:
+def facts(rows: Mapping[str, Any]) -> str:
+    """Names and values as a table of two columns; both are escaped."""
+    lines = "".join(
+        f'<tr><td style="text-align:left;padding:1px 14px 1px 0;opacity:.8">{escape(k)}</td>'
+        f'<td style="text-align:left;padding:1px 0">{escape(v)}</td></tr>'
+        for k, v in rows.items()
+    )
+    return f'<table style="border-collapse:collapse;margin:4px 0">{lines}</table>' if lines else ""
+
+
+def code(label: str, why: str, text: str) -> str:
+    """Code with what it is for."""
+    said = f"<b>{escape(label)}</b>" + (f": {escape(why)}" if why else "")
+    block = f'<pre style="margin:2px 0 6px;white-space:pre-wrap">{escape(text)}</pre>' if text else ""
+    return f'<p style="margin:4px 0">{said}</p>{block}'
+
+
+def ladder(stages: Iterable[Mapping[str, str]]) -> str:
+    """The stages of a workflow, from the top down."""
+    rows = "".join(
+        f'<tr><td style="text-align:left;padding:2px 10px 2px 0;white-space:nowrap">{escape(s["mark"])} '
+        f'<b>{escape(s["title"])}</b></td><td style="text-align:left;padding:2px 0">{escape(s["text"])}</td></tr>'
+        for s in stages
+    )
+    return f'<table style="border-collapse:collapse;margin:4px 0">{rows}</table>'
+
+
+def card(title: str, rows: Mapping[str, Any], *parts: str, tone: str = "neutral") -> str:
     """A titled block: facts as a line each, then ready-made HTML parts.
 
     Args:
-        facts: names to values; both are escaped.
+        rows: names to values; both are escaped.
         parts: HTML that is already safe (`table`, `paragraph`).
         tone: neutral, good, warn or bad.
     """
-    lines = "".join(
-        f'<tr><td style="text-align:left;padding:1px 14px 1px 0;opacity:.75">{escape(k)}</td>'
-        f'<td style="text-align:left;padding:1px 0">{escape(v)}</td></tr>'
-        for k, v in dict(facts).items()
-    )
-    facts_table = f'<table style="border-collapse:collapse;margin:4px 0">{lines}</table>' if lines else ""
     return (f'<div style="border-left:4px solid {TONES[tone]};padding:2px 0 2px 12px;margin:4px 0">'
-            f"<b>{escape(title)}</b>{facts_table}{''.join(parts)}</div>")  # fmt: skip
+            f"<b>{escape(title)}</b>{facts(rows)}{''.join(parts)}</div>")  # fmt: skip
 
 
 def paragraph(text: str) -> str:

@@ -15,7 +15,7 @@ MODULES = {"charts", "demo", "errors", "targets"}
 SIGNATURES = {
     "QuantSim": "model, example_inputs=None, precision='w8a16', *, target='htp-v75', dynamic_shapes=None, "
     "simulate_bias=None",
-    "QuantSim.calibrate": "batches, method='minmax', progress=None, **options",
+    "QuantSim.calibrate": "batches, method='minmax', progress=None, *, layers=None, **options",
     "QuantSim.set_precision": "layers, precision",
     "QuantSim.enable": "layers=None, kind=None",
     "QuantSim.disable": "layers=None, kind=None",

@@ -2,11 +2,11 @@
 
 from qnb.measures.cost import cost as cost
 from qnb.measures.cost import model_bytes as model_bytes
-from qnb.measures.distributions import layer_histogram as layer_histogram
-from qnb.measures.distributions import layer_scatter as layer_scatter
-from qnb.measures.distributions import weight_channels as weight_channels
 from qnb.measures.layers import compare_layers as compare_layers
+from qnb.measures.profile import LayerProfile as LayerProfile
+from qnb.measures.profile import profile_layers as profile_layers
 from qnb.measures.score import Drop as Drop
 from qnb.measures.score import Score as Score
 from qnb.measures.score import accuracy as accuracy
 from qnb.measures.score import paired_drop as paired_drop
+from qnb.measures.weights import weight_channels as weight_channels

@@ -22,27 +22,30 @@ Progress = Callable[[int, int | None, str], None]
 INT32_LIMIT = 2**31 - 2**15
 
 
-def calibrate(sim, batches: Iterable, method: str = "minmax", progress: Progress | None = None, **options) -> None:
+def calibrate(sim, batches: Iterable, method: str = "minmax", progress: Progress | None = None, *,
+              layers: str | Iterable[str] | None = None, **options) -> None:  # fmt: skip
     """Fill every encoding of ``sim``; on any error the sim is as it was.
 
     Args:
         batches: re-iterable of tensors, tuples or dicts, as the model takes them.
         method: a range rule for activations: minmax, percentile, sqnr or mse. Weights take min-max.
         progress: called as ``progress(done, total, message)`` after each batch.
+        layers: whose outputs (and all that is tied to them) get new ranges, as for `set_precision`; None means all.
         options: of the range rule, ``percentile=99.9`` say.
     """
     rule = RULES[method]
+    only = None if layers is None else sim.output_keys(sim.named(layers, "QuantSim.calibrate"))
     batches = reiterable(batches, "QuantSim.calibrate")
     quantizers = sim.quantizers()
     before = [(q, q.scale, q.zero_point, q.minimum, q.maximum, q.statistics, q.rule) for q in quantizers]
     try:
         weight_encodings(sim)
-        with _observers(sim, rule) as watched:
+        with _observers(sim, rule, only) as watched:
             if watched:
                 _run(sim, batches, watched, progress)
         for quantizer in watched.quantizers:
             quantizer.rule = (method, options)
-        activation_encodings(sim)
+        activation_encodings(sim, only)
         guard_bias_overflow(sim)
     except BaseException:
         for quantizer, *state in before:
@@ -84,17 +87,26 @@ class _Watch:
 
 
 @contextmanager
-def _observers(sim, rule):
+def _observers(sim, rule, only: set[str] | None = None):
+    """Watch these quantizers (all by default); while they watch, no activation is quantized."""
     watch = _Watch()
+    quantizers = {key: sim.activation(key) for key in sim.plan.activations}
     try:
-        for key, site in sim.plan.activations.items():
-            quantizer = sim.activation(key)
-            if isinstance(quantizer.grid, Grid):
-                watch.add(quantizer, site, rule)
+        for key, quantizer in quantizers.items():
+            if not isinstance(quantizer.grid, Grid):
+                continue
+            if only is None or key in only:
+                watch.add(quantizer, sim.plan.activations[key], rule)
+            else:
+                quantizer.observer = _pass
         yield watch
     finally:
-        for quantizer in watch.quantizers:
+        for quantizer in quantizers.values():
             quantizer.observer = None
+
+
+def _pass(x: torch.Tensor) -> None:
+    """Not watched, and not quantized."""
 
 
 def _run(sim, batches, watch: _Watch, progress: Progress | None) -> None:

@@ -105,9 +105,10 @@ class QuantSim(GraphModel):
         """Whether every active quantizer has its encoding."""
         return not any(q.active and q.needs_calibration for q in self.quantizers())
 
-    def calibrate(self, batches: Iterable, method: str = "minmax", progress=None, **options) -> QuantSim:
+    def calibrate(self, batches: Iterable, method: str = "minmax", progress=None, *,
+                  layers: str | Iterable[str] | None = None, **options) -> QuantSim:  # fmt: skip
         """Find every encoding from data: see `qnb.sim.calibration.calibrate`. Returns the sim itself."""
-        calibration.calibrate(self, batches, method, progress, **options)
+        calibration.calibrate(self, batches, method, progress, layers=layers, **options)
         return self
 
     def forward(self, *args, **kwargs):
@@ -124,11 +125,9 @@ class QuantSim(GraphModel):
             precision: as for `QuantSim`. Encodings follow from the statistics of the last calibration.
         """
         precision = Precision.parse(precision)
-        names = [s.layer for s in self.plan.activations.values()] + [g.layer for g in self.groups]
-        chosen = select.layers(names, layers, "QuantSim.set_precision")
+        chosen = self.named(layers, "QuantSim.set_precision")
         was_calibrated = self.calibrated
-        outputs = {g.key for g in self.groups if g.layer in chosen}
-        activations = {k for k, s in self.plan.activations.items() if s.layer in chosen} | outputs
+        activations = self.output_keys(chosen)
         weights = {k for k, s in self.plan.weights.items() if s.layer in chosen}
         for key in activations:
             self._regrid(self.activation(key), build.activation_grid(self.plan.activations[key], precision), None)
@@ -140,6 +139,16 @@ class QuantSim(GraphModel):
             calibration.weight_encodings(self)  # all: the bias guard may have raised others for the old grids
             calibration.guard_bias_overflow(self)
         return self
+
+    def named(self, layers: str | Iterable[str] | None, operation: str) -> set[str]:
+        """The layers (and inputs) that a name, a glob or a list of them means; None means all."""
+        names = [s.layer for s in self.plan.activations.values()] + [g.layer for g in self.groups]
+        return select.layers(names, layers, operation)
+
+    def output_keys(self, layers: set[str]) -> set[str]:
+        """Keys of the activation quantizers of these layers' outputs."""
+        own = {k for k, s in self.plan.activations.items() if s.layer in layers}
+        return own | {g.key for g in self.groups if g.layer in layers}
 
     @staticmethod
     def _regrid(quantizer: Quantizer, grid, axis: int | None) -> None:

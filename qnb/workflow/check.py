@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from qnb.document import Document, Shown
 from qnb.errors import InputError
 from qnb.graph.batches import length
 from qnb.graph.captured import as_call
@@ -31,8 +32,8 @@ class Finding:
     text: str
 
 
-@dataclass(frozen=True)
-class Check:
+@dataclass(frozen=True, repr=False)
+class Check(Shown):
     """What ``Workflow.check`` found.
 
     Args:
@@ -53,15 +54,10 @@ class Check:
     def ok(self) -> bool:
         return not any(f.tone == "bad" for f in self.findings)
 
-    def __repr__(self) -> str:
-        from qnb.workflow import reprs
+    def document(self) -> Document:
+        from qnb.workflow import documents
 
-        return reprs.check_text(self)
-
-    def _repr_html_(self) -> str:
-        from qnb.workflow import reprs
-
-        return reprs.check_html(self)
+        return documents.check(self)
 
 
 def check(flow) -> Check:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from qnb.html import card, paragraph, table
-from qnb.workflow import reprs
+from qnb.document import Document, Shown, Table
+from qnb.html import paragraph
+from qnb.measures import LayerProfile
+from qnb.workflow import documents
+from qnb.workflow.verdict import decibel
 
 PLOTLY = "application/vnd.plotly.v1+json"
-SHOWN = ["layer", "op", "sqnr_db", "own_sqnr_db", "saturated_fraction", "fp32_min", "fp32_max"]
 
 
 def figure_json(figure) -> dict[str, Any]:
@@ -21,8 +23,8 @@ def figure_json(figure) -> dict[str, Any]:
     return json.loads(figure.to_json()) | {"config": {"responsive": True, "displaylogo": False}}
 
 
-class Shown:
-    """Base of what shows as figures and tables: live charts where Plotly can draw, text and HTML elsewhere."""
+class Charted(Shown):
+    """Base of what shows as figures and a document: live charts where Plotly can draw, text and HTML elsewhere."""
 
     def figures(self) -> list:
         raise NotImplementedError
@@ -30,14 +32,8 @@ class Shown:
     def caption(self) -> str:
         raise NotImplementedError
 
-    def tables(self) -> str:
-        raise NotImplementedError
-
     def __repr__(self) -> str:
         return self.caption()
-
-    def _repr_html_(self) -> str:
-        return self.tables()
 
     def _ipython_display_(self) -> None:
         from IPython.display import display
@@ -45,11 +41,11 @@ class Shown:
         for figure in self.figures():
             title = figure.layout.title.text or ""
             display({PLOTLY: figure_json(figure), "text/plain": title, "text/html": paragraph(title)}, raw=True)
-        display({"text/plain": self.caption(), "text/html": self.tables()}, raw=True)
+        display(self.document().bundle() | {"text/plain": self.caption()}, raw=True)
 
 
 @dataclass(frozen=True, repr=False)
-class Comparison(Shown):
+class Comparison(Charted):
     """FP32 against QuantSim per layer, for one or several runs.
 
     Args:
@@ -75,67 +71,57 @@ class Comparison(Shown):
         return [self.chart()]
 
     def caption(self) -> str:
-        return reprs.comparison_text(self.frames)
+        return documents.comparison_text(self.frames)
 
-    def tables(self) -> str:
-        parts = []
-        for name, frame in self.frames.items():
-            worst = frame.nsmallest(5, "own_sqnr_db")[SHOWN]
-            parts += [paragraph(f"{name}: the layers that lose most on their own (of {len(frame)})"), table(worst)]
-        return card("FP32 against QuantSim", {}, *parts)
+    def document(self) -> Document:
+        return documents.comparison(self.frames)
 
 
 @dataclass(frozen=True, repr=False)
-class LayerView(Shown):
+class LayerView(Charted):
     """One layer of one run.
 
     Args:
-        run, layer: which.
-        row: its figures, columns `qnb.columns.COMPARISON`.
-        histogram, scatter, weights: DataFrames (`qnb.columns`); weights is None where it has none.
+        run: its name.
+        row: the layer's figures, columns `qnb.columns.COMPARISON`.
+        profile: its values; ``histogram``, ``scatter`` and ``weights`` are its DataFrames.
     """
 
     run: str
-    layer: str
     row: pd.Series
-    histogram: pd.DataFrame
-    scatter: pd.DataFrame
-    weights: pd.DataFrame | None = field(default=None)
+    profile: LayerProfile
 
-    @staticmethod
-    def of(run, layer: str, batches) -> LayerView:
-        from qnb.errors import InputError
-        from qnb.measures.distributions import layer_histogram, layer_scatter, weight_channels
+    @property
+    def layer(self) -> str:
+        return self.profile.layer
 
-        if run.sim is None:
-            raise InputError("Workflow.layer", f"run {run.name!r}, which has no simulation", "name another run")
-        histogram, scatter = layer_histogram(run.sim, batches, layer), layer_scatter(run.sim, batches, layer)
-        has_weights = any(s.layer == layer for s in run.sim.plan.weights.values())
-        weights = weight_channels(run.sim, layer) if has_weights else None
-        run.sim.drop_cache()
-        row = run.comparison.set_index("layer", drop=False).loc[layer]
-        return LayerView(run.name, layer, row, histogram, scatter, weights)
+    @property
+    def histogram(self) -> pd.DataFrame:
+        return self.profile.histogram
+
+    @property
+    def scatter(self) -> pd.DataFrame:
+        return self.profile.scatter
+
+    @property
+    def weights(self) -> pd.DataFrame | None:
+        """None where the layer has no weights."""
+        return self.profile.weights
 
     def figures(self) -> list:
         from qnb import charts
 
-        attrs = self.histogram.attrs
         title = f"{self.run}, {self.layer}"
-        found = [
-            charts.layer_histogram(self.histogram, layer=title, low=attrs["low"], high=attrs["high"],
-                                   clipped_fraction=attrs["clipped_fraction"]),
-            charts.layer_scatter(self.scatter, layer=title),
-        ]  # fmt: skip
-        if self.weights is not None:
-            found.append(charts.weight_ranges(self.weights, layer=self.layer))
-        return found
+        found = [charts.profile_histogram(self.profile, title), charts.layer_scatter(self.scatter, layer=title)]
+        return found + ([] if self.weights is None else [charts.weight_ranges(self.weights, layer=self.layer)])
 
     def caption(self) -> str:
-        return (f"{self.run}, {self.layer}: SQNR {self.row.sqnr_db:.1f} dB accumulated, "
-                f"{self.row.own_sqnr_db:.1f} dB on its own")  # fmt: skip
+        return (f"{self.run}, {self.layer}: SQNR {decibel(self.row.sqnr_db)} accumulated, "
+                f"{decibel(self.row.own_sqnr_db)} on its own")  # fmt: skip
 
-    def tables(self) -> str:
-        return card(self.caption(), {}, table(self.row.to_frame().T[SHOWN]))
+    def document(self) -> Document:
+        frame = self.row.to_frame().T[documents.SHOWN].infer_objects()
+        return Document("layer", self.caption(), (Table(frame, formats=documents.FORMS),))
 
 
 def summary_chart(flow):

@@ -7,13 +7,15 @@ from typing import Any
 
 import pandas as pd
 
+from qnb.document import Document, Shown
 from qnb.measures import Score
 from qnb.measures.score import Drop
+from qnb.workflow.advice import Advice
 from qnb.workflow.verdict import Verdict
 
 
-@dataclass(frozen=True)
-class Run:
+@dataclass(frozen=True, repr=False)
+class Run(Shown):
     """The result of ``Workflow.run``.
 
     Args:
@@ -30,6 +32,7 @@ class Run:
         float16: FP16 runs: per layer, what overflows or becomes zero.
         settings: seed, versions, target, range rule, data fingerprint: what it takes to get the numbers again.
         seconds: how long the step took.
+        next: what to do next, as it was when the step ended.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Run:
     float16: pd.DataFrame | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    next: tuple[Advice, ...] = ()
 
     @property
     def worst_layer(self) -> tuple[str, float] | None:
@@ -64,12 +68,7 @@ class Run:
         """FP16 runs: layers of whose values more than 1 % become zero."""
         return [] if self.float16 is None else list(self.float16[self.float16.flushed_fraction > 0.01].layer)
 
-    def __repr__(self) -> str:
-        from qnb.workflow import reprs
+    def document(self) -> Document:
+        from qnb.workflow import documents
 
-        return reprs.run_text(self)
-
-    def _repr_html_(self) -> str:
-        from qnb.workflow import reprs
-
-        return reprs.run_html(self)
+        return documents.run(self)

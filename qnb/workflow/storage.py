@@ -1,5 +1,5 @@
-"""A workflow as one ``.qnb`` file: a zip with ``workflow.json`` (everything a reader shows) and a file per
-simulation (safetensors). Reading runs no code from the file."""
+"""A workflow as one ``.qnb`` file: a zip with ``workflow.json`` (everything a reader shows) ``document.json``
+(the same as a page, see `qnb.document`) and a file per simulation (safetensors). Reading runs no code from the file."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from qnb.errors import FileError, InputError, QnbError
 from qnb.measures import Score
 from qnb.measures.score import Drop
 from qnb.sim import storage as sims
+from qnb.workflow import documents
 from qnb.workflow.run import Run
 from qnb.workflow.verdict import Verdict
 from qnb.workflow.workflow import Workflow
@@ -32,6 +33,7 @@ def save(flow: Workflow, path) -> None:
                   "tolerance": flow.tolerance, "method": flow.method, "seed": flow.seed,
                   "runs": [_pack(run) for run in flow.runs.values()]}  # fmt: skip
         archive.writestr("workflow.json", json.dumps(header, allow_nan=False, indent=1))
+        archive.writestr("document.json", json.dumps(documents.dashboard(flow).json(), allow_nan=False))
         for index, run in enumerate(flow.runs.values()):
             if run.sim is not None:
                 archive.writestr(f"sims/{index}.safetensors", sims.dumps(run.sim))
@@ -81,8 +83,9 @@ def _empty(header: dict, model, calibration, evaluate) -> Workflow:
     if any(part is not None for part in given):
         raise InputError("qnb.load", "only some of model, calibration and evaluate", "pass all three, or none")
     flow = Workflow.__new__(Workflow)
-    flow.model = flow.example_inputs = flow.dynamic_shapes = flow.checked = flow._captured = None
-    flow.calibration, flow.evaluate, flow.runs = (), None, {}
+    flow._begin()
+    flow.model = flow.example_inputs = flow.dynamic_shapes = flow.evaluate = None
+    flow.calibration = ()
     flow.tolerance, flow.method, flow.seed = header["tolerance"], header["method"], header["seed"]
     flow.target = targets.get(header["target"])
     return flow

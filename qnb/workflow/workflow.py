@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from torch import nn
 
 from qnb import columns, targets
+from qnb.document import Document, Shown
 from qnb.errors import InputError
 from qnb.graph import Captured, capture, reiterable
-from qnb.workflow import advice, reprs, steps
+from qnb.workflow import advice, documents, steps
 from qnb.workflow.check import Check, check
+from qnb.workflow.job import Job
 from qnb.workflow.run import Run
+from qnb.workflow.selection import Selection
+from qnb.workflow.signal import Signal
+from qnb.workflow.steps import Step
+
+if TYPE_CHECKING:
+    from qnb.workflow.what_if import WhatIf
 
 REFERENCE = "fp32"
 
 
-class Workflow:
+class Workflow(Shown):
     """Walks a model from FP32 to low precision and keeps what each step found.
 
     Args:
@@ -54,9 +66,18 @@ class Workflow:
         self.model, self.calibration, self.evaluate = model, reiterable(calibration, "Workflow"), evaluate
         self.tolerance, self.target, self.method, self.seed = tolerance, targets.get(target), method, seed
         self.example_inputs, self.dynamic_shapes = example_inputs, dynamic_shapes
+        self._begin()
+
+    def _begin(self) -> None:
+        """Nothing found yet."""
         self.runs: dict[str, Run] = {}
         self.checked: Check | None = None
+        self.selection, self.changed = Selection(self), Signal()
+        self.job: Job | None = None
         self._captured: Captured | None = None
+        self._profiles: dict[str, tuple[Run, dict]] = {}
+        self._forwards: int | None = None
+        self._busy = threading.Lock()
 
     @property
     def captured(self) -> Captured:
@@ -72,27 +93,68 @@ class Workflow:
 
     def check(self) -> Check:
         """Does the model export and run, what is in it, what to mind? Do this first."""
-        self.checked = check(self)
+        with self._alone("flow.check()"):
+            self.checked = check(self)
+        self.changed.emit()
         return self.checked
 
     def run(self, precision: str, *, name: str | None = None, layers: Mapping[str, str] | None = None,
-            method: str | None = None, progress=None, **options) -> Run:  # fmt: skip
+            methods: Mapping[str, str] | None = None, method: str | None = None, progress=None,
+            **options) -> Run:  # fmt: skip
         """Simulate a precision: calibrate, evaluate, compare with FP32 layer by layer.
 
         Args:
             precision: ``"fp32"``, ``"fp16"``, ``"w16a16"``, ``"w8a16"``, ``"w4a8"`` ... or a `qnb.Precision`.
             name: to keep it under; the precision's name by default.
             layers: layers (names or globs) that get another precision: ``{"classifier": "w8a16"}``.
+            methods: layers that get another range rule: ``{"stem.*": "percentile"}``.
             method: range rule in place of the workflow's own; ``options`` are its options.
             progress: ``progress(done, total, message)``; raising `qnb.errors.Cancelled` in it cancels the step.
         """
-        if self.model is None:
-            raise InputError("flow.run", "a workflow from a file, without model, data and evaluate",
-                             "load it with qnb.load(path, model=..., calibration=..., evaluate=...)")  # fmt: skip
-        found = steps.run(self, precision, name, dict(layers or {}), method or self.method, options, progress)
-        for result in found:  # FP32 first, where it was needed
-            self.runs[result.name] = result
-        return found[-1]
+        step = Step.of(self, precision, name, layers, methods, method, options)
+        with self._alone(step.title):
+            for result in steps.run(self, step, progress):  # FP32 first, where it was needed
+                self.runs[result.name] = result
+            self.runs[step.name] = result = replace(result, next=tuple(advice.next_steps(self)))
+        self.changed.emit()
+        return result
+
+    def submit(self, precision: str, **arguments) -> Job:
+        """`run` in a thread of its own, as panels do it: ``await`` the job, ``wait()`` for it, or ``cancel()`` it."""
+        step = Step.of(self, precision, **{k: arguments.get(k) for k in ("name", "layers", "methods", "method")})
+        return self.start(step.title, lambda report: self.run(precision, progress=report, **arguments))
+
+    def start(self, title: str, work: Callable[[Callable], Any]) -> Job:
+        """Any work as this workflow's job; one at a time.
+
+        Args:
+            title: what it is, as one would call it.
+            work: takes ``report(done, total, message)``; what it returns is the job's value.
+        """
+        if self.job is not None and self.job.running:
+            raise InputError(title, f"{self.job.name} still runs", "wait for it (flow.job.wait()) or flow.job.cancel()")
+        self.job = Job(title, work)
+        self.job.finished.connect(lambda job: self.changed.emit())
+        self.job.start()
+        self.changed.emit()
+        return self.job
+
+    @contextmanager
+    def _alone(self, title: str):
+        """One step at a time: results are kept by name."""
+        if not self._busy.acquire(blocking=False):
+            running = self.job.name if self.job is not None and self.job.running else "another step"
+            raise InputError(title, f"{running} still runs", "wait for it (flow.job.wait()) or flow.job.cancel()")
+        try:
+            yield
+        finally:
+            self._busy.release()
+
+    @property
+    def variable(self) -> str:
+        """What the notebook calls this workflow, for code that repeats an action."""
+        names = vars(sys.modules["__main__"]).items()
+        return next((n for n, v in list(names) if v is self and n.isidentifier() and n[0] != "_"), "flow")
 
     def __getitem__(self, name: str) -> Run:
         if name not in self.runs:
@@ -136,7 +198,55 @@ class Workflow:
         """One layer of one run: values of FP32 and QuantSim, clipped share, weight range per channel."""
         from qnb.workflow.display import LayerView
 
-        return LayerView.of(self[name], layer, list(steps.comparison_batches(self)))
+        run = self[name]
+        found = self._profiles[name][1] if self._profiled(name) else steps.profile(self, run, None, layer)
+        return LayerView(name, run.comparison.set_index("layer", drop=False).loc[layer], found[layer])
+
+    def profile(self, name: str, progress=None) -> dict:
+        """Every layer's values in one run, layer to `qnb.measures.LayerProfile`; kept until the run is replaced.
+
+        Args:
+            progress: ``progress(done, total, message)``, as for `run`.
+        """
+        if not self._profiled(name):
+            self._profiles[name] = (self[name], steps.profile(self, self[name], progress))
+        return self._profiles[name][1]
+
+    def _profiled(self, name: str) -> bool:
+        return name in self._profiles and self._profiles[name][0] is self[name]
+
+    def what_if(self, name: str) -> WhatIf:
+        """Try other bits or range rules for some layers of a run, see what they change, keep it as a run or not."""
+        from qnb.workflow.what_if import WhatIf
+
+        return WhatIf(self, name)
+
+    def panel(self):
+        """The workflow with buttons: stages, runs, progress, next step; without a kernel, the same as a page."""
+        from qnb import panels
+
+        return panels.WorkflowPanel(self)
+
+    def explore(self, *names: str):
+        """Look at the layers of one or two runs: where the error arises, how values are distributed, what if.
+
+        Args:
+            names: runs; by default the selected one, else the last.
+        """
+        from qnb import panels
+
+        return panels.LayerExplorer(self, *names)
+
+    def report(self, path, *, interactive: bool = True) -> None:
+        """Write all results as one HTML page that needs no network: see `qnb.workflow.report`.
+
+        Args:
+            path: the file; it is replaced as a whole.
+            interactive: charts to hover and zoom (5 MB of Plotly in the page); else pictures, and no script at all.
+        """
+        from qnb.workflow import report
+
+        report.write(self, path, interactive)
 
     def chart(self):
         """Metric against size, a point per run."""
@@ -154,8 +264,5 @@ class Workflow:
 
         storage.save(self, path)
 
-    def __repr__(self) -> str:
-        return reprs.workflow_text(self)
-
-    def _repr_html_(self) -> str:
-        return reprs.workflow_html(self)
+    def document(self) -> Document:
+        return documents.workflow(self)

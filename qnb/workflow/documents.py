@@ -1,0 +1,155 @@
+"""What the workflow's results say, as documents: object -> `Document`, pure functions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, replace
+
+from qnb.document import Code, Document, Facts, Figure, Ladder, Table, Text
+from qnb.html import count, size
+from qnb.workflow import ladder
+from qnb.workflow.verdict import decibel
+
+TONES = {"ok": "good", "fail": "bad", "undecided": "warn", "reference": "neutral"}
+SHOWN = ["layer", "op", "sqnr_db", "own_sqnr_db", "saturated_fraction", "fp32_min", "fp32_max"]
+VERDICTS = {state: f"{mark} {state}" for state, mark in ladder.MARKS.items()}
+
+
+def decimal(value: float) -> str:
+    return f"{value:.4f}"
+
+
+def percent(value: float) -> str:
+    """A share, 0 to 1.
+
+    >>> percent(0.0123), percent(0.0)
+    ('1.2 %', '0 %')
+    """
+    return f"{100 * value:.2g} %" if value else "0 %"
+
+
+FORMS = {"sqnr_db": decibel, "own_sqnr_db": decibel, "saturated_fraction": percent}
+
+
+def headline(run) -> str:
+    return f"{ladder.MARKS[run.verdict.state]} {run.name}: {run.verdict.text}"
+
+
+def facts(run) -> dict[str, str]:
+    low, high = run.score.interval()
+    found = {"metric": str(run.score) + ("" if math.isnan(low) else f", 95 % interval {low:.4f} to {high:.4f}")}
+    if run.comparison is not None:
+        layer, own_db = run.worst_layer
+        found["output against FP32"] = decibel(run.output_sqnr_db)
+        found["layer that loses most"] = f"{layer} ({decibel(own_db)} on its own)"
+    if run.float16 is not None:
+        found["overflow in FP16"] = ", ".join(run.overflowing) or "no layer"
+        found["flushed to zero in FP16"] = ", ".join(run.flushed) or "no layer"
+    operations = f"{count(run.cost.macs.sum())} MACs, {count(run.cost.bops.sum())} bit operations"
+    found["cost"] = f"{size(run.size_bytes)}" + (f", {operations}" if run.cost.macs.sum() else "")
+    return found
+
+
+def run(run) -> Document:
+    return Document(
+        "run", headline(run), (Facts(facts(run)),), TONES[run.verdict.state],
+        {"target": run.settings.get("target", ""), "tolerance": f"{run.settings.get('tolerance', '')}"},
+        runs=(ladder.row(run),), next=tuple(asdict(a) for a in run.next),
+    )  # fmt: skip
+
+
+def check(check) -> Document:
+    if not check.ok:
+        title = f"✗ {check.model} is not ready to be quantized"
+    else:
+        minds = f", {len(check.findings)} to mind" if check.findings else ""
+        title = f"✓ {check.model} can be quantized{minds}"
+    tone = "bad" if not check.ok else "warn" if check.findings else "good"
+    blocks = (Facts(check.facts), *(Text(f"! {f.text}", f.tone) for f in check.findings),
+              Table(check.ops, "Layers by kind", 14))  # fmt: skip
+    return Document("check", title, blocks, tone, {"model": check.model})
+
+
+def short_summary(flow):
+    """The columns of the summary that a person reads first."""
+    frame = flow.summary()
+    frame["size"] = [size(b) for b in frame.size_bytes]
+    return frame[["run", "metric", "drop", "verdict", "size", "worst_layer", "worst_own_sqnr_db"]]
+
+
+def runs_table(flow) -> Table:
+    forms = {"verdict": VERDICTS.get, "metric": decimal, "drop": decimal, "worst_own_sqnr_db": decibel}
+    return Table(short_summary(flow), "All runs", 20, forms)
+
+
+def workflow(flow, *before, kind: str = "workflow") -> Document:
+    """Title, ``before``, the runs, and what to do next."""
+    advice = flow.next()
+    blocks = [*before, *([runs_table(flow)] if flow.runs else [])]
+    blocks += [Code(a.code, f"Next: {a.what}", a.why) for a in advice[:2]]
+    return Document(
+        kind, title(flow), tuple(blocks), workflow=identity(flow), stages=tuple(ladder.as_rows(ladder.stages(flow))),
+        runs=tuple(ladder.row(r) for r in flow.runs.values()), next=tuple(asdict(a) for a in advice),
+    )  # fmt: skip
+
+
+def panel(flow) -> Document:
+    """The workflow panel on paper: ladder, chart, runs, next step."""
+    before = [Ladder(ladder.as_rows(ladder.stages(flow)))]
+    if flow.runs:
+        before.append(figure(flow.chart()))
+    return workflow(flow, *before)
+
+
+def dashboard(flow) -> Document:
+    """Everything on one page: the panel, then every run with its layers."""
+    from qnb import charts
+
+    page, blocks = panel(flow), []
+    for found in flow.runs.values():
+        if found.comparison is None:
+            continue
+        blocks += [Text(headline(found), TONES[found.verdict.state]), Facts(facts(found)),
+                   figure(charts.layer_sqnr({found.name: found.comparison}, own=True)),
+                   _worst(found.name, found.comparison)]  # fmt: skip
+    return replace(page, kind="dashboard", blocks=(*page.blocks, *blocks))
+
+
+def identity(flow) -> dict[str, str]:
+    return {"variable": flow.variable, "model": model_name(flow), "target": flow.target.name,
+            "tolerance": f"{flow.tolerance:g}"}  # fmt: skip
+
+
+def model_name(flow) -> str:
+    return flow.captured.name if flow._captured is not None else type(flow.model).__name__
+
+
+def title(flow) -> str:
+    note = " (from a file)" if flow.model is None else ""
+    return f"Workflow: {model_name(flow)} for {flow.target.name}, tolerance {flow.tolerance:g}{note}"
+
+
+def comparison(frames) -> Document:
+    return Document("comparison", "FP32 against QuantSim", tuple(_worst(n, f) for n, f in frames.items()))
+
+
+def _worst(name: str, frame) -> Table:
+    caption = f"{name}: the layers that lose most on their own (of {len(frame)})"
+    return Table(frame.nsmallest(5, "own_sqnr_db")[SHOWN], caption, 12, FORMS)
+
+
+def comparison_text(frames) -> str:
+    lines = []
+    for name, frame in frames.items():
+        worst = frame.nsmallest(3, "own_sqnr_db")
+        named = ", ".join(f"{r.layer} {decibel(r.own_sqnr_db)}" for r in worst.itertuples())
+        lines.append(f"{name}: {len(frame)} layers; those that lose most on their own: {named}")
+    return "\n".join(lines)
+
+
+def figure(chart) -> Figure:
+    """A Plotly figure as a block, with its picture."""
+    from qnb.charts.svg import svg
+    from qnb.workflow.display import figure_json
+
+    return Figure(figure_json(chart), chart.layout.title.text or "chart", svg(chart))

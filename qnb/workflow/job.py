@@ -1,0 +1,140 @@
+"""Job: a step of the workflow in a thread of its own, with progress, to wait for or to cancel."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from qnb.errors import Cancelled
+from qnb.workflow.progress import EVERY_S
+from qnb.workflow.signal import Signal
+
+RUNNING, DONE, CANCELLED, FAILED = "running", "done", "cancelled", "failed"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is.
+
+    Args:
+        message: what it does now.
+        done, total: of its pieces; ``total`` is None where nobody knows.
+        seconds_left: of what it does now; None where nobody knows.
+    """
+
+    message: str = "starting"
+    done: int = 0
+    total: int | None = None
+    seconds_left: float | None = None
+
+    def __str__(self) -> str:
+        text = self.message + (f": {self.done} of {self.total}" if self.total else f": {self.done}" * bool(self.done))
+        return text + ("" if self.seconds_left is None else f", {self.seconds_left:.0f} s left")
+
+
+class Job:
+    """Runs ``work(report)`` in a daemon thread.
+
+    ``await job`` or ``job.wait()`` gives what it returns and raises what it raises. A cell that awaits stays busy
+    while buttons keep working; interrupting it cancels the job. `cancel` is seen at the next report, between two
+    batches; what was there before is left as it was.
+
+    Args:
+        name: what is being done, for people.
+        work: takes ``report(done, total, message)``, to be called between pieces of work.
+
+    ``reported`` (at most ten times a second) and ``finished`` are signals; their callbacks get the job, in its
+    thread.
+    """
+
+    def __init__(self, name: str, work: Callable[[Callable], Any]):
+        self.name, self._work = name, work
+        self.state, self.progress = RUNNING, Progress()
+        self.error: BaseException | None = None
+        self.reported, self.finished = Signal(), Signal()
+        self._value: Any = None
+        self._cancel = threading.Event()
+        self._stage_start = self._last = time.monotonic()
+        self._stage_done = 0
+        self._threads = min(torch.get_num_threads(), max(1, (os.cpu_count() or 1) - 1))  # one stays free for Jupyter
+        self._thread = threading.Thread(target=self._run, name=f"qnb {name}", daemon=True)
+
+    def start(self) -> Job:
+        self._thread.start()
+        return self
+
+    def cancel(self) -> None:
+        """Ask it to stop; returns at once."""
+        self._cancel.set()
+
+    @property
+    def running(self) -> bool:
+        return self.state == RUNNING
+
+    def wait(self, timeout_s: float | None = None) -> Any:
+        """Block until it has finished, for scripts.
+
+        Raises:
+            TimeoutError: it still runs after ``timeout_s`` seconds, and goes on.
+            Cancelled, QnbError: what the step raised. An interrupt (Ctrl-C) cancels the job.
+        """
+        try:
+            self._thread.join(timeout_s)
+        except KeyboardInterrupt:
+            self.cancel()
+            self._thread.join()
+        if self._thread.is_alive():
+            raise TimeoutError(f"{self.name} still runs after {timeout_s} s: wait longer, or call cancel()")
+        if self.error is not None:
+            raise self.error
+        return self._value
+
+    def __await__(self):
+        return self._poll().__await__()
+
+    async def _poll(self):
+        try:
+            while self._thread.is_alive():
+                await asyncio.sleep(0.05)
+        except asyncio.CancelledError:
+            self.cancel()
+            self._thread.join()
+        return self.wait()
+
+    def report(self, done: int, total: int | None, message: str = "") -> None:
+        """Called by the work; raises `Cancelled` where somebody has asked for that."""
+        if self._cancel.is_set():
+            raise Cancelled(self.name, "cancelled; everything is as it was")
+        now = time.monotonic()
+        new = message != self.progress.message
+        if new:
+            self._stage_start, self._stage_done = now, done
+        if not new and now - self._last < EVERY_S and done != total:
+            return
+        left = None
+        if total and self._stage_done < done <= total:  # the first report came after the first piece of work
+            left = (now - self._stage_start) / (done - self._stage_done) * (total - done)
+        self._last, self.progress = now, Progress(message, done, total, left)
+        self.reported.emit(self)
+
+    def _run(self) -> None:
+        state = DONE
+        try:
+            torch.set_num_threads(self._threads)
+            self._value = self._work(self.report)
+        except Cancelled as error:
+            state, self.error = CANCELLED, error
+        except BaseException as error:
+            state, self.error = FAILED, error
+        self.state = state
+        self.finished.emit(self)
+
+    def __repr__(self) -> str:
+        return f"Job({self.name}: {self.progress if self.running else self.state})"

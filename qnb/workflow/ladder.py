@@ -1,0 +1,116 @@
+"""The workflow's stages and how far each has come. The order is that of AIMET's quantization workflow."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from qnb.html import size
+from qnb.workflow.verdict import FAIL, OK, REFERENCE, UNDECIDED, amount
+
+TODO = "todo"
+MARKS = {OK: "✓", FAIL: "✗", UNDECIDED: "?", REFERENCE: "=", TODO: "·"}
+WORDS = {OK: "ok", FAIL: "fails", UNDECIDED: "undecided", REFERENCE: "reference", TODO: "to do"}
+TITLES = {
+    "check": "Check", "fp16": "FP16", "w16a16": "W16A16", "reduce": "Reduce", "restore": "Restore",
+    "deploy": "Deploy",
+}  # fmt: skip
+ASKS = {
+    "check": "does the model export, and what is in it?",
+    "fp16": "is half precision enough?",
+    "w16a16": "a control: does the simulation agree with FP32?",
+    "reduce": "how few bits keep the metric?",
+    "restore": "get the accuracy back: more bits where they count, other ranges",
+    "deploy": "measure on the target",
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the ladder; every field is text to show.
+
+    Args:
+        stage: check, fp16, w16a16, reduce, restore or deploy.
+        state: ok, fail, undecided or todo.
+        run: the run that stands for it, the smallest that is within tolerance; empty where there is none.
+        text: what was found, or what the stage asks.
+    """
+
+    stage: str
+    title: str
+    state: str = TODO
+    mark: str = MARKS[TODO]
+    run: str = ""
+    metric: str = ""
+    drop: str = ""
+    size: str = ""
+    text: str = ""
+
+
+def stage_of(run) -> str:
+    """Which stage a run belongs to; empty for FP32."""
+    if run.name == "fp32":
+        return ""
+    if run.settings.get("layers") or run.settings.get("methods"):
+        return "restore"
+    return run.precision if run.precision in ("fp16", "w16a16") else "fp16" if run.precision == "bf16" else "reduce"
+
+
+def figures(run) -> dict[str, str]:
+    """A run's metric, drop and size as text."""
+    drop = amount(run.drop.value) if run.drop else ""
+    return {"metric": f"{run.score.value:.4g}", "drop": drop, "size": size(run.size_bytes)}
+
+
+def row(run) -> dict[str, str]:
+    """A run as a program reads it that follows a notebook."""
+    state = run.verdict.state
+    return {"run": run.name, "stage": stage_of(run), "state": state, "mark": MARKS[state], **figures(run),
+            "text": run.verdict.text}  # fmt: skip
+
+
+def stages(flow) -> list[Stage]:
+    """All six, in order."""
+    by_stage: dict[str, list] = {name: [] for name in TITLES}
+    for run in flow.runs.values():
+        if stage := stage_of(run):
+            by_stage[stage].append(run)
+    found = [_check(flow)]
+    for name in ("fp16", "w16a16", "reduce", "restore"):
+        found.append(_stage(name, by_stage[name]))
+    return [*found, Stage("deploy", TITLES["deploy"], text=_deploy(flow))]
+
+
+def as_rows(found: list[Stage]) -> list[dict[str, str]]:
+    return [asdict(stage) for stage in found]
+
+
+def smallest(runs) -> object | None:
+    """The smallest run within tolerance; of equals the one with fewer bit operations."""
+    kept = [run for run in runs if run.verdict.state == OK]
+    return min(kept, key=lambda r: (r.size_bytes, float(r.cost.bops.sum())), default=None)
+
+
+def _check(flow) -> Stage:
+    check = flow.checked
+    if check is None:
+        return Stage("check", TITLES["check"], text=ASKS["check"])
+    state = OK if check.ok else FAIL
+    minds = f", {len(check.findings)} to mind" if check.findings else ""
+    layers = check.facts["layers"].replace(" with", " layers with")
+    text = f"{layers}{minds}" if check.ok else "not ready to be quantized"
+    return Stage("check", TITLES["check"], state, MARKS[state], text=text)
+
+
+def _stage(name: str, runs: list) -> Stage:
+    if not runs:
+        return Stage(name, TITLES[name], text=ASKS[name])
+    run = smallest(runs) or next((r for r in runs if r.verdict.state == UNDECIDED), runs[-1])
+    state = run.verdict.state
+    others = f"; {len(runs) - 1} more run{'s' * (len(runs) > 2)}" if len(runs) > 1 else ""
+    return Stage(name, TITLES[name], state, MARKS[state], run.name, **figures(run),
+                 text=f"{run.name}: {run.verdict.text}{others}")  # fmt: skip
+
+
+def _deploy(flow) -> str:
+    best = smallest(run for run in flow.runs.values() if stage_of(run) in ("fp16", "reduce", "restore"))
+    return f"{ASKS['deploy']}: take {best.name} there, {size(best.size_bytes)}" if best else ASKS["deploy"]
