@@ -21,7 +21,7 @@ _WHERE = {
     "Workflow": "qnb.workflow",
     "load": "qnb.workflow",
 }
-_MODULES = ("charts", "demo", "errors", "targets")
+_MODULES = ("charts", "demo", "errors", "panels", "targets")
 
 __all__ = ["__version__", *_WHERE, *_MODULES]
 
@@ -38,3 +38,8 @@ def __getattr__(name: str):
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+def _jupyter_labextension_paths() -> list[dict[str, str]]:
+    """Where JupyterLab finds the extension of a checkout, for ``jupyter labextension develop``."""
+    return [{"src": "../build/labextension", "dest": "qnb"}]

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from qnb.charts import worst as marks
 from qnb.charts.frames import numbers, require
 from qnb.charts.run_traces import LABEL_LENGTH, LABELS, RunTraces
-from qnb.charts.theme import GREY, HEIGHT, OWN, PALETTE, empty, figure, shorten
+from qnb.charts.theme import GREY, HEIGHT, OWN, PALETTE, empty, figure, plain, shorten
 from qnb.columns import LAYER, OP, OWN_SQNR_DB, SQNR_DB
 from qnb.errors import InputError
 
@@ -87,7 +87,8 @@ def _runs(comparison, precisions) -> dict[str, pd.DataFrame]:
             raise InputError("charts.layer_sqnr", f"layer {twice[0]!r} twice in run {name!r}", f"pass {SOURCE}")
     if wanted is not None and (unknown := [n for n in wanted if n not in frames]):
         raise InputError("charts.layer_sqnr", f"no run {unknown[0]!r}", f"choose from: {', '.join(frames)}")
-    return frames if wanted is None else {n: frames[n] for n in wanted}
+    frames = frames if wanted is None else {n: frames[n] for n in wanted}
+    return {plain(n): f.assign(**{LAYER: f[LAYER].map(plain)}) for n, f in frames.items()}
 
 
 def _ends(runs: dict[str, pd.DataFrame], columns: list[str], threshold_db: float | None) -> tuple[float, float]:

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from qnb.charts.frames import numbers, require, small, value
 from qnb.charts.labels import positions
-from qnb.charts.theme import BAD, FP32, GREEN, GREY, ORANGE, empty, figure
+from qnb.charts.theme import BAD, FP32, GREEN, GREY, ORANGE, empty, figure, plain
 from qnb.html import size
 
 STATES = {
@@ -23,13 +23,14 @@ DODGE = 0.016
 """Runs of the same size stand so far apart, as a share of the axis: their intervals would cover each other."""
 
 
-def summary(summary: pd.DataFrame, *, tolerance: float | None = None) -> go.Figure:
+def summary(summary: pd.DataFrame, *, tolerance: float | None = None, selected: str | None = None) -> go.Figure:
     """Metric with its interval against model size, a labelled point per run; symbol and colour say the verdict.
 
     Args:
         summary: what `Workflow.summary` returns, columns `qnb.columns.SUMMARY`; ``low`` and ``high`` may be
             NaN, runs whose metric is NaN are left out.
         tolerance: how much may be lost, in the metric's units: a band from FP32's metric.
+        selected: this run's point is filled and the others are hollow; all are filled without.
 
     Raises:
         InputError: columns are missing.
@@ -61,13 +62,22 @@ def summary(summary: pd.DataFrame, *, tolerance: float | None = None) -> go.Figu
             error = {"array": small((high - metric)[at]), "arrayminus": small((metric - low)[at]), "width": 4,
                      "thickness": 1.3, "color": colour}  # fmt: skip
             chart.add_trace(go.Scatter(
-                x=small(x[at]), y=small(metric[at]), mode="markers+text", name=name, text=[names[i] for i in at],
+                x=small(x[at]), y=small(metric[at]), mode="markers+text", name=name, text=[plain(names[i]) for i in at],
                 textposition=where[at].tolist(), textfont={"color": GREY, "size": 12}, error_y=error,
-                marker={"symbol": symbol, "size": 11, "color": colour}, hovertext=[_hover(frame.loc[i]) for i in at],
-                hoverinfo="text", cliponaxis=False,
+                marker=_marker(symbol, colour, [selected in (None, names[i]) for i in at]),
+                hovertext=[_hover(frame.loc[i]) for i in at], hoverinfo="text", cliponaxis=False,
             ))  # fmt: skip
     chart.update_xaxes(range=small(xrange))
     return chart.update_yaxes(range=small(yrange))
+
+
+def _marker(symbol: str, colour: str, filled: list[bool]) -> dict:
+    """A cross has no hollow form: an unselected one is thin."""
+    if all(filled):
+        return {"symbol": symbol, "size": 11, "color": colour}
+    hollow = "x-thin-open" if symbol == "x" else f"{symbol}-open"
+    return {"symbol": [symbol if f else hollow for f in filled], "size": [13 if f else 10 for f in filled],
+            "color": colour, "line": {"width": 2, "color": colour}}  # fmt: skip
 
 
 def _padded(values, share: float) -> tuple[float, float]:
@@ -107,12 +117,12 @@ def _band(chart: go.Figure, reference: float | None, allowed: float | None) -> N
 
 def _hover(row: pd.Series) -> str:
     interval = f" ({row.low:.4g} to {row.high:.4g})" if math.isfinite(row.low) and math.isfinite(row.high) else ""
-    lines = [f"<b>{row.run}</b>, {STATES[row.verdict][0]}", f"metric {row.metric:.4g}{interval}"]
+    lines = [f"<b>{plain(row.run)}</b>, {STATES[row.verdict][0]}", f"metric {row.metric:.4g}{interval}"]
     lines += [] if pd.isna(row.n) else [f"n = {int(row.n):,}"]
     lines += [] if row.verdict == "reference" else [f"drop {row['drop']:.2g}"]
     lines.append(size(row.size_bytes))
     if row.get("worst_layer"):
-        lines.append(f"worst layer {row.worst_layer}")
+        lines.append(f"worst layer {plain(row.worst_layer)}")
     return "<br>".join(lines)
 
 
@@ -123,7 +133,7 @@ def _title(frame: pd.DataFrame) -> str:
     kept = runs[runs["verdict"] == "ok"]
     if not kept.empty:
         best = kept[kept["size_bytes"] == kept["size_bytes"].min()].iloc[-1]  # of equals the last, the lower in bits
-        return f"Smallest within tolerance: {best.run}, {size(best.size_bytes)}, drop {value(best['drop'])}"
+        return f"Smallest within tolerance: {plain(best.run)}, {size(best.size_bytes)}, drop {value(best['drop'])}"
     if (runs["verdict"] == "undecided").any():
         return "No run is surely within tolerance: evaluate more samples"
     return "No run is within tolerance"

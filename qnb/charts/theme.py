@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+
 import plotly.graph_objects as go
 
 GREY = "#797979"
@@ -60,6 +62,15 @@ def empty(text: str) -> go.Figure:
     return found.add_annotation(text=text, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font_size=14)
 
 
+def plain(text: object) -> str:
+    """Text from outside, safe in a chart: Plotly reads tags and entities in every label. Twice is as once.
+
+    >>> plain("<img src=x>"), plain("stem.conv")
+    ('&lt;img src=x&gt;', 'stem.conv')
+    """
+    return html.escape(html.unescape(str(text)), quote=False)
+
+
 def shorten(name: str, length: int) -> str:
     """A dotted name abbreviated from its beginning, as logs do it; numbers stay, and what stands before a blank.
 
@@ -84,4 +95,4 @@ def titled(before: str, name: str, after: str) -> str:
     """
     if not before + name:
         return after[:1].upper() + after[1:]
-    return before + shorten(name, max(16, TITLE - len(before) - len(after))) + after
+    return plain(before + shorten(name, max(16, TITLE - len(before) - len(after))) + after)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from typing import Any
 
 from qnb.html import size
 from qnb.workflow.verdict import AGREES_DB, FAIL, OK, UNDECIDED, decibel
@@ -12,20 +14,40 @@ LADDER = ("fp16", "w16a16", "w8a16", "w8a8", "w4a8")
 
 @dataclass(frozen=True)
 class Advice:
-    """``what`` to do, ``why`` (with numbers), and the ``code`` that does it."""
+    """``what`` to do, ``why`` (with numbers), and the ``code`` that does it.
+
+    ``run`` holds the arguments of `Workflow.run` where the code is such a call.
+    """
 
     what: str
     why: str
     code: str = ""
+    run: dict[str, Any] | None = None
 
     def __str__(self) -> str:
         return f"{self.what}: {self.why}" + (f"\n    {self.code}" if self.code else "")
 
 
+def run_code(variable: str, arguments: dict[str, Any]) -> str:
+    """The call of `Workflow.run` with these arguments.
+
+    >>> run_code("flow", {"precision": "w4a8", "layers": {"stem": "w8a8"}})
+    'flow.run("w4a8", layers={"stem": "w8a8"})'
+    """
+    rest = "".join(f", {k}={json.dumps(v, ensure_ascii=False)}" for k, v in arguments.items() if k != "precision")
+    return f"{variable}.run({json.dumps(arguments['precision'])}{rest})"
+
+
+def _run(flow, what: str, why: str, precision: str, **arguments) -> Advice:
+    arguments = {"precision": precision, **arguments}
+    return Advice(what, why, run_code(flow.variable, arguments), arguments)
+
+
 def next_steps(flow) -> list[Advice]:
     """The most useful first; never empty."""
     if flow.checked is None and not flow.runs:
-        return [Advice("Check the model", "before any numbers: does it export, and what is in it?", "flow.check()")]
+        return [Advice("Check the model", "before any numbers: does it export, and what is in it?",
+                       f"{flow.variable}.check()")]  # fmt: skip
     return [*_control(flow), *_diagnosis(flow), *_ladder(flow)]
 
 
@@ -42,7 +64,7 @@ def _control(flow) -> list[Advice]:
                    f"W16A16 should equal FP32 and has {decibel(run.output_sqnr_db)} at the output (below "
                    f"{AGREES_DB:.0f} dB the placement or the model is at fault); {layer!r} itself gives "
                    f"{decibel(own_db)}",
-                   f'flow.layer("w16a16", "{layer}")')]  # fmt: skip
+                   f"{flow.variable}.layer('w16a16', {layer!r})")]  # fmt: skip
 
 
 def _diagnosis(flow) -> list[Advice]:
@@ -54,20 +76,19 @@ def _diagnosis(flow) -> list[Advice]:
         layers = ", ".join(flow.runs["fp16"].overflowing[:3])
         found.append(Advice("Keep FP16 out of these layers", f"values beyond 65,504 overflow in {layers}"))
     if _state(flow, "w8a16") == FAIL and _state(flow, "w16a16") == OK:
-        found.append(_worst(flow.runs["w8a16"], "W8A16 fails and W16A16 does not: the weights are sensitive"))
+        found.append(_worst(flow, flow.runs["w8a16"], "W8A16 fails and W16A16 does not: the weights are sensitive"))
     elif _state(flow, "w8a8") == FAIL and _state(flow, "w8a16") == OK:
-        found.append(_worst(flow.runs["w8a8"], "W8A8 fails and W8A16 does not: the activations are sensitive"))
+        found.append(_worst(flow, flow.runs["w8a8"], "W8A8 fails and W8A16 does not: the activations are sensitive"))
     elif _state(flow, "w4a8") == FAIL and _state(flow, "w8a8") in (OK, UNDECIDED):
-        found.append(_worst(flow.runs["w4a8"], "W4A8 fails and W8A8 does not: 4-bit weights cost the accuracy"))
+        found.append(_worst(flow, flow.runs["w4a8"], "W4A8 fails and W8A8 does not: 4-bit weights cost the accuracy"))
     return found
 
 
-def _worst(run, why: str) -> Advice:
+def _worst(flow, run, why: str) -> Advice:
     layer, own_db = run.worst_layer
     higher = "w8a16" if run.name != "w8a16" else "w16a16"
-    return Advice("Look at the layer that loses most, then give it more bits",
-                  f"{why}; {layer!r} itself gives {decibel(own_db)}",
-                  f'flow.run("{run.name}", layers={{"{layer}": "{higher}"}})')  # fmt: skip
+    return _run(flow, "Look at the layer that loses most, then give it more bits",
+                f"{why}; {layer!r} itself gives {decibel(own_db)}", run.name, layers={layer: higher})  # fmt: skip
 
 
 def _ladder(flow) -> list[Advice]:
@@ -82,7 +103,7 @@ def _ladder(flow) -> list[Advice]:
         best = min(kept, key=lambda r: r.size_bytes * 1e6 + float(r.cost.bops.sum()) / 1e6)
         why = f"the smallest that keeps the metric: {size(best.size_bytes)}, {best.verdict.text}"
         return [Advice(f"Take {best.name} to the target", why)]
-    return [Advice(f"Run {following[0]}", _WHY[following[0]], f'flow.run("{following[0]}")')]
+    return [_run(flow, f"Run {following[0]}", _WHY[following[0]], following[0])]
 
 
 _WHY = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,11 @@ def figure_json(figure) -> dict[str, Any]:
     return json.loads(figure.to_json()) | {"config": {"responsive": True, "displaylogo": False}}
 
 
+def figure_title(figure) -> str:
+    """What a figure says, as plain text."""
+    return html.unescape(figure.layout.title.text or "chart")
+
+
 class Charted(Shown):
     """Base of what shows as figures and a document: live charts where Plotly can draw, text and HTML elsewhere."""
 
@@ -39,7 +45,7 @@ class Charted(Shown):
         from IPython.display import display
 
         for figure in self.figures():
-            title = figure.layout.title.text or ""
+            title = figure_title(figure)
             display({PLOTLY: figure_json(figure), "text/plain": title, "text/html": paragraph(title)}, raw=True)
         display(self.document().bundle() | {"text/plain": self.caption()}, raw=True)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from qnb.document import Code, Document, Facts, Figure, Ladder, Table, Text
-from qnb.html import count, size
+from qnb.html import count, number, size
 from qnb.workflow import ladder
 from qnb.workflow.verdict import decibel
 
@@ -54,8 +54,12 @@ def run(run) -> Document:
     return Document(
         "run", headline(run), (Facts(facts(run)),), TONES[run.verdict.state],
         {"target": run.settings.get("target", ""), "tolerance": f"{run.settings.get('tolerance', '')}"},
-        runs=(ladder.row(run),), next=tuple(asdict(a) for a in run.next),
+        runs=(ladder.row(run),), next=advised(run.next),
     )  # fmt: skip
+
+
+def advised(advice) -> tuple[dict, ...]:
+    return tuple({"what": a.what, "why": a.why, "code": a.code} for a in advice)
 
 
 def check(check) -> Document:
@@ -89,7 +93,7 @@ def workflow(flow, *before, kind: str = "workflow") -> Document:
     blocks += [Code(a.code, f"Next: {a.what}", a.why) for a in advice[:2]]
     return Document(
         kind, title(flow), tuple(blocks), workflow=identity(flow), stages=tuple(ladder.as_rows(ladder.stages(flow))),
-        runs=tuple(ladder.row(r) for r in flow.runs.values()), next=tuple(asdict(a) for a in advice),
+        runs=tuple(ladder.row(r) for r in flow.runs.values()), next=advised(advice),
     )  # fmt: skip
 
 
@@ -113,6 +117,56 @@ def dashboard(flow) -> Document:
                    figure(charts.layer_sqnr({found.name: found.comparison}, own=True)),
                    _worst(found.name, found.comparison)]  # fmt: skip
     return replace(page, kind="dashboard", blocks=(*page.blocks, *blocks))
+
+
+def layer_figures(flow, layer: str):
+    """A selected layer's figures in the selected run, and in the one it is compared with: a DataFrame of text."""
+    import pandas as pd
+
+    found = {"": list(_LAYER_FORMS)}
+    for name in filter(None, (flow.selection.run, flow.selection.against)):
+        run = flow[name]
+        row = run.comparison.set_index("layer", drop=False).loc[layer]
+        bits = _bits(run, layer)
+        found[name] = [form(row, bits) for form in _LAYER_FORMS.values()]
+    return pd.DataFrame(found)
+
+
+def _bits(run, layer: str) -> str:
+    if run.sim is None:
+        return ""
+    row = run.sim.layers().set_index("layer").loc[layer]
+    return ", ".join(f"{int(row[c])} ({c.partition('_')[0]}s)" for c in ("weight_bits", "activation_bits")
+                     if row[c] == row[c] and row[c] is not None)  # fmt: skip
+
+
+_LAYER_FORMS = {
+    "op": lambda row, bits: row.op,
+    "bits": lambda row, bits: bits,
+    "SQNR, accumulated": lambda row, bits: decibel(row.sqnr_db),
+    "SQNR, its own": lambda row, bits: decibel(row.own_sqnr_db),
+    "saturated": lambda row, bits: percent(row.saturated_fraction),
+    "largest error": lambda row, bits: number(row.max_abs_error),
+    "mean squared error": lambda row, bits: number(row.mse),
+    "cosine": lambda row, bits: f"{row.cosine:.5f}",
+    "FP32 range": lambda row, bits: f"{row.fp32_min:.3g} to {row.fp32_max:.3g}",
+    "values compared": lambda row, bits: count(row.numel),
+}
+
+
+def explorer(flow) -> Document:
+    """The layer explorer on paper: bars, the worst layers, the selected layer's values."""
+    from qnb import charts
+
+    selection = flow.selection
+    runs = {n: flow[n].comparison for n in (selection.run, selection.against) if n is not None}
+    blocks = [figure(charts.layer_sqnr(runs, own=len(runs) == 1)), *(_worst(n, f) for n, f in runs.items())]
+    if selection.layer is not None:
+        if flow.profiled(selection.run):
+            profile = flow.profile(selection.run)[selection.layer]
+            blocks.append(figure(charts.profile_histogram(profile, f"{selection.run}, {selection.layer}")))
+        blocks.append(Table(layer_figures(flow, selection.layer), selection.layer, 40))
+    return Document("explorer", f"Layers of {' and '.join(runs)}", tuple(blocks), workflow=identity(flow))
 
 
 def identity(flow) -> dict[str, str]:
@@ -150,6 +204,6 @@ def comparison_text(frames) -> str:
 def figure(chart) -> Figure:
     """A Plotly figure as a block, with its picture."""
     from qnb.charts.svg import svg
-    from qnb.workflow.display import figure_json
+    from qnb.workflow.display import figure_json, figure_title
 
-    return Figure(figure_json(chart), chart.layout.title.text or "chart", svg(chart))
+    return Figure(figure_json(chart), figure_title(chart), svg(chart))

@@ -17,6 +17,7 @@ from qnb.measures import compare_layers, model_bytes
 from qnb.numerics import Precision
 from qnb.ranges import RULES
 from qnb.workflow import steps
+from qnb.workflow.advice import run_code
 from qnb.workflow.verdict import decibel
 
 BATCHES = 2
@@ -48,7 +49,7 @@ class WhatIf(Shown):
     >>> trial.after["own_sqnr_db"] > trial.before["own_sqnr_db"]
     True
     >>> trial.code
-    "flow.run('w4a8', layers={'0': 'w8a8'})"
+    'flow.run("w4a8", layers={"0": "w8a8"})'
     """
 
     def __init__(self, flow, run: str):
@@ -125,8 +126,7 @@ class WhatIf(Shown):
     @property
     def code(self) -> str:
         """The line that makes a run of the changes."""
-        arguments = "".join(f", {k}={v!r}" for k, v in self.arguments().items())
-        return f"{self.flow.variable}.run({self.run.precision!r}{arguments})"
+        return run_code(self.flow.variable, {"precision": self.run.precision, **self.arguments()})
 
     @property
     def before(self) -> dict[str, float]:

@@ -199,7 +199,7 @@ class Workflow(Shown):
         from qnb.workflow.display import LayerView
 
         run = self[name]
-        found = self._profiles[name][1] if self._profiled(name) else steps.profile(self, run, None, layer)
+        found = self._profiles[name][1] if self.profiled(name) else steps.profile(self, run, None, layer)
         return LayerView(name, run.comparison.set_index("layer", drop=False).loc[layer], found[layer])
 
     def profile(self, name: str, progress=None) -> dict:
@@ -208,11 +208,12 @@ class Workflow(Shown):
         Args:
             progress: ``progress(done, total, message)``, as for `run`.
         """
-        if not self._profiled(name):
+        if not self.profiled(name):
             self._profiles[name] = (self[name], steps.profile(self, self[name], progress))
         return self._profiles[name][1]
 
-    def _profiled(self, name: str) -> bool:
+    def profiled(self, name: str) -> bool:
+        """Whether `profile` has been read and needs no work."""
         return name in self._profiles and self._profiles[name][0] is self[name]
 
     def what_if(self, name: str) -> WhatIf:

@@ -1,0 +1,146 @@
+"""Panel: what all panels share. A new one is a `build` (widgets), a `draw` (from the workflow) and a `document`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import Any
+
+import ipywidgets as widgets
+
+from qnb.document import MIME, Document, Shown
+from qnb.errors import QnbError
+from qnb.html import escape
+from qnb.panels import shelf
+from qnb.panels.jobs import JobLine
+from qnb.panels.widgets import CodeButton
+
+LIVE = "application/vnd.jupyter.widget-view+json"
+
+
+class Panel(Shown):
+    """Widgets over a workflow. It keeps no results: `draw` shows what the workflow holds, whenever that changes.
+
+    Subclasses give `build`, `draw` and `document`. Buttons made by `button` show errors in the panel and add the
+    code that repeats the action to the code drawer.
+
+    Args:
+        flow: the workflow.
+    """
+
+    title = "Panel"
+
+    def __init__(self, flow):
+        self.flow, self.closed, self.holding = flow, False, False
+        self._lock = threading.RLock()
+        self.job = JobLine(flow)
+        self.codes: list[str] = []
+        self._drawer_text = widgets.Textarea(layout=_wide(height="120px"), disabled=True)
+        self._drawer_copy = CodeButton(label="Copy all")
+        self.widget = widgets.VBox([*self.build(), self.job.widget, self._drawer()], layout=_wide())
+        self.widget.add_class("qnb-panel")
+        self._ends = [flow.changed.connect(self.refresh), flow.selection.changed.connect(self.refresh)]
+        shelf.put(self)
+        self.refresh()
+
+    def build(self) -> list[widgets.Widget]:
+        """The widgets, from the top down; called once."""
+        raise NotImplementedError
+
+    def draw(self) -> None:
+        """Bring the widgets up to date; called at every change, from any thread, one at a time."""
+        raise NotImplementedError
+
+    def document(self) -> Document:
+        raise NotImplementedError
+
+    def refresh(self) -> None:
+        """Draw again."""
+        with self._lock:
+            if not self.closed and not self.holding:
+                self.job.draw()
+                self.draw()
+
+    @contextmanager
+    def hold(self):
+        """While values are set by code: handlers that look at `holding` do nothing, and nothing is drawn."""
+        with self._lock:
+            before, self.holding = self.holding, True
+            try:
+                yield
+            finally:
+                self.holding = before
+
+    def close(self) -> None:
+        """Take it off the page and free its comms; a closed panel still has its written form."""
+        with self._lock:
+            if self.closed:
+                return
+            self.closed = True
+            for end in self._ends:
+                end()
+            self.job.close()
+            shelf.close_all_comms(self.widget)
+
+    def button(self, label: str, action: Callable[[], Any], tip: str = "", **traits) -> widgets.Button:
+        """A button; what the action raises is shown in the panel."""
+        made = widgets.Button(description=label, tooltip=tip, **{"layout": widgets.Layout(width="auto"), **traits})
+        made.on_click(lambda _: self.do(action))
+        return made
+
+    def do(self, action: Callable[[], Any]) -> None:
+        """Call a handler; errors become a message instead of vanishing in a log."""
+        try:
+            action()
+        except QnbError as error:
+            self.job.say(str(error), "bad")
+        except Exception as error:
+            self.job.say(f"{type(error).__name__}: {error}", "bad")
+
+    def note(self, code: str) -> None:
+        """Add an action's code to the drawer."""
+        self.codes.append(code)
+        self._drawer_text.value = self._drawer_copy.code = "\n".join(self.codes)
+
+    def _drawer(self) -> widgets.Widget:
+        show = widgets.ToggleButton(False, description="Code", tooltip="What was done here, as code to run again",
+                                    layout=widgets.Layout(width="auto"))  # fmt: skip
+        box = widgets.VBox([self._drawer_text, self._drawer_copy], layout=_wide(display="none"))
+
+        def toggle(change) -> None:
+            box.layout.display = None if change["new"] else "none"
+
+        show.observe(toggle, "value")
+        return widgets.VBox([show, box], layout=_wide())
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        bundle = self.document().bundle()
+        if not self.closed:
+            bundle[LIVE] = self.widget._repr_mimebundle_()[LIVE]
+        return bundle
+
+
+def _wide(**traits) -> widgets.Layout:
+    return widgets.Layout(width="100%", overflow="visible", **traits)
+
+
+def columns(*children: widgets.Widget, least: str = "400px") -> widgets.Box:
+    """Side by side where there is room for ``least`` each, else one below the other."""
+    for child in children:
+        child.layout.flex, child.layout.min_width = f"1 1 {least}", "0"
+    return widgets.Box(list(children), layout=_wide(display="flex", flex_flow="row wrap", grid_gap="4px 20px"))
+
+
+def line(*children: widgets.Widget) -> widgets.Box:
+    """A line of controls that wraps."""
+    return widgets.Box(list(children), layout=_wide(display="flex", flex_flow="row wrap", align_items="center",
+                                                    grid_gap="4px 8px"))  # fmt: skip
+
+
+def heading(text: str, more: str = "") -> str:
+    """A title line in HTML."""
+    return f'<div><b style="font-size:15px">{escape(text)}</b> <span style="opacity:.85">{escape(more)}</span></div>'
+
+
+__all__ = ["MIME", "Panel", "columns", "heading", "line"]

@@ -1,0 +1,134 @@
+"""Layer explorer: where the error of a run arises, layer by layer; look into a layer; what if it had other bits?"""
+
+from __future__ import annotations
+
+import ipywidgets as widgets
+
+from qnb import charts
+from qnb.columns import LAYER
+from qnb.document import Document
+from qnb.errors import InputError
+from qnb.measures.groups import fold, module_groups
+from qnb.panels.base import Panel, heading, line
+from qnb.panels.layer_views import LayerViews
+from qnb.panels.what_if_bar import WhatIfBar
+from qnb.panels.widgets import Plot
+from qnb.workflow import documents
+
+NONE = "(none)"
+
+
+class LayerExplorer(Panel):
+    """``flow.explore("w4a8")``: see the module's docstring. What it shows follows ``flow.selection``.
+
+    Args:
+        flow: a `qnb.Workflow` with at least one run that was compared with FP32.
+        names: one or two runs; by default the selected one, else the last.
+    """
+
+    title = "Layers"
+
+    def __init__(self, flow, *names: str):
+        compared = [n for n, r in flow.runs.items() if r.comparison is not None]
+        if not compared:
+            raise InputError("flow.explore", "a workflow without runs to look into", "run one: flow.run('w8a8')")
+        if len(names) > 2:
+            raise InputError("flow.explore", f"{len(names)} runs", "name one or two")
+        for name in names:
+            if flow[name].comparison is None:
+                raise InputError("flow.explore", f"{name!r}, which is the reference itself", "name another run")
+        selected = flow.selection.run if flow.selection.run in compared else compared[-1]
+        run, against = names[0] if names else selected, names[1] if len(names) == 2 else None
+        keep = flow.selection.run == run and flow.selection.layers
+        layers = flow.selection.layers if keep else (flow[run].worst_layer[0],)
+        flow.selection.set(run=run, against=against, layers=layers)
+        if flow.model is not None:
+            flow.profile(run)
+        super().__init__(flow)
+
+    def build(self) -> list[widgets.Widget]:
+        self.head = widgets.HTML()
+        self.run, self.against = (
+            widgets.Dropdown(options=[""], description=text, style={"description_width": "initial"},
+                             layout=widgets.Layout(width="auto", min_width="170px"))
+            for text in ("Run", "compared with")
+        )  # fmt: skip
+        self.modules = widgets.ToggleButton(False, description="One bar per module", layout={"width": "auto"},
+                                            tooltip="Fold every module into one bar, or show every layer")  # fmt: skip
+        for control, name in ((self.run, "run"), (self.against, "against")):
+            control.observe(lambda change, name=name: self.do(lambda: self._choose(name, change["new"])), "value")
+        self.modules.observe(lambda change: self._fold_all(change["new"]), "value")
+        self.bars = Plot(on_click=lambda message: self.do(lambda: self._clicked(message)),
+                         on_key=lambda key: self.do(lambda: self._key(key)))  # fmt: skip
+        self.views = LayerViews(self)
+        self.what_if = WhatIfBar(self)
+        return [self.head, line(self.run, self.against, self.modules), self.bars, self.views.widget,
+                self.what_if.widget]  # fmt: skip
+
+    def draw(self) -> None:
+        selection = self.flow.selection
+        if selection.run is None or self.flow[selection.run].comparison is None:
+            return
+        run = self.flow[selection.run]
+        self._offer(run.name, selection.against)
+        self.head.value = heading(f"Layers of {run.name}", run.verdict.text)
+        state = (id(run), selection.against, tuple(self.views.grid.folded))
+        if state != getattr(self, "_drawn", None):
+            self._drawn = state
+            self._draw_bars(run, selection.against)
+        self.bars.marks = sorted({self.place[layer] for layer in selection.layers if layer in self.place})
+        self.views.draw(run)
+        self.what_if.draw(run)
+
+    def document(self) -> Document:
+        return documents.explorer(self.flow)
+
+    def _offer(self, run: str, against: str | None) -> None:
+        """The runs that can be chosen."""
+        names = [n for n, r in self.flow.runs.items() if r.comparison is not None]
+        with self.hold():
+            self.run.options, self.run.value = names, run
+            self.against.options = [NONE, *(n for n in names if n != run)]
+            self.against.value = against if against in self.against.options else NONE
+
+    def _draw_bars(self, run, against: str | None) -> None:
+        folded = self.views.grid.folded
+        frames = {n: fold(self.flow[n].comparison, folded) for n in (run.name, against) if n is not None}
+        self.bars.draw(charts.layer_sqnr(frames, own=len(frames) == 1))
+        self.order = list(frames[run.name][LAYER])
+        at = {name: i for i, name in enumerate(self.order)}
+        layers = list(run.comparison[LAYER])
+        groups = module_groups(layers)
+        self.place = {n: at[n] if n in at else at[g] for n, g in zip(layers, groups, strict=True)}
+
+    def _choose(self, which: str, name: str) -> None:
+        if self.holding or not name:
+            return
+        self.flow.selection.set(**{which: None if name == NONE else name})
+
+    def _clicked(self, message: dict) -> None:
+        place = message.get("place")
+        if isinstance(place, int) and 0 <= place < len(self.order):
+            self._take(self.order[place], bool(message.get("more")))
+
+    def _take(self, name: str, more: bool = False) -> None:
+        """Select a layer; a folded module opens instead."""
+        if name in self.views.grid.folded:
+            self.views.grid.folded = [g for g in self.views.grid.folded if g != name]
+            return
+        layers = self.flow.selection.layers
+        if more:
+            self.flow.selection.layers = [n for n in layers if n != name] if name in layers else [*layers, name]
+        else:
+            self.flow.selection.layer = name
+
+    def _key(self, key: str) -> None:
+        at = self.place.get(self.flow.selection.layer or "", -1)
+        last = len(self.order) - 1
+        to = {"ArrowRight": min(at + 1, last), "ArrowLeft": max(at - 1, 0), "Home": 0, "End": last}.get(key)
+        if to is not None and self.order[to] not in self.views.grid.folded:
+            self.flow.selection.layer = self.order[to]
+
+    def _fold_all(self, on: bool) -> None:
+        groups = module_groups(list(self.flow[self.flow.selection.run].comparison[LAYER]))
+        self.views.grid.folded = [g for g in dict.fromkeys(groups) if g] if on else []

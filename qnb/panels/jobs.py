@@ -1,0 +1,69 @@
+"""One line for the workflow's job: what it does, how long it still takes, Cancel; and what came of it."""
+
+from __future__ import annotations
+
+import ipywidgets as widgets
+
+from qnb.errors import QnbError
+from qnb.html import TONES, escape
+
+MARKS = {"neutral": "", "good": "✓ ", "warn": "! ", "bad": "✗ "}
+
+
+class JobLine:
+    """Follows ``flow.job``; every panel has one."""
+
+    def __init__(self, flow):
+        self.flow, self._job, self._end = flow, None, None
+        self.bar = widgets.FloatProgress(min=0.0, max=1.0, layout=widgets.Layout(width="160px", display="none"))
+        self.text = widgets.HTML(layout=widgets.Layout(flex="1 1 200px", min_width="0"))
+        self.cancel = widgets.Button(description="Cancel", tooltip="Stop after the batch that is running",
+                                     layout=widgets.Layout(width="auto"), disabled=True)  # fmt: skip
+        self.cancel.on_click(lambda _: self._job and self._job.cancel())
+        self.widget = widgets.Box([self.cancel, self.bar, self.text], layout=widgets.Layout(
+            display="flex", flex_flow="row wrap", align_items="center", width="100%", grid_gap="4px 8px",
+        ))  # fmt: skip
+
+    def say(self, words: str, tone: str = "neutral") -> None:
+        """Show a sentence; the mark before it says the tone too."""
+        edge = f"border-left:3px solid {TONES[tone]};padding-left:8px" if words else ""
+        self.text.value = f'<div role="status" style="{edge}">{escape(MARKS[tone] + words)}</div>'
+
+    def draw(self) -> None:
+        """Take up a new job; say what came of the last."""
+        job = self.flow.job
+        if job is self._job:
+            if job is not None and not job.running and not self.cancel.disabled:
+                self._ended(job)
+            return
+        self._leave()
+        self._job, self._end = job, job.reported.connect(self._report)
+        self.cancel.disabled, self.bar.layout.display = False, None
+        self.bar.value = 0.0
+        self.say(f"{job.name}: starting")
+        if not job.running:
+            self._ended(job)
+
+    def _report(self, job) -> None:
+        progress = job.progress
+        self.bar.value = progress.done / progress.total if progress.total else 0.0
+        self.say(str(progress))
+
+    def _ended(self, job) -> None:
+        self._leave()
+        self.cancel.disabled, self.bar.layout.display = True, "none"
+        if job.state == "done":
+            self.say(f"{job.name}: done", "good")
+        elif job.state == "cancelled":
+            self.say(f"{job.name}: cancelled; everything is as it was", "warn")
+        else:
+            said = str(job.error) if isinstance(job.error, QnbError) else f"{type(job.error).__name__}: {job.error}"
+            self.say(said, "bad")
+
+    def _leave(self) -> None:
+        if self._end is not None:
+            self._end()
+            self._end = None
+
+    def close(self) -> None:
+        self._leave()
