@@ -8,12 +8,12 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "qnb"
 ORDER = (
-    "errors", "registry", "columns", "html", "document", "numerics", "ranges", "graph", "targets", "sim", "measures",
+    "errors", "registry", "columns", "modules", "html", "document", "numerics", "ranges", "graph", "targets", "sim", "measures",
     "methods", "export", "runtimes", "workflow",
 )  # fmt: skip
 """From the bottom up: each may import those before it."""
 APART = {
-    "charts": {"columns", "errors", "html"},
+    "charts": {"columns", "errors", "html", "modules"},
     "demo": {"errors", "measures"},
     "panels": {*ORDER, "charts"},
     "cli": {*ORDER, "charts", "demo", "panels"},

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-WIDTH, HEIGHT = 500.0, 230.0
+WIDTH, HEIGHT = 400.0, 230.0
 CHARACTER, LINE, GAP = 7.0, 14.0, 6.0
 """Pixels: a plot on a narrow page, a character, a line of text, from a point to its label."""
 POSITIONS = {

@@ -73,12 +73,6 @@ def layer_histogram(
     return chart.update_layout(hovermode="x unified")
 
 
-def profile_histogram(profile, title: str = "") -> go.Figure:
-    """The same from a `qnb.measures.LayerProfile`, with its grid and clipped share."""
-    return layer_histogram(profile.histogram, layer=title or profile.layer, scale=profile.scale, low=profile.low,
-                           high=profile.high, clipped_fraction=profile.clipped_fraction)  # fmt: skip
-
-
 def _title(layer: str, clipped: float | None) -> str:
     colon = ": " if layer else ""
     if clipped is None or math.isnan(clipped):

@@ -14,15 +14,16 @@ from qnb.charts.run_traces import LABEL_LENGTH, LABELS, RunTraces
 from qnb.charts.theme import GREY, HEIGHT, OWN, PALETTE, empty, figure, plain, shorten
 from qnb.columns import LAYER, OP, OWN_SQNR_DB, SQNR_DB
 from qnb.errors import InputError
+from qnb.modules import starts
 
 SOURCE = "what qnb.compare_layers returns, or {run name: such a DataFrame}"
-BARS_OF_RUNS = 3
-"""More runs than this are lines."""
+BARS_OF_RUNS, MODULE_LABELS = 3, 24
+"""More runs than this are lines; so many names of modules have room."""
 
 
 def layer_sqnr(
     comparison: pd.DataFrame | Mapping[str, pd.DataFrame], *, precisions: Sequence[str] | str | None = None,
-    own: bool = False, threshold_db: float | None = None, worst: int = 3,
+    own: bool = False, threshold_db: float | None = None, worst: int = 3, modules: bool = False,
 ) -> go.Figure:  # fmt: skip
     """SQNR per layer in dB, x = layer names in graph order: bars, or lines where there are many.
 
@@ -31,6 +32,7 @@ def layer_sqnr(
         precisions: names of the runs to show, in this order; of a single DataFrame, its name.
         own: also mark the error each layer makes on its own (``own_sqnr_db``), and look for the worst there.
         threshold_db: a line at this SQNR; the subtitle counts the layers below it.
+        modules: lines between modules.
         worst: how many of the worst layers are named in the chart, at most a third of all.
 
     Returns:
@@ -62,6 +64,8 @@ def layer_sqnr(
             run.draw_own(chart, OWN if len(runs) == 1 else PALETTE[i % len(PALETTE)])
     marks.annotate(chart, found[: min(worst, max(1, len(order) // 3))], order, low, cap)
     _layer_axis(chart, order)
+    if modules:
+        _between_modules(chart, order)
     if threshold_db is not None:
         chart.add_hline(threshold_db, line={"color": GREY, "dash": "dot", "width": 1.5})
         chart.add_annotation(text=f"{threshold_db:g} dB", x=1, xref="paper", y=threshold_db, xanchor="left",
@@ -101,12 +105,28 @@ def _ends(runs: dict[str, pd.DataFrame], columns: list[str], threshold_db: float
     return float(min([0.0, *finite])), float(f"{high or 1.0:.4g}")
 
 
+def _module_ticks(order: list[str]) -> dict:
+    """Names of modules where there is no room for those of layers: of as many as fit."""
+    found = [(at, name) for at, name in starts(order) if name]
+    if not found:
+        return {"showticklabels": False}
+    some = found[:: -(-len(found) // MODULE_LABELS)]
+    return {"tickmode": "array", "tickvals": [at for at, _ in some],
+            "ticktext": [shorten(name, LABEL_LENGTH) for _, name in some], "tickfont_size": 10}  # fmt: skip
+
+
+def _between_modules(chart: go.Figure, order: list[str]) -> None:
+    line = {"color": "rgba(121,121,121,0.45)", "width": 1, "dash": "dot"}
+    for at, _ in starts(order)[1:]:
+        chart.add_shape(type="line", x0=at - 0.5, x1=at - 0.5, y0=0, y1=1, yref="paper", line=line, layer="below")
+
+
 def _layer_axis(chart: go.Figure, order: list[str]) -> None:
     axis = {"type": "category", "showgrid": False}
     if list(chart.data[0].x) != order:
         axis |= {"categoryorder": "array", "categoryarray": order}
     if len(order) > LABELS:
-        axis |= {"showticklabels": False, "title_text": f"{len(order):,} layers, in graph order"}
+        axis |= {"title_text": f"{len(order):,} layers, in graph order", **_module_ticks(order)}
     else:
         names = [shorten(n, LABEL_LENGTH) for n in order]
         axis |= {"tickmode": "array", "tickvals": order, "ticktext": names,

@@ -1,29 +1,13 @@
-"""Layers by module: which module a layer belongs to, and a comparison in which some modules are one row each."""
+"""A comparison in which some modules are one row each."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 import pandas as pd
 
 from qnb.columns import LAYER, OP, OWN_SQNR_DB, SQNR_DB
-
-TOP = 1
-"""Of names without numbers, so many parts name the module."""
-
-
-def module_groups(layers: Sequence[str]) -> list[str]:
-    """The repeated block, or else the first module, that each layer stands in; empty at the top level.
-
-    >>> module_groups(["stem.conv", "blocks.0.project.conv", "encoder.layer.11.output.dense", "classifier"])
-    ['stem', 'blocks.0', 'encoder.layer.11', '']
-    """
-    return [_group(layer.split(".")) for layer in layers]
-
-
-def _group(parts: list[str]) -> str:
-    numbers = [i for i, part in enumerate(parts[:-1]) if part.isdigit()]
-    return ".".join(parts[: numbers[0] + 1]) if numbers else ".".join(parts[:-1][:TOP])
+from qnb.modules import module_groups
 
 
 def fold(comparison: pd.DataFrame, folded: Collection[str]) -> pd.DataFrame:

@@ -112,7 +112,7 @@ class Panel(Shown):
             box.layout.display = None if change["new"] else "none"
 
         show.observe(toggle, "value")
-        return widgets.VBox([show, box], layout=_wide())
+        return widgets.VBox([show, box], layout=_wide(align_items="flex-start"))
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
         bundle = self.document().bundle()
@@ -132,9 +132,10 @@ def columns(*children: widgets.Widget, least: str = "400px") -> widgets.Box:
     return widgets.Box(list(children), layout=_wide(display="flex", flex_flow="row wrap", grid_gap="4px 20px"))
 
 
-def line(*children: widgets.Widget) -> widgets.Box:
-    """A line of controls that wraps."""
-    return widgets.Box(list(children), layout=_wide(display="flex", flex_flow="row wrap", align_items="center",
+def line(*children: widgets.Widget, wrap: bool = True) -> widgets.Box:
+    """Controls side by side."""
+    flow = f"row {'wrap' if wrap else 'nowrap'}"
+    return widgets.Box(list(children), layout=_wide(display="flex", flex_flow=flow, align_items="center",
                                                     grid_gap="4px 8px"))  # fmt: skip
 
 

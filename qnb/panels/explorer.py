@@ -8,7 +8,8 @@ from qnb import charts
 from qnb.columns import LAYER
 from qnb.document import Document
 from qnb.errors import InputError
-from qnb.measures.groups import fold, module_groups
+from qnb.measures.groups import fold
+from qnb.modules import module_groups
 from qnb.panels.base import Panel, heading, line
 from qnb.panels.layer_views import LayerViews
 from qnb.panels.what_if_bar import WhatIfBar
@@ -94,7 +95,7 @@ class LayerExplorer(Panel):
     def _draw_bars(self, run, against: str | None) -> None:
         folded = self.views.grid.folded
         frames = {n: fold(self.flow[n].comparison, folded) for n in (run.name, against) if n is not None}
-        self.bars.draw(charts.layer_sqnr(frames, own=len(frames) == 1))
+        self.bars.draw(charts.layer_sqnr(frames, own=len(frames) == 1, modules=True))
         self.order = list(frames[run.name][LAYER])
         at = {name: i for i, name in enumerate(self.order)}
         layers = list(run.comparison[LAYER])

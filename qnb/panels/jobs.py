@@ -18,14 +18,15 @@ class JobLine:
         self.bar = widgets.FloatProgress(min=0.0, max=1.0, layout=widgets.Layout(width="160px", display="none"))
         self.text = widgets.HTML(layout=widgets.Layout(flex="1 1 200px", min_width="0"))
         self.cancel = widgets.Button(description="Cancel", tooltip="Stop after the batch that is running",
-                                     layout=widgets.Layout(width="auto"), disabled=True)  # fmt: skip
+                                     layout=widgets.Layout(width="auto", display="none"), disabled=True)  # fmt: skip
         self.cancel.on_click(lambda _: self._job and self._job.cancel())
         self.widget = widgets.Box([self.cancel, self.bar, self.text], layout=widgets.Layout(
-            display="flex", flex_flow="row wrap", align_items="center", width="100%", grid_gap="4px 8px",
+            display="none", flex_flow="row wrap", align_items="center", width="100%", grid_gap="4px 8px",
         ))  # fmt: skip
 
     def say(self, words: str, tone: str = "neutral") -> None:
         """Show a sentence; the mark before it says the tone too."""
+        self.widget.layout.display = "flex" if words else "none"
         edge = f"border-left:3px solid {TONES[tone]};padding-left:8px" if words else ""
         self.text.value = f'<div role="status" style="{edge}">{escape(MARKS[tone] + words)}</div>'
 
@@ -38,7 +39,7 @@ class JobLine:
             return
         self._leave()
         self._job, self._end = job, job.reported.connect(self._report)
-        self.cancel.disabled, self.bar.layout.display = False, None
+        self.cancel.disabled, self.cancel.layout.display, self.bar.layout.display = False, None, None
         self.bar.value = 0.0
         self.say(f"{job.name}: starting")
         if not job.running:
@@ -51,7 +52,7 @@ class JobLine:
 
     def _ended(self, job) -> None:
         self._leave()
-        self.cancel.disabled, self.bar.layout.display = True, "none"
+        self.cancel.disabled, self.cancel.layout.display, self.bar.layout.display = True, "none", "none"
         if job.state == "done":
             self.say(f"{job.name}: done", "good")
         elif job.state == "cancelled":

@@ -5,15 +5,16 @@ from __future__ import annotations
 import ipywidgets as widgets
 
 from qnb import charts, html
+from qnb.charts.theme import empty
 from qnb.columns import LAYER, OP, OWN_SQNR_DB, SQNR_DB
 from qnb.document import Table
-from qnb.measures.groups import module_groups
+from qnb.modules import module_groups
 from qnb.panels.base import columns
 from qnb.panels.widgets import Grid, Plot
-from qnb.workflow import documents
+from qnb.workflow import display, documents
 
 SHOWN = [LAYER, OP, SQNR_DB, OWN_SQNR_DB, "saturated_fraction"]
-TABS = ("Values", "Value by value", "Weight ranges", "Worst channels, samples", "All layers")
+TABS = ("Values", "Value by value", "Weight ranges", "Worst cases", "All layers")
 
 
 class LayerViews:
@@ -48,16 +49,16 @@ class LayerViews:
         profile = self._profile(run)
         if tab == 0:
             self.figures.value = html.table(documents.layer_figures(self.panel.flow, selection.layer), 40)
-            self.histogram.draw(charts.empty(self._missing(run)) if profile is None else
-                                charts.profile_histogram(profile, f"{run.name}, {profile.layer}"))  # fmt: skip
+            self.histogram.draw(empty(self._missing(run)) if profile is None else
+                                display.histogram(profile, f"{run.name}, {profile.layer}"))  # fmt: skip
         elif profile is None and tab < 4:
             for plot in (self.scatter, self.weights):
-                plot.draw(charts.empty(self._missing(run)))
+                plot.draw(empty(self._missing(run)))
             self.worst.value = html.paragraph(self._missing(run))
         elif tab == 1:
             self.scatter.draw(charts.layer_scatter(profile.scatter, layer=f"{run.name}, {profile.layer}"))
         elif tab == 2:
-            self.weights.draw(charts.empty(f"{profile.layer} has no weights.") if profile.weights is None else
+            self.weights.draw(empty(f"{profile.layer} has no weights.") if profile.weights is None else
                               charts.weight_ranges(profile.weights, layer=profile.layer))  # fmt: skip
         elif tab == 3:
             self.worst.value = worst(profile)

@@ -50,6 +50,26 @@ function initialize({ model }) {
   });
 }
 
+const GREY = "#797979"; // what the charts draw text in for pages of unknown colour: too faint where it is known
+
+function inked(value, ink, inFont = false) {
+  // The figure with its texts in the page's own text colour.
+  if (Array.isArray(value)) return value.map(one => inked(one, ink));
+  if (value === null || typeof value !== "object") return value;
+  return Object.fromEntries(Object.entries(value).map(([key, one]) => {
+    if (key === "color" && inFont) return [key, ink];
+    return [key, inked(one, ink, key === "font" || key.endsWith("font"))];
+  }));
+}
+
+function coloured(figure) {
+  const page = getComputedStyle(document.body);
+  const ink = page.getPropertyValue("--jp-ui-font-color1").trim() || page.color || GREY;
+  const { hoverlabel, ...layout } = figure.layout.template?.layout ?? {};
+  const template = { ...figure.layout.template, layout: { ...inked(layout, ink), hoverlabel } };
+  return { data: inked(figure.data, ink), layout: { ...inked({ ...figure.layout, template: {} }, ink), template } };
+}
+
 function marked(figure, places) {
   // One band per selected place, behind the bars. Numbers are places on a category axis.
   const bands = places.map(x => ({
@@ -84,8 +104,9 @@ function render({ model, el }) {
       return;
     }
     chart.style.minHeight = `${figure.layout.height ?? 360}px`;
-    await plotly.react(chart, figure.data, marked(figure, model.get("marks")), {
-      responsive: true, displaylogo: false, displayModeBar: "hover",
+    const shown = coloured(figure);
+    await plotly.react(chart, shown.data, marked(shown, model.get("marks")), {
+      responsive: true, displaylogo: false, displayModeBar: false,
     });
     if (!chart.qnbListens) {
       chart.qnbListens = true;
@@ -116,10 +137,13 @@ function render({ model, el }) {
   model.on("change:alt change:focusable", name);
   const resize = new ResizeObserver(() => { if (plotly && chart.qnbListens && chart.offsetWidth) { plotly.Plots.resize(chart); } });
   resize.observe(el);
+  const theme = new MutationObserver(draw);
+  theme.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-name", "data-jp-theme-light", "class"] });
   name();
   draw();
   return () => {
     resize.disconnect();
+    theme.disconnect();
     model.off("change:figure", draw);
     model.off("change:marks", mark);
     model.off("change:alt change:focusable", name);

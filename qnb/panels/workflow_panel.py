@@ -27,7 +27,7 @@ class WorkflowPanel(Panel):
 
     def build(self) -> list[widgets.Widget]:
         self.head = widgets.HTML()
-        self.stages = {name: widgets.HTML(layout=widgets.Layout(flex="1 1 320px", min_width="0"))
+        self.stages = {name: widgets.HTML(layout=widgets.Layout(flex="0 1 560px", min_width="0"))
                        for name in ladder.TITLES}  # fmt: skip
         self.precision = widgets.Combobox(options=REDUCED, placeholder="w8a16", ensure_option=False,
                                           description_allow_html=False, layout=widgets.Layout(width="110px"),
@@ -57,7 +57,7 @@ class WorkflowPanel(Panel):
         if flow.runs:
             self.plot.draw(charts.summary(flow.summary(), tolerance=flow.tolerance, selected=flow.selection.run))
             table = documents.runs_table(flow)
-            self.grid.fill(table.frame, "run", table.formats)
+            self.grid.fill(table.frame.drop(columns="worst_own_sqnr_db"), "run", table.formats)
             self.grid.selected = [flow.selection.run] if flow.selection.run else []
         self._draw_next()
         busy = flow.model is None or (flow.job is not None and flow.job.running)
@@ -73,7 +73,7 @@ class WorkflowPanel(Panel):
         tools = {"check": (check,), "fp16": (fp16,), "w16a16": (w16a16,), "reduce": (self.precision, reduce)}
         rows = []
         for name, text in self.stages.items():
-            rows.append(line(text, *tools.get(name, ())))
+            rows.append(line(text, *tools.get(name, ()), wrap=False))
         return widgets.VBox(rows, layout=widgets.Layout(width="100%"))
 
     def _draw_next(self) -> None:

@@ -118,7 +118,7 @@ class LayerView(Charted):
         from qnb import charts
 
         title = f"{self.run}, {self.layer}"
-        found = [charts.profile_histogram(self.profile, title), charts.layer_scatter(self.scatter, layer=title)]
+        found = [histogram(self.profile, title), charts.layer_scatter(self.scatter, layer=title)]
         return found + ([] if self.weights is None else [charts.weight_ranges(self.weights, layer=self.layer)])
 
     def caption(self) -> str:
@@ -128,6 +128,14 @@ class LayerView(Charted):
     def document(self) -> Document:
         frame = self.row.to_frame().T[documents.SHOWN].infer_objects()
         return Document("layer", self.caption(), (Table(frame, formats=documents.FORMS),))
+
+
+def histogram(profile: LayerProfile, title: str):
+    """A layer's values with its grid and clipped share, as a Plotly figure."""
+    from qnb import charts
+
+    return charts.layer_histogram(profile.histogram, layer=title, scale=profile.scale, low=profile.low,
+                                  high=profile.high, clipped_fraction=profile.clipped_fraction)  # fmt: skip
 
 
 def summary_chart(flow):

@@ -157,6 +157,7 @@ _LAYER_FORMS = {
 def explorer(flow) -> Document:
     """The layer explorer on paper: bars, the worst layers, the selected layer's values."""
     from qnb import charts
+    from qnb.workflow.display import histogram
 
     selection = flow.selection
     runs = {n: flow[n].comparison for n in (selection.run, selection.against) if n is not None}
@@ -164,7 +165,7 @@ def explorer(flow) -> Document:
     if selection.layer is not None:
         if flow.profiled(selection.run):
             profile = flow.profile(selection.run)[selection.layer]
-            blocks.append(figure(charts.profile_histogram(profile, f"{selection.run}, {selection.layer}")))
+            blocks.append(figure(histogram(profile, f"{selection.run}, {selection.layer}")))
         blocks.append(Table(layer_figures(flow, selection.layer), selection.layer, 40))
     return Document("explorer", f"Layers of {' and '.join(runs)}", tuple(blocks), workflow=identity(flow))
 
