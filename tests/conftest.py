@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from tests.flows import digits as digits
+from tests.flows import fresh as fresh
+
 collect_ignore = ["bench"]  # scripts that measure; `make bench` runs them
 
 torch.set_num_threads(1)

@@ -77,15 +77,20 @@ class WorkflowPanel(Panel):
         return widgets.VBox(rows, layout=widgets.Layout(width="100%"))
 
     def _draw_next(self) -> None:
-        self.advice = next_steps(self.flow)[0]
+        found = next_steps(self.flow)
+        self.advice = next((a for a in found if self._action_of(a)), found[0])
         self.next_code.code = self.advice.code
-        self.next_text.value = f"<div><b>Next: {escape(self.advice.what)}.</b> {escape(self.advice.why)}.</div>"
+        said = [found[0], *([self.advice] if self.advice is not found[0] else [])]  # the first may be one that no button can do
+        self.next_text.value = "".join(f"<div><b>Next: {escape(a.what)}.</b> {escape(a.why)}.</div>" for a in said)
 
     def _action(self):
-        """What Run next does; None where the next step is not one to run."""
-        if self.advice.run is not None:
-            return lambda: self._run(self.advice.run)
-        return self._check if self.advice.code.endswith(".check()") else None
+        return self._action_of(self.advice)
+
+    def _action_of(self, advice):
+        """What Run next does; None where the advice is not a step to run."""
+        if advice.run is not None:
+            return lambda: self._run(advice.run)
+        return self._check if advice.code.endswith(".check()") else None
 
     def _run_next(self) -> None:
         action = self._action()

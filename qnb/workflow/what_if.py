@@ -41,6 +41,9 @@ class Change:
 class WhatIf(Shown):
     """Changes to a run that is already there. The run itself stays as it is.
 
+    New bits take their ranges from the run's own statistics, which were taken with its weights: the figures are
+    within a fraction of a decibel of those of a run, which calibrates anew.
+
     >>> import torch, qnb
     >>> x = [torch.randn(8, 4)]
     >>> flow = qnb.Workflow(torch.nn.Sequential(torch.nn.Linear(4, 2)).eval(), x, lambda m: float(m(x[0]).mean()))

@@ -146,7 +146,8 @@ def test_a_thousand_layers_stay_small_and_quiet(own, special):
     names = [f"features.{i // 5}.{('conv1', 'bn', 'add', 'relu', 'conv2')[i % 5]}" for i in range(1000)]
     figure = charts.layer_sqnr({"w8a8": comparison(db, own=db + 1.234567, layers=names)}, own=own)
     assert len(figure.to_json()) < 60_000
-    assert figure.data[0].mode == "lines+markers" and list(figure.layout.xaxis.ticktext[:2]) == ["features.0", "features.9"]
+    assert figure.data[0].mode == "lines+markers"
+    assert list(figure.layout.xaxis.ticktext[:2]) == ["features.0", "features.9"]
     assert figure.layout.xaxis.title.text == "1,000 layers, in graph order"
     assert list(figure.data[0].x) == names and len(marked(figure)) == 3
 

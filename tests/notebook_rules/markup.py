@@ -9,8 +9,8 @@ from html.parser import HTMLParser
 
 from tests.notebook_rules.numbers import ANY_NUMBER, FLOOR, NUMBER, compare_text, is_decibel_name
 
-PIXEL = 0.1
-"""Drawn coordinates may move by so much."""
+PIXEL = 2.0
+"""Drawn coordinates may move by so much: half a decibel in a chart of layers is as much."""
 
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 

@@ -9,6 +9,7 @@ from tests.notebook_rules.markup import compare_markup
 from tests.notebook_rules.numbers import compare_text
 
 PLOTLY = "application/vnd.plotly.v1+json"
+DOCUMENT = "application/vnd.qnb.v1+json"
 BY_PRESENCE = frozenset({"application/vnd.jupyter.widget-view+json", "image/png", "image/jpeg"})
 """A widget's model id is random, and a picture's bytes depend on fonts; that they are there is compared."""
 
@@ -52,11 +53,26 @@ def _compare_data(a: Mapping, b: Mapping) -> Iterator[str]:
 def _compare_mime(mime: str, a, b) -> Iterator[str]:
     if mime == PLOTLY:
         return compare_figures(a, b)
+    if mime == DOCUMENT:
+        return _compare_documents(a, b)
     if not isinstance(a, str | list) or mime.endswith("json"):
         return compare_json(a, b)
     if mime in ("text/html", "image/svg+xml"):
         return compare_markup(_text(a), _text(b))
     return compare_text(_text(a), _text(b))
+
+
+def _compare_documents(a: Mapping, b: Mapping) -> Iterator[str]:
+    """A qnb document: its figures as figures, the rest as JSON."""
+    for i, (x, y) in enumerate(zip(a.get("blocks", []), b.get("blocks", []), strict=False)):
+        if "figure" in x and "figure" in y:
+            yield from _prefixed(f"blocks[{i}]", compare_figures(x["figure"], y["figure"]))
+    yield from compare_json(_without_figures(a), _without_figures(b))
+
+
+def _without_figures(document: Mapping) -> dict:
+    blocks = [{k: v for k, v in block.items() if k != "figure"} for block in document.get("blocks", [])]
+    return {**document, "blocks": blocks}
 
 
 def _text(value: str | list[str]) -> str:

@@ -1,0 +1,62 @@
+"""The report: one file, no network, within its size; names from strangers stay text."""
+
+import json
+import re
+import zipfile
+
+import pytest
+import torch
+
+import qnb
+from qnb.errors import FileError, InputError
+from tests.flows import new_flow
+
+EVIL = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="module")
+def evil():
+    class Evil(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.add_module(EVIL, torch.nn.Linear(3, 2))
+
+        def forward(self, x):
+            return next(self.children())(x)
+
+    x = torch.randn(4, 3)
+    flow = qnb.Workflow(Evil().eval(), [x], lambda m: 1.0)
+    flow.run("w8a8", name=EVIL)
+    return flow
+
+
+@pytest.mark.parametrize(("interactive", "most"), [(True, 6e6), (False, 4e5)])
+def test_sizes_and_no_network(digits, tmp_path, interactive, most):
+    digits.report(tmp_path / "x.html", interactive=interactive)
+    page = (tmp_path / "x.html").read_text()
+    assert len(page.encode()) < most and not re.search(r"<(script|link|img|iframe)[^>]*\b(src|href)=", page)
+    assert page.count("<script") == (0 if not interactive else page.count("Plotly.newPlot") + 1)
+    assert "w4a8" in page and "stem.conv" in page and (interactive or page.count("<svg") >= 3)
+
+
+@pytest.mark.parametrize("interactive", [True, False])
+def test_names_stay_text(evil, tmp_path, interactive):
+    evil.report(tmp_path / "x.html", interactive=interactive)
+    assert "<img" not in (tmp_path / "x.html").read_text().replace("<img>", "")
+
+
+def test_a_file_for_the_dashboard_is_in_the_saved_workflow(evil, tmp_path):
+    evil.save(tmp_path / "x.qnb")
+    with zipfile.ZipFile(tmp_path / "x.qnb") as archive:
+        document = json.loads(archive.read("document.json"))
+    assert document["version"] == 1 and document["kind"] == "dashboard" and len(document["stages"]) == 6
+    figures = [b["figure"] for b in document["blocks"] if b["type"] == "figure"]
+    assert len(figures) == 2 and "<img" not in json.dumps(figures)
+
+
+def test_nothing_to_report_and_nowhere_to_write(digits, tmp_path):
+    with pytest.raises(InputError, match="run a step first"):
+        new_flow().report(tmp_path / "x.html")
+    with pytest.raises(FileError, match="folder"):
+        digits.report(tmp_path / "none" / "x.html")
+    assert list(tmp_path.iterdir()) == []
