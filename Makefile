@@ -3,14 +3,17 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-NOTEBOOK := notebooks/01-quantization-workflow.ipynb
+# What the JupyterLab extension is built of; an installation holds a copy of what is built.
+EXTENSION := $(wildcard qnb/labextension/*.* qnb/labextension/.yarnrc.yml qnb/labextension/yarn.lock) \
+  $(shell find qnb/labextension/src qnb/labextension/style qnb/labextension/schema qnb/labextension/templates -type f)
+NOTEBOOK := notebooks/00-tour.ipynb
 # JupyterLab refuses to run as root unless told; nobody else is told.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .PHONY: help install lab demo test check bench notebooks screenshots clean
 
 help:
-	@echo "make lab          open the workflow notebook in JupyterLab"
+	@echo "make lab          open the tour notebook in JupyterLab"
 	@echo "make demo         the same workflow without a browser: prints the summary table"
 	@echo "make test         style, unit tests, docstring examples, notebooks, browser tests"
 	@echo "make check        style and the quick tests"
@@ -21,7 +24,7 @@ help:
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt hatch_build.py $(EXTENSION)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "qnb needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1)."; \
 	  echo "Name another one: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }
@@ -54,5 +57,5 @@ screenshots: $(STAMP)
 	$(BIN)/python -m tools.screenshots
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist qnb/labextension/node_modules .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

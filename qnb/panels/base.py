@@ -85,7 +85,8 @@ class Panel(Shown):
 
     def button(self, label: str, action: Callable[[], Any], tip: str = "", **traits) -> widgets.Button:
         """A button; what the action raises is shown in the panel."""
-        made = widgets.Button(description=label, tooltip=tip, **{"layout": widgets.Layout(width="auto"), **traits})
+        layout = widgets.Layout(width="auto", flex="0 0 auto")
+        made = widgets.Button(description=label, tooltip=tip, layout=layout, **traits)
         made.on_click(lambda _: self.do(action))
         return made
 

@@ -42,9 +42,9 @@ class LayerExplorer(Panel):
         run, against = names[0] if names else selected, names[1] if len(names) == 2 else None
         keep = flow.selection.run == run and flow.selection.layers
         layers = flow.selection.layers if keep else (flow[run].worst_layer[0],)
-        flow.selection.set(run=run, against=against, layers=layers)
         if flow.model is not None:
             flow.profile(run)
+        flow.selection.set(run=run, against=against, layers=layers)
         super().__init__(flow)
 
     def build(self) -> list[widgets.Widget]:
@@ -80,6 +80,10 @@ class LayerExplorer(Panel):
         self.bars.marks = sorted({self.place[layer] for layer in selection.layers if layer in self.place})
         self.views.draw(run)
         self.what_if.draw(run)
+
+    def close(self) -> None:
+        self.views.close()
+        super().close()
 
     def document(self) -> Document:
         return documents.explorer(self.flow)

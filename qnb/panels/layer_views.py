@@ -12,6 +12,7 @@ from qnb.modules import module_groups
 from qnb.panels.base import columns
 from qnb.panels.widgets import Grid, Plot
 from qnb.workflow import display, documents
+from qnb.workflow.job import Job
 
 SHOWN = [LAYER, OP, SQNR_DB, OWN_SQNR_DB, "saturated_fraction"]
 TABS = ("Values", "Value by value", "Weight ranges", "Worst cases", "All layers")
@@ -36,7 +37,7 @@ class LayerViews:
             titles=TABS, layout=widgets.Layout(width="100%"),
         )  # fmt: skip
         self.widget.observe(lambda change: panel.refresh(), "selected_index")
-        self._filled = None
+        self._filled, self._reading = None, None
 
     def draw(self, run) -> None:
         self._fill(run)
@@ -70,13 +71,25 @@ class LayerViews:
             self.grid.fill(frame, LAYER, documents.FORMS, module_groups(list(frame[LAYER])))
 
     def _profile(self, run):
-        """The layer's values, where they are known; else they are read, as a job."""
+        """The layer's values, where they are known; else they are read, beside what the workflow may be doing."""
         flow = self.panel.flow
         if flow.profiled(run.name):
             return flow.profile(run.name)[flow.selection.layer]
-        if flow.model is not None and run.sim is not None and not (flow.job and flow.job.running):
-            flow.start(f"flow.profile({run.name!r})", lambda report: flow.profile(run.name, report))
+        if flow.model is not None and run.sim is not None and not (self._reading and self._reading.running):
+            self._reading = Job(f"reading {run.name}", lambda report: flow.profile(run.name, report))
+            self._reading.reported.connect(lambda job: self.panel.job.say(str(job.progress)))
+            self._reading.finished.connect(self._read)
+            self._reading.start()
         return None
+
+    def _read(self, job) -> None:
+        self.panel.job.say("" if job.error is None else str(job.error), "neutral" if job.error is None else "bad")
+        if job.error is None:
+            self.panel.refresh()
+
+    def close(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
 
     def _missing(self, run) -> str:
         if self.panel.flow.model is None:

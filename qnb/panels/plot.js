@@ -62,12 +62,18 @@ function inked(value, ink, inFont = false) {
   }));
 }
 
-function coloured(figure) {
+function fitted(title, width) {
+  // Plotly cuts a title that is wider than its chart; this one gets smaller letters.
+  const text = title?.text ?? "";
+  return width ? { ...title, font: { ...title?.font, size: Math.max(10, Math.min(14, width / (0.6 * text.length))) } } : title;
+}
+
+function coloured(figure, width) {
   const page = getComputedStyle(document.body);
   const ink = page.getPropertyValue("--jp-ui-font-color1").trim() || page.color || GREY;
   const { hoverlabel, ...layout } = figure.layout.template?.layout ?? {};
   const template = { ...figure.layout.template, layout: { ...inked(layout, ink), hoverlabel } };
-  return { data: inked(figure.data, ink), layout: { ...inked({ ...figure.layout, template: {} }, ink), template } };
+  return { data: inked(figure.data, ink), layout: { ...inked({ ...figure.layout, title: fitted(figure.layout.title, width), template: {} }, ink), template } };
 }
 
 function marked(figure, places) {
@@ -104,7 +110,7 @@ function render({ model, el }) {
       return;
     }
     chart.style.minHeight = `${figure.layout.height ?? 360}px`;
-    const shown = coloured(figure);
+    const shown = coloured(figure, el.clientWidth - 75);
     await plotly.react(chart, shown.data, marked(shown, model.get("marks")), {
       responsive: true, displaylogo: false, displayModeBar: false,
     });

@@ -45,7 +45,7 @@ class WorkflowPanel(Panel):
         self.next_text = widgets.HTML(layout=widgets.Layout(flex="1 1 320px", min_width="0"))
         self.next_button = self.button("Run next", self._run_next, button_style="primary")
         self.next_code = CodeButton()
-        self.results = columns(self.plot, self.grid)
+        self.results = columns(self.plot, self.grid, least="440px")
         return [self.head, self._ladder(), self.results, line(self.next_button, self.next_code, self.next_text)]
 
     def draw(self) -> None:
@@ -80,7 +80,7 @@ class WorkflowPanel(Panel):
         found = next_steps(self.flow)
         self.advice = next((a for a in found if self._action_of(a)), found[0])
         self.next_code.code = self.advice.code
-        said = [found[0], *([self.advice] if self.advice is not found[0] else [])]  # the first may be one that no button can do
+        said = [found[0], *([] if self.advice is found[0] else [self.advice])]  # the first may need a person
         self.next_text.value = "".join(f"<div><b>Next: {escape(a.what)}.</b> {escape(a.why)}.</div>" for a in said)
 
     def _action(self):

@@ -77,7 +77,7 @@ class Workflow(Shown):
         self._captured: Captured | None = None
         self._profiles: dict[str, tuple[Run, dict]] = {}
         self._forwards: int | None = None
-        self._busy = threading.Lock()
+        self._busy, self._reading = threading.Lock(), threading.Lock()
 
     @property
     def captured(self) -> Captured:
@@ -208,9 +208,10 @@ class Workflow(Shown):
         Args:
             progress: ``progress(done, total, message)``, as for `run`.
         """
-        if not self.profiled(name):
-            self._profiles[name] = (self[name], steps.profile(self, self[name], progress))
-        return self._profiles[name][1]
+        with self._reading:  # who asks while it is being read waits for it
+            if not self.profiled(name):
+                self._profiles[name] = (self[name], steps.profile(self, self[name], progress))
+            return self._profiles[name][1]
 
     def profiled(self, name: str) -> bool:
         """Whether `profile` has been read and needs no work."""

@@ -173,7 +173,7 @@ class TestLayerExplorer:
     def test_choosing_another_run_reads_its_layers(self, flow):
         explorer = flow.explore("w4a8")
         explorer.run.value = "w8a8"
-        settle(flow)
+        explorer.views._reading.wait(60)
         assert flow.selection.run == "w8a8" and flow.profiled("w8a8") and "w8a8" in explorer.views.histogram.alt
 
     def test_wrong_runs_are_refused(self, flow, fresh):
