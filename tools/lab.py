@@ -158,6 +158,24 @@ class Lab:
     def command(self, name: str, **arguments) -> None:
         self.page.evaluate("([n, a]) => { window.jupyterapp.commands.execute(n, a); }", [name, arguments])
 
+    def kernel(self, code: str) -> str:
+        """Run code in the notebook's kernel, in no cell; what it prints.
+
+        Of several tabs, the kernel of the first notebook.
+        """
+        return self.page.evaluate(
+            """async code => {
+              const panels = [...window.jupyterapp.shell.widgets('main')];
+              const kernel = panels.map(p => p.context?.sessionContext?.session?.kernel).find(Boolean);
+              let text = '';
+              const future = kernel.requestExecute({ code });
+              future.onIOPub = message => { text += message.content.text ?? ''; };
+              await future.done;
+              return text;
+            }""",
+            code,
+        )
+
     def run_all(self, timeout_s: float = 240) -> None:
         """Clear every output, run every cell, and wait until the last has finished.
 

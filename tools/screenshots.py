@@ -1,11 +1,12 @@
-"""Take pictures of the first notebook in JupyterLab: ``python -m tools.screenshots [FOLDER]``.
+"""Take pictures of qnb in JupyterLab, 1280x800, light and dark: ``python -m tools.screenshots [FOLDER]``.
 
-One picture per chart and theme; ``workflow.png`` is the one that the README shows.
+The README and the documentation show some of them, from docs/images: ``--docs`` renews those.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -13,47 +14,75 @@ from pathlib import Path
 from tools import lab as labs
 
 ROOT = Path(__file__).parents[1]
-NOTEBOOK = "01-quantization-workflow.ipynb"
+TOUR = "00-tour.ipynb"
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
-SHOWN = 'flow.run("w4a8")'
-"""The README shows the cell with this text, and what is below it."""
+PANEL, EXPLORER = 7, 9
+"""Cells of the tour."""
+DOCS = ("explorer-light", "explorer-dark", "panel-light", "panel-dark", "sidebar-light", "dashboard-dark")
+SAVED = """import qnb
+demo = qnb.demo.digits()
+flow = qnb.Workflow(demo.model, calibration=demo.calibration, evaluate=demo.evaluate, tolerance=0.01)
+flow.check()
+for p in ("fp16", "w16a16", "w8a16", "w8a8", "w4a8"):
+    flow.run(p)
+flow.save("digits.qnb")"""
 
 
-def cell_of(lab: labs.Lab, text: str) -> int:
-    """Index of the cell whose source is ``text``."""
-    sources = lab.page.evaluate(f"() => {labs.PANEL}.content.widgets.map(w => w.model.sharedModel.source)")
-    return sources.index(text)
+class Camera:
+    """Takes each picture in both themes."""
+
+    def __init__(self, lab: labs.Lab, folder: Path):
+        self.lab, self.folder = lab, folder
+
+    def __call__(self, name: str, wait_ms: int = 900) -> None:
+        for short, theme in THEMES.items():
+            self.lab.theme(theme)
+            self.lab.page.wait_for_timeout(wait_ms)
+            self.lab.page.screenshot(path=str(self.folder / f"{name}-{short}.png"))
+        self.lab.theme(THEMES["light"])
+
+    def cell(self, name: str, index: int, down: int = 0) -> None:
+        """A cell at the top of the page, or so many pixels below that."""
+        for _ in range(2):  # what is above grows when it is drawn
+            self.lab.visit(index)
+            self.lab.page.wait_for_timeout(1500)
+        self.lab.page.evaluate("d => document.querySelector('.jp-WindowedPanel-outer').scrollBy(0, d)", down)
+        self(name)
 
 
 def take(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as private:
         notebooks = labs.private_copy(ROOT / "notebooks", Path(private) / "notebooks")
-        with labs.serve(notebooks, Path(private)) as server, labs.browse(1280, 1000) as page:
+        with labs.serve(notebooks, Path(private)) as server, labs.browse(1280, 800) as page:
             lab = labs.Lab(page, server)
-            lab.open(NOTEBOOK)
+            camera = Camera(lab, folder)
+            lab.open(TOUR)
+            camera("tour-stored")
             lab.command("application:toggle-left-area")
-            for short, theme in THEMES.items():
-                lab.theme(theme)
-                for index in lab.charts():
-                    lab.draw(index)
-                    page.wait_for_timeout(500)
-                    page.screenshot(path=str(folder / f"{short}-{index:02d}.png"))
-            lab.theme(THEMES["light"])
-            shown = cell_of(lab, SHOWN)
-            lab.draw(shown + 1)
-            lab.visit(shown)
-            page.wait_for_timeout(800)
-            page.screenshot(path=str(folder / "workflow.png"))
-            lab.close()
+            lab.run_all()
+            lab.kernel("flow.selection.set(run='w4a8', against=None, layers=['stem.conv'])")
+            camera.cell("panel", PANEL)
+            camera.cell("explorer", EXPLORER)
+            camera.cell("explorer-detail", EXPLORER, 560)
+            lab.command("qnb:show-sidebar")
+            camera.cell("sidebar", PANEL)
+            lab.command("launcher:create")
+            camera("launcher")
+            lab.kernel(SAVED)
+            lab.command("docmanager:open", path="digits.qnb")
+            camera("dashboard", 2500)
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.screenshots", description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "build" / "screenshots")
-    folder = parser.parse_args(arguments).folder
-    take(folder)
-    print(f"pictures in {folder}")
+    parser.add_argument("--docs", action="store_true", help="copy those that the documentation shows to docs/images")
+    given = parser.parse_args(arguments)
+    take(given.folder)
+    for name in DOCS if given.docs else ():
+        shutil.copy(given.folder / f"{name}.png", ROOT / "docs" / "images")
+    print(f"pictures in {given.folder}")
     return 0
 
 

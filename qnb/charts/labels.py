@@ -53,7 +53,7 @@ def _pixels(values: Sequence[float], ends: Sequence[float], length: float) -> li
 
 
 def _box(point: tuple[float, float], text: str, right: int, up: int) -> Box:
-    width = CHARACTER * len(text)
+    width = CHARACTER * len(text) + 2
     x = point[0] + (GAP if right > 0 else -GAP - width if right < 0 else -width / 2)
     y = point[1] + up * (GAP + LINE / 2) - LINE / 2
     return x, y, x + width, y + LINE

@@ -117,8 +117,12 @@ def _module_ticks(order: list[str]) -> dict:
 
 def _between_modules(chart: go.Figure, order: list[str]) -> None:
     line = {"color": "rgba(121,121,121,0.45)", "width": 1, "dash": "dot"}
-    for at, _ in starts(order)[1:]:
-        chart.add_shape(type="line", x0=at - 0.5, x1=at - 0.5, y0=0, y1=1, yref="paper", line=line, layer="below")
+    found = [at - 0.5 for at, _ in starts(order)[1:]]
+    if len(found) <= LABELS:
+        chart.update_layout(shapes=[*chart.layout.shapes, *(
+            {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "paper", "line": line, "layer": "below"}
+            for x in found
+        )])  # fmt: skip
 
 
 def _layer_axis(chart: go.Figure, order: list[str]) -> None:

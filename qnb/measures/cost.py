@@ -79,7 +79,7 @@ def _bits(quantizer: Quantizer | BiasQuantizer) -> int:
 
 def _operand_bits(sim, node: fx.Node) -> tuple[int, ...]:
     """Bits of the two factors of a product."""
-    weights = [_bits(sim.weight(k)) for k, s in sim.plan.weights.items() if s.user.name == node.name]
+    weights = [_bits(sim.weight(k)) for k in sim.plan.weights_into.get(node.name, ())]
     keys = [sim.plan.encoding_of.get(n.name) for n in node.all_input_nodes]
     bits = [_bits(sim.activation(k)) for k in keys if k]
     if weights:

@@ -50,30 +50,10 @@ function initialize({ model }) {
   });
 }
 
-const GREY = "#797979"; // what the charts draw text in for pages of unknown colour: too faint where it is known
-
-function inked(value, ink, inFont = false) {
-  // The figure with its texts in the page's own text colour.
-  if (Array.isArray(value)) return value.map(one => inked(one, ink));
-  if (value === null || typeof value !== "object") return value;
-  return Object.fromEntries(Object.entries(value).map(([key, one]) => {
-    if (key === "color" && inFont) return [key, ink];
-    return [key, inked(one, ink, key === "font" || key.endsWith("font"))];
-  }));
-}
-
-function fitted(title, width) {
+function titleSize(figure, width) {
   // Plotly cuts a title that is wider than its chart; this one gets smaller letters.
-  const text = title?.text ?? "";
-  return width ? { ...title, font: { ...title?.font, size: Math.max(10, Math.min(14, width / (0.6 * text.length))) } } : title;
-}
-
-function coloured(figure, width) {
-  const page = getComputedStyle(document.body);
-  const ink = page.getPropertyValue("--jp-ui-font-color1").trim() || page.color || GREY;
-  const { hoverlabel, ...layout } = figure.layout.template?.layout ?? {};
-  const template = { ...figure.layout.template, layout: { ...inked(layout, ink), hoverlabel } };
-  return { data: inked(figure.data, ink), layout: { ...inked({ ...figure.layout, title: fitted(figure.layout.title, width), template: {} }, ink), template } };
+  const letters = figure.layout.title?.text?.length ?? 0;
+  return width > 100 && letters ? Math.max(10, Math.min(14, (width - 75) / (0.6 * letters))) : 14;
 }
 
 function marked(figure, places) {
@@ -110,8 +90,7 @@ function render({ model, el }) {
       return;
     }
     chart.style.minHeight = `${figure.layout.height ?? 360}px`;
-    const shown = coloured(figure, el.clientWidth - 75);
-    await plotly.react(chart, shown.data, marked(shown, model.get("marks")), {
+    await plotly.react(chart, figure.data, marked(figure, model.get("marks")), {
       responsive: true, displaylogo: false, displayModeBar: false,
     });
     if (!chart.qnbListens) {
@@ -123,6 +102,7 @@ function render({ model, el }) {
           x: String(point.x), text: String(point.text ?? ""), more: Boolean(keys.ctrlKey || keys.metaKey || keys.shiftKey) });
       });
     }
+    fit();
     el.dataset.drawn = String(Number(el.dataset.drawn ?? 0) + 1);
   };
   const mark = () => {
@@ -141,15 +121,18 @@ function render({ model, el }) {
   model.on("change:figure", draw);
   model.on("change:marks", mark);
   model.on("change:alt change:focusable", name);
-  const resize = new ResizeObserver(() => { if (plotly && chart.qnbListens && chart.offsetWidth) { plotly.Plots.resize(chart); } });
+  const fit = () => {
+    if (plotly && chart.qnbListens && chart.offsetWidth) {
+      plotly.relayout(chart, { "title.font.size": titleSize(model.get("figure"), el.clientWidth) });
+      plotly.Plots.resize(chart);
+    }
+  };
+  const resize = new ResizeObserver(fit);
   resize.observe(el);
-  const theme = new MutationObserver(draw);
-  theme.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-name", "data-jp-theme-light", "class"] });
   name();
   draw();
   return () => {
     resize.disconnect();
-    theme.disconnect();
     model.off("change:figure", draw);
     model.off("change:marks", mark);
     model.off("change:alt change:focusable", name);

@@ -123,6 +123,6 @@ def _stage(stage: ladder.Stage) -> str:
     figures = " · ".join(filter(None, [
         stage.metric and f"metric {stage.metric}", stage.drop and f"drop {stage.drop}", stage.size]))  # fmt: skip
     state = ladder.WORDS[stage.state]
-    return (f'<div style="line-height:1.35"><span style="display:inline-block;min-width:9.5em">{escape(stage.mark)} '
+    return (f'<div style="line-height:1.35"><span style="display:inline-block;min-width:11.5em">{escape(stage.mark)} '
             f"<b>{escape(stage.title)}</b> {escape(state)}</span> {escape(figures)}"
             f'<div style="opacity:.85;font-size:12px">{escape(stage.text)}</div></div>')  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from torch import fx
 
@@ -84,3 +85,19 @@ class Plan:
     """(layer, op) of ops that the table does not know"""
     encoding_of: dict[str, str] = field(default_factory=dict)
     """node name -> key of the activation quantizer whose encoding its value has"""
+
+    @cached_property
+    def weights_of(self) -> dict[str, list[str]]:
+        """Layer -> keys of its weights' quantizers; to be asked of a finished plan."""
+        found: dict[str, list[str]] = {}
+        for key, site in self.weights.items():
+            found.setdefault(site.layer, []).append(key)
+        return found
+
+    @cached_property
+    def weights_into(self) -> dict[str, list[str]]:
+        """Name of a node -> keys of the quantizers of weights that it reads; to be asked of a finished plan."""
+        found: dict[str, list[str]] = {}
+        for key, site in self.weights.items():
+            found.setdefault(site.user.name, []).append(key)
+        return found

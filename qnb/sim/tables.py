@@ -16,16 +16,16 @@ def layers(sim):
     nodes = {n.name: n for n in sim.captured.module.graph.nodes}
     rows = []
     for group in sim.groups:
-        weights = [k for k, s in sim.plan.weights.items() if s.layer == group.layer]
-        bits = {_bits(sim.weight(k)) for k in weights}
+        weights = sim.plan.weights_of.get(group.layer, ())
+        weight_bits, activation_bits = layer_bits(sim, group)
         modules = [sim.activation(group.key), *(sim.weight(k) for k in weights)]
         rows.append(
             {
                 "layer": group.layer,
                 "module": group.module,
                 "op": group.op,
-                "weight_bits": max(bits) if bits else pd.NA,
-                "activation_bits": _bits(sim.activation(group.key)),
+                "weight_bits": weight_bits,
+                "activation_bits": activation_bits,
                 "enabled": all(m.enabled for m in modules),
                 "weight_numel": sum(sim.weight_tensor(k).numel() for k in weights),
                 "output_shape": _shape(nodes[group.output]),
@@ -34,6 +34,14 @@ def layers(sim):
         )
     frame = pd.DataFrame(rows, columns=list(columns.LAYERS))
     return frame.astype({"weight_bits": "Int64", "activation_bits": "Int64"})
+
+
+def layer_bits(sim, group):
+    """(bits of the weights, NA without any; bits of the output) of one layer."""
+    import pandas as pd
+
+    weights = {_bits(sim.weight(k)) for k in sim.plan.weights_of.get(group.layer, ())}
+    return max(weights) if weights else pd.NA, _bits(sim.activation(group.key))
 
 
 def encodings(sim):

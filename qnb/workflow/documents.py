@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from qnb.document import Code, Document, Facts, Figure, Ladder, Table, Text
 from qnb.html import count, number, size
+from qnb.sim import tables
 from qnb.workflow import ladder
 from qnb.workflow.verdict import decibel
 
@@ -135,9 +136,9 @@ def layer_figures(flow, layer: str):
 def _bits(run, layer: str) -> str:
     if run.sim is None:
         return ""
-    row = run.sim.layers().set_index("layer").loc[layer]
-    return ", ".join(f"{int(row[c])} ({c.partition('_')[0]}s)" for c in ("weight_bits", "activation_bits")
-                     if row[c] == row[c] and row[c] is not None)  # fmt: skip
+    group = next(g for g in run.sim.groups if g.layer == layer)
+    found = zip(tables.layer_bits(run.sim, group), ("weights", "output"), strict=True)
+    return ", ".join(f"{bits} ({what})" for bits, what in found if isinstance(bits, int))
 
 
 _LAYER_FORMS = {

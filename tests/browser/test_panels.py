@@ -82,17 +82,7 @@ def hit(lab, mark):
 
 
 def kernel(lab, code):
-    """Run code in the notebook's kernel; what it prints."""
-    return lab.page.evaluate(
-        f"""async code => {{
-          let text = '';
-          const future = {labs.PANEL}.context.sessionContext.session.kernel.requestExecute({{ code }});
-          future.onIOPub = message => {{ text += message.content.text ?? ''; }};
-          await future.done;
-          return text;
-        }}""",
-        code,
-    )
+    return lab.kernel(code).strip()
 
 
 @opening("workflow")
