@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,8 +60,13 @@ class Server:
 
 
 @contextmanager
-def serve(folder: Path, private: Path) -> Iterator[Server]:
-    """JupyterLab on a free port, showing ``folder``; its own files go to ``private``."""
+def serve(folder: Path, private: Path, without: Sequence[str] = ()) -> Iterator[Server]:
+    """JupyterLab on a free port, showing ``folder``; its own files go to ``private``.
+
+    Args:
+        without: extensions that are switched off.
+    """
+    _switch_off(private, without)
     port, token = _free_port(), secrets.token_hex(16)
     environment = {**os.environ, **SAME_EVERYWHERE, **_private_folders(private)}
     flags = ["--no-browser", "--allow-root", f"--port={port}", "--ServerApp.port_retries=0",
@@ -84,6 +89,13 @@ def serve(folder: Path, private: Path) -> Iterator[Server]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _switch_off(private: Path, extensions: Sequence[str]) -> None:
+    folder = private / "config" / "labconfig"
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {"disabledExtensions": dict.fromkeys(extensions, True)}
+    (folder / "page_config.json").write_text(json.dumps(config))
 
 
 def _free_port() -> int:

@@ -18,7 +18,7 @@ TOUR = "00-tour.ipynb"
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 PANEL, EXPLORER = 7, 9
 """Cells of the tour."""
-DOCS = ("explorer-light", "explorer-dark", "panel-light", "panel-dark", "sidebar-light", "dashboard-dark")
+DOCS = ("explorer-light", "explorer-dark", "panel-light", "panel-dark", "sidebar-light")
 SAVED = """import qnb
 demo = qnb.demo.digits()
 flow = qnb.Workflow(demo.model, calibration=demo.calibration, evaluate=demo.evaluate, tolerance=0.01)
