@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import contextmanager
 from typing import Any
 
 import ipywidgets as widgets
@@ -32,13 +31,14 @@ class Panel(Shown):
     title = "Panel"
 
     def __init__(self, flow):
-        self.flow, self.closed, self.holding = flow, False, False
+        self.flow, self.closed = flow, False
+        self._drawer: int | None = None
         self._lock = threading.RLock()
         self.job = JobLine(flow)
         self.codes: list[str] = []
         self._drawer_text = widgets.Textarea(layout=_wide(height="120px"), disabled=True)
         self._drawer_copy = CodeButton(label="Copy all")
-        self.widget = widgets.VBox([*self.build(), self.job.widget, self._drawer()], layout=_wide())
+        self.widget = widgets.VBox([*self.build(), self.job.widget, self._code_drawer()], layout=_wide())
         self.widget.add_class("qnb-panel")
         self._ends = [flow.changed.connect(self.refresh), flow.selection.changed.connect(self.refresh)]
         shelf.put(self)
@@ -58,19 +58,18 @@ class Panel(Shown):
     def refresh(self) -> None:
         """Draw again."""
         with self._lock:
-            if not self.closed and not self.holding:
+            if self.closed or self._drawing():
+                return
+            self._drawer = threading.get_ident()
+            try:
                 self.job.draw()
                 self.draw()
-
-    @contextmanager
-    def hold(self):
-        """While values are set by code: handlers that look at `holding` do nothing, and nothing is drawn."""
-        with self._lock:
-            before, self.holding = self.holding, True
-            try:
-                yield
             finally:
-                self.holding = before
+                self._drawer = None
+
+    def _drawing(self) -> bool:
+        """Whether this thread is drawing: what widgets then tell is no wish of the user's."""
+        return self._drawer == threading.get_ident()
 
     def close(self) -> None:
         """Take it off the page and free its comms; a closed panel still has its written form."""
@@ -92,6 +91,8 @@ class Panel(Shown):
 
     def do(self, action: Callable[[], Any]) -> None:
         """Call a handler; errors become a message instead of vanishing in a log."""
+        if self._drawing():
+            return
         try:
             action()
         except QnbError as error:
@@ -104,7 +105,7 @@ class Panel(Shown):
         self.codes.append(code)
         self._drawer_text.value = self._drawer_copy.code = "\n".join(self.codes)
 
-    def _drawer(self) -> widgets.Widget:
+    def _code_drawer(self) -> widgets.Widget:
         show = widgets.ToggleButton(False, description="Code", tooltip="What was done here, as code to run again",
                                     layout=widgets.Layout(width="auto"))  # fmt: skip
         box = widgets.VBox([self._drawer_text, self._drawer_copy], layout=_wide(display="none"))

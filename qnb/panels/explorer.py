@@ -14,7 +14,7 @@ from qnb.panels.base import Panel, heading, line
 from qnb.panels.layer_views import LayerViews
 from qnb.panels.what_if_bar import WhatIfBar
 from qnb.panels.widgets import Plot
-from qnb.workflow import documents
+from qnb.workflow import layer_documents
 
 NONE = "(none)"
 
@@ -58,7 +58,7 @@ class LayerExplorer(Panel):
                                             tooltip="Fold every module into one bar, or show every layer")  # fmt: skip
         for control, name in ((self.run, "run"), (self.against, "against")):
             control.observe(lambda change, name=name: self.do(lambda: self._choose(name, change["new"])), "value")
-        self.modules.observe(lambda change: self._fold_all(change["new"]), "value")
+        self.modules.observe(lambda change: self.do(lambda: self._fold_all(change["new"])), "value")
         self.bars = Plot(on_click=lambda message: self.do(lambda: self._clicked(message)),
                          on_key=lambda key: self.do(lambda: self._key(key)))  # fmt: skip
         self.views = LayerViews(self)
@@ -86,15 +86,14 @@ class LayerExplorer(Panel):
         super().close()
 
     def document(self) -> Document:
-        return documents.explorer(self.flow)
+        return layer_documents.explorer(self.flow)
 
     def _offer(self, run: str, against: str | None) -> None:
         """The runs that can be chosen."""
         names = [n for n, r in self.flow.runs.items() if r.comparison is not None]
-        with self.hold():
-            self.run.options, self.run.value = names, run
-            self.against.options = [NONE, *(n for n in names if n != run)]
-            self.against.value = against if against in self.against.options else NONE
+        self.run.options, self.run.value = names, run
+        self.against.options = [NONE, *(n for n in names if n != run)]
+        self.against.value = against if against in self.against.options else NONE
 
     def _draw_bars(self, run, against: str | None) -> None:
         folded = self.views.grid.folded
@@ -107,8 +106,6 @@ class LayerExplorer(Panel):
         self.place = {n: at[n] if n in at else at[g] for n, g in zip(layers, groups, strict=True)}
 
     def _choose(self, which: str, name: str) -> None:
-        if self.holding or not name:
-            return
         self.flow.selection.set(**{which: None if name == NONE else name})
 
     def _clicked(self, message: dict) -> None:

@@ -57,9 +57,10 @@ function render({ model, el }) {
   const [above, below] = [0, 1].map(() => element("tr", { className: "qnb-grid-space" }, element("td")));
   [above, below].forEach(space => space.setAttribute("aria-hidden", "true"));
   const table = element("table", {}, element("thead", {}, head), body);
+  table.tabIndex = 0;
   table.setAttribute("role", "treegrid");
   table.setAttribute("aria-multiselectable", "true");
-  const frame = element("div", { className: "qnb-grid-frame", tabIndex: 0 }, table);
+  const frame = element("div", { className: "qnb-grid-frame" }, table);
   el.append(element("div", { className: "qnb-grid-tools" }, search, said), frame);
 
   const columns = () => {
@@ -91,7 +92,7 @@ function render({ model, el }) {
     above.style.height = `${start * ROW}px`;
     below.style.height = `${(rows.length - end) * ROW}px`;
     const at = rows.findIndex(row => row.id === model.get("selected")[0]);
-    if (at >= 0) frame.setAttribute("aria-activedescendant", `${model.get("label")}-${at}`.replace(/\W+/g, "-"));
+    if (at >= 0) table.setAttribute("aria-activedescendant", `${model.get("label")}-${at}`.replace(/\W+/g, "-"));
     el.dataset.drawn = String(Number(el.dataset.drawn ?? 0) + 1);
   };
   const line = (row, index, chosen, width) => {
@@ -170,7 +171,7 @@ function render({ model, el }) {
   search.oninput = () => { state.search = search.value; frame.scrollTop = 0; fill(); };
   search.onkeydown = event => event.stopPropagation(); // the notebook has keys of its own
   frame.onscroll = draw;
-  frame.onkeydown = keys;
+  table.onkeydown = keys;
   const all = () => { columns(); fill(); };
   model.on("change:rows change:columns change:label", all);
   model.on("change:folded", fill);

@@ -11,7 +11,7 @@ from qnb.document import Table
 from qnb.modules import module_groups
 from qnb.panels.base import columns
 from qnb.panels.widgets import Grid, Plot
-from qnb.workflow import display, documents
+from qnb.workflow import display, layer_documents
 from qnb.workflow.job import Job
 
 SHOWN = [LAYER, OP, SQNR_DB, OWN_SQNR_DB, "saturated_fraction"]
@@ -49,7 +49,7 @@ class LayerViews:
             return
         profile = self._profile(run)
         if tab == 0:
-            self.figures.value = html.table(documents.layer_figures(self.panel.flow, selection.layer), 40)
+            self.figures.value = html.table(layer_documents.layer_figures(self.panel.flow, selection.layer), 40)
             self.histogram.draw(empty(self._missing(run)) if profile is None else
                                 display.histogram(profile, f"{run.name}, {profile.layer}"))  # fmt: skip
         elif profile is None and tab < 4:
@@ -68,7 +68,7 @@ class LayerViews:
         if self._filled is not run:
             self._filled = run
             frame = run.comparison[SHOWN]
-            self.grid.fill(frame, LAYER, documents.FORMS, module_groups(list(frame[LAYER])))
+            self.grid.fill(frame, LAYER, layer_documents.FORMS, module_groups(list(frame[LAYER])))
 
     def _profile(self, run):
         """The layer's values, where they are known; else they are read, beside what the workflow may be doing."""
@@ -103,8 +103,8 @@ class LayerViews:
 
 def worst(profile) -> str:
     """The worst channels and the worst input samples, side by side."""
-    tables = [Table(profile.samples, "Input samples with the lowest SQNR", 12, documents.FORMS)]
+    tables = [Table(profile.samples, "Input samples with the lowest SQNR", 12, layer_documents.FORMS)]
     if profile.channels is not None:
-        tables.insert(0, Table(profile.channels, "Channels with the largest error", 12, documents.FORMS))
+        tables.insert(0, Table(profile.channels, "Channels with the largest error", 12, layer_documents.FORMS))
     parts = "".join(f'<div style="flex:1 1 300px;min-width:0">{table.html()}</div>' for table in tables)
     return f'<div style="display:flex;flex-wrap:wrap;gap:4px 24px">{parts}</div>'

@@ -11,7 +11,7 @@ import pandas as pd
 from qnb.document import Document, Shown, Table
 from qnb.html import paragraph
 from qnb.measures import LayerProfile
-from qnb.workflow import documents
+from qnb.workflow import layer_documents
 from qnb.workflow.verdict import decibel
 
 PLOTLY = "application/vnd.plotly.v1+json"
@@ -77,10 +77,10 @@ class Comparison(Charted):
         return [self.chart()]
 
     def caption(self) -> str:
-        return documents.comparison_text(self.frames)
+        return layer_documents.comparison_text(self.frames)
 
     def document(self) -> Document:
-        return documents.comparison(self.frames)
+        return layer_documents.comparison(self.frames)
 
 
 @dataclass(frozen=True, repr=False)
@@ -126,8 +126,8 @@ class LayerView(Charted):
                 f"{decibel(self.row.own_sqnr_db)} on its own")  # fmt: skip
 
     def document(self) -> Document:
-        frame = self.row.to_frame().T[documents.SHOWN].infer_objects()
-        return Document("layer", self.caption(), (Table(frame, formats=documents.FORMS),))
+        frame = self.row.to_frame().T[layer_documents.SHOWN].infer_objects()
+        return Document("layer", self.caption(), (Table(frame, formats=layer_documents.FORMS),))
 
 
 def histogram(profile: LayerProfile, title: str):

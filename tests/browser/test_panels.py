@@ -142,6 +142,13 @@ def test_the_keyboard_reaches_everything(opened):
     page.wait_for_timeout(500)
     after = kernel(opened, "print(flow.selection.layer)")
     assert after != before
+    cells = len(opened.cells())
+    code = page.locator(".qnb-code button:enabled", has_text="Copy as code").first
+    code.focus()
+    page.keyboard.press("Enter")
+    page.get_by_text("Inserted below").first.wait_for(timeout=5_000)
+    assert len(opened.cells()) == cells + 1 and code.get_attribute("title") in page.evaluate(
+        f"() => {labs.PANEL}.content.widgets.map(w => w.model.sharedModel.source)")  # fmt: skip
     button(opened, "One bar per module").focus()
     page.keyboard.press("Enter")
     page.wait_for_timeout(500)
@@ -160,7 +167,7 @@ def test_the_long_table_is_searched_sorted_and_walked_by_keys(opened):
     page.get_by_text(re.compile(r"^\d of 22 layers$")).wait_for()
     page.locator(".qnb-grid-search").last.fill("")
     page.locator(".qnb-grid th button", has_text="own SQNR").click()
-    frame = page.locator(".qnb-grid-frame").last
+    frame = page.locator(".qnb-grid table").last
     assert frame.locator("th[aria-sort=ascending]").inner_text().startswith("own SQNR")
     frame.focus()
     page.keyboard.press("Home")
