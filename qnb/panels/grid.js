@@ -115,7 +115,8 @@ function render({ model, el }) {
   };
   const fill = () => {
     rows = visible(model, state);
-    const count = rows.filter(row => row.kind === "row").length, all = model.get("rows").length;
+    const all = model.get("rows").length; // what is folded counts too
+    const count = rows.reduce((sum, row) => sum + (row.kind === "row" ? 1 : row.folded ? row.count : 0), 0);
     said.textContent = !model.get("searchable") ? "" : all === 0 ? model.get("empty") : count === all ? `${all} layers` : `${count} of ${all} layers`;
     table.setAttribute("aria-rowcount", rows.length + 1);
     draw();

@@ -16,6 +16,9 @@ def test_it_opens_runs_and_draws(lab):
     charts = lab.charts()
     assert charts, "no cell gave a Plotly chart"
     assert {index: lab.draw(index) > 0 for index in charts} == dict.fromkeys(charts, True)
+    panel = next(c["index"] for c in lab.cells() if "application/vnd.jupyter.widget-view+json" in c["mimes"])
+    lab.visit(panel)
+    lab.page.locator(".qnb-panel .qnb-plot .points path").first.wait_for(timeout=20_000)
     screenshot(lab, "notebook-01")
     assert lab.console_errors == []
     lab.close()
