@@ -49,6 +49,7 @@ check: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python tests/bench/run.py
+	command -v chromium >/dev/null && $(BIN)/python -m tests.bench.panels
 
 notebooks: $(STAMP)
 	$(BIN)/python -m tools.execute_notebooks notebooks/*.ipynb

@@ -10,7 +10,7 @@ import qnb
 NAMES = {
     "FloatGrid", "Grid", "Precision", "QuantSim", "Score", "Workflow", "accuracy", "compare_layers", "inputs", "load",
 }  # fmt: skip
-MODULES = {"charts", "demo", "errors", "targets"}
+MODULES = {"charts", "demo", "errors", "panels", "targets"}
 
 SIGNATURES = {
     "QuantSim": "model, example_inputs=None, precision='w8a16', *, target='htp-v75', dynamic_shapes=None, "
@@ -37,6 +37,11 @@ FIRST_PARAMETERS = {
     "Workflow.summary": (),
     "Workflow.compare": (),
     "Workflow.save": ("path",),
+    "Workflow.panel": (),
+    "Workflow.explore": (),
+    "Workflow.submit": ("precision",),
+    "Workflow.what_if": ("name",),
+    "Workflow.report": ("path",),
 }
 """Of these DESIGN.md shows calls only: each must take what is written there, and may offer more with defaults."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from qnb.document import MIME, Document, Shown
+from qnb.document import Document, Shown
 from qnb.errors import QnbError
 from qnb.html import escape
 from qnb.panels import shelf
@@ -27,8 +27,6 @@ class Panel(Shown):
     Args:
         flow: the workflow.
     """
-
-    title = "Panel"
 
     def __init__(self, flow):
         self.flow, self.closed = flow, False
@@ -64,6 +62,8 @@ class Panel(Shown):
             try:
                 self.job.draw()
                 self.draw()
+            except Exception as error:  # what runs a step must not fail because a panel does
+                self.job.say(f"this panel could not be drawn: {type(error).__name__}: {error}", "bad")
             finally:
                 self._drawer = None
 
@@ -144,6 +144,3 @@ def line(*children: widgets.Widget, wrap: bool = True) -> widgets.Box:
 def heading(text: str, more: str = "") -> str:
     """A title line in HTML."""
     return f'<div><b style="font-size:15px">{escape(text)}</b> <span style="opacity:.85">{escape(more)}</span></div>'
-
-
-__all__ = ["MIME", "Panel", "columns", "heading", "line"]

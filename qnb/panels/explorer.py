@@ -27,8 +27,6 @@ class LayerExplorer(Panel):
         names: one or two runs; by default the selected one, else the last.
     """
 
-    title = "Layers"
-
     def __init__(self, flow, *names: str):
         compared = [n for n, r in flow.runs.items() if r.comparison is not None]
         if not compared:

@@ -23,8 +23,6 @@ class WorkflowPanel(Panel):
         flow: a `qnb.Workflow`.
     """
 
-    title = "Workflow"
-
     def build(self) -> list[widgets.Widget]:
         self.head = widgets.HTML()
         self.stages = {name: widgets.HTML(layout=widgets.Layout(flex="0 1 560px", min_width="0"))

@@ -74,13 +74,14 @@ def runs_table(flow) -> Table:
     return Table(short_summary(flow), "All runs", 20, forms)
 
 
-def workflow(flow, *before, kind: str = "workflow") -> Document:
+def workflow(flow, *before) -> Document:
     """Title, ``before``, the runs, and what to do next."""
     advice = flow.next()
     blocks = [*before, *([runs_table(flow)] if flow.runs else [])]
     blocks += [Code(a.code, f"Next: {a.what}", a.why) for a in advice[:2]]
     return Document(
-        kind, title(flow), tuple(blocks), workflow=identity(flow), stages=tuple(ladder.as_rows(ladder.stages(flow))),
+        "workflow", title(flow), tuple(blocks), workflow=identity(flow),
+        stages=tuple(ladder.as_rows(ladder.stages(flow))),
         runs=tuple(ladder.row(r) for r in flow.runs.values()), next=advised(advice),
     )  # fmt: skip
 

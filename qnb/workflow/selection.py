@@ -72,10 +72,6 @@ class Selection:
             self._run, self._against, self._layers = run, against, layers
             self.changed.emit()
 
-    def forget(self, run: str) -> None:
-        """A run that is gone can be selected no more."""
-        self.set(**{which: None for which in ("run", "against") if getattr(self, which) == run})
-
     def _names(self, run: str | None) -> list[str]:
         frame = None if run is None else self._flow[run].comparison
         return [] if frame is None else list(frame.layer)

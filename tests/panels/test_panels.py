@@ -252,3 +252,14 @@ def all_widgets(widget):
     yield widget
     for child in getattr(widget, "children", ()):
         yield from all_widgets(child)
+
+
+def test_a_panel_that_cannot_be_drawn_spoils_no_step(flow):
+    panel = flow.panel()
+
+    def broken():
+        raise RuntimeError(EVIL)
+
+    panel.draw = broken
+    assert flow.run("w16a16").verdict.state == "ok"
+    assert "could not be drawn" in panel.job.text.value and "<img" not in panel.job.text.value
