@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import unescape
+
 import ipywidgets as widgets
 
 from qnb import charts
@@ -37,7 +39,7 @@ class WorkflowPanel(Panel):
             self.button("Run", lambda: self._run({"precision": "w16a16"}), "Run W16A16, the control"),
             self.button("Run", self._reduce, "Run the precision in the field"),
         ]
-        self.plot = Plot(on_click=lambda message: self.do(lambda: self._select(message["text"])))
+        self.plot = Plot(on_click=lambda message: self.do(lambda: self._select(unescape(message.get("text", "")))))
         self.grid = Grid(label="runs", empty="No run yet", height=240)
         self.grid.observe(lambda change: self.do(lambda: self._select(*change["new"][:1])), "selected")
         self.next_text = widgets.HTML(layout=widgets.Layout(flex="1 1 320px", min_width="0"))

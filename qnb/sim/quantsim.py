@@ -238,7 +238,10 @@ class QuantSim(GraphModel):
         return f"QuantSim({name}, {self.precision.name}, {self.target.name}: {len(self.groups)} layers, {state})"
 
     def _repr_html_(self) -> str:
-        return tables.html(self)
+        return tables.document(self).html()
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        return tables.document(self).bundle() | {"text/plain": repr(self)}
 
 
 def _capture(model, example_inputs, dynamic_shapes) -> Captured:

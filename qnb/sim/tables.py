@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from qnb import columns
+from qnb.document import Document, Facts, Table
 from qnb.numerics import FloatGrid, Grid
 from qnb.sim.quantizer import BiasQuantizer, Quantizer
 
@@ -110,10 +111,8 @@ def _shape(node) -> str:
     return " x ".join("N" if d is None else str(d) for d in node.meta.get("shape", ()))
 
 
-def html(sim) -> str:
-    """Script-free HTML: what it is, and its layers."""
-    from qnb.html import card, table
-
+def document(sim) -> Document:
+    """What it is, and its layers."""
     frame = layers(sim).drop(columns=["source", "enabled"])
     facts = {
         "precision": sim.precision.name,
@@ -121,4 +120,5 @@ def html(sim) -> str:
         "layers": str(len(sim.groups)),
         "state": "calibrated" if sim.calibrated else "not calibrated: call calibrate(batches)",
     }
-    return card("QuantSim", facts, table(frame, max_rows=12), tone="neutral" if sim.calibrated else "warn")
+    tone = "neutral" if sim.calibrated else "warn"
+    return Document("quantsim", "QuantSim", (Facts(facts), Table(frame, "Layers")), tone)
