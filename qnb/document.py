@@ -112,7 +112,7 @@ class Figure:
         return f"  [chart] {self.alt}"
 
     def html(self) -> str:
-        return f'<div style="max-width:900px">{self.picture}</div>' if self.picture else html.paragraph(self.alt)
+        return html.picture(self.picture, self.alt) if self.picture else html.paragraph(self.alt)
 
     def json(self) -> dict:
         return {"type": "figure", "figure": self.figure, "alt": self.alt}

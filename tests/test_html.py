@@ -32,3 +32,13 @@ def test_long_tables_leave_out_the_middle():
 def test_missing_values_are_blank():
     frame = pd.DataFrame({"a": pd.array([1, None], dtype="Int64"), "b": [math.nan, 2.0]})
     assert ">nan<" not in html.table(frame).lower()
+
+
+def test_a_picture_is_an_image_without_markup_in_its_address():
+    from urllib.parse import unquote
+
+    svg = '<svg width="3"><text>a &amp; "b" #1 100 %</text></svg>'
+    made = html.picture(svg, EVIL)
+    assert made.count("<") == 1 and "onerror" in made and "<img src=x" not in made
+    address = made.split('src="')[1].removesuffix('">')
+    assert not set(address) & set("<>\"#") and unquote(address).endswith(svg.removeprefix("<svg "))

@@ -37,8 +37,8 @@ def write(flow, path, interactive: bool = True) -> None:
 
 def page(document: Document, interactive: bool) -> str:
     """A document as a whole HTML page."""
-    parts = [_plotly(i, b) if interactive and isinstance(b, Figure) else b.html()
-             for i, b in enumerate(document.blocks)]  # fmt: skip
+    draw = _plotly if interactive else _drawn
+    parts = [draw(i, b) if isinstance(b, Figure) else b.html() for i, b in enumerate(document.blocks)]
     return "\n".join([
         "<!doctype html>", '<html lang="en">', '<head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
@@ -46,6 +46,11 @@ def page(document: Document, interactive: bool) -> str:
         "</head>", "<body>", card(document.title, {}, *parts, tone=document.tone),
         f"<footer>Made by qnb {__version__}</footer>", "</body>", "</html>",
     ])  # fmt: skip
+
+
+def _drawn(index: int, block: Figure) -> str:
+    """The picture as a part of the page, in the page's text colour."""
+    return block.picture
 
 
 def _library() -> str:

@@ -6,12 +6,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from urllib.parse import unquote
 
 from tests.notebook_rules.numbers import ANY_NUMBER, FLOOR, NUMBER, compare_text, is_decibel_name
 
 PIXEL = 2.0
 """Drawn coordinates may move by so much: half a decibel in a chart of layers is as much."""
 
+PICTURE = "data:image/svg+xml,"
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 
 
@@ -72,6 +74,10 @@ class Pieces(HTMLParser):
             self.tables.append(Table())
         elif self.tables:
             self.tables[-1].start(tag, dict(attributes))
+        source = dict(attributes).get("src") or ""
+        if source.startswith(PICTURE):  # a picture in an address: compared like one in the page
+            self.pieces += Pieces(unquote(source.removeprefix(PICTURE))).pieces
+            return
         self.drawing |= tag == "svg"
         self.inside.append(tag)
         self.pieces.append(Piece(self.get_starttag_text() or tag, drawing=self.drawing))
