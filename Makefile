@@ -49,7 +49,7 @@ check: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python tests/bench/run.py
-	command -v chromium >/dev/null && $(BIN)/python -m tests.bench.panels
+	@if command -v chromium >/dev/null; then $(BIN)/python -m tests.bench.panels; fi
 
 notebooks: $(STAMP)
 	$(BIN)/python -m tools.execute_notebooks notebooks/*.ipynb
