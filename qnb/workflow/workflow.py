@@ -208,10 +208,11 @@ class Workflow(Shown):
         Args:
             progress: ``progress(done, total, message)``, as for `run`.
         """
-        with self._reading:  # who asks while it is being read waits for it
-            if not self.profiled(name):
-                self._profiles[name] = (self[name], steps.profile(self, self[name], progress))
-            return self._profiles[name][1]
+        if not self.profiled(name):
+            with self._reading:  # who asks while it is being read waits for it
+                if not self.profiled(name):
+                    self._profiles[name] = (self[name], steps.profile(self, self[name], progress))
+        return self._profiles[name][1]
 
     def profiled(self, name: str) -> bool:
         """Whether `profile` has been read and needs no work."""

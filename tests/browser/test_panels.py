@@ -41,6 +41,8 @@ NOTEBOOKS = {
     "both": [RUNS, "flow.panel()", "flow.explore('w4a8')"],
     "hostile": [HOSTILE, "flow.panel()", "flow.explore()", "flow"],
     "comms": [RUNS, "flow.explore('w4a8')"],
+    "asked": [RUNS, "from qnb.panels.widgets import Library\nLibrary.ready = classmethod(lambda cls: None)",
+              "flow.panel()"],
 }
 
 
@@ -217,6 +219,12 @@ def test_hostile_names_stay_text(opened):
     assert page.evaluate("() => window.hacked") is None
     assert page.locator("img[onerror], img[src=x]").count() == 0
     assert EVIL in page.locator(".jp-Notebook").inner_text()
+
+
+@opening("asked")
+def test_a_chart_asks_for_plotly_where_it_did_not_come_by_itself(opened):
+    opened.visit(2)
+    opened.page.locator(".qnb-plot .points path").first.wait_for(timeout=30_000)
 
 
 @opening("comms")

@@ -263,3 +263,10 @@ def test_a_panel_that_cannot_be_drawn_spoils_no_step(flow):
     panel.draw = broken
     assert flow.run("w16a16").verdict.state == "ok"
     assert "could not be drawn" in panel.job.text.value and "<img" not in panel.job.text.value
+
+
+def test_what_is_known_is_shown_while_something_else_is_read(flow):
+    explorer = flow.explore("w4a8")
+    with flow._reading:  # another run's layers
+        flow.selection.layer = "classifier"
+        assert "classifier" in explorer.views.histogram.alt
