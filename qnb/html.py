@@ -141,7 +141,8 @@ def picture(svg: str, alt: str) -> str:
     An image does not know the page's text colour: its texts are in a grey that reads on light and dark.
     """
     drawn = svg.replace("<svg ", f'<svg color="{GREY}" ', 1)
-    return f'<img alt="{escape(alt)}" style="display:block;max-width:100%" src="data:image/svg+xml,{quote(drawn, safe=SAFE)}">'
+    address = f"data:image/svg+xml,{quote(drawn, safe=SAFE)}"
+    return f'<img alt="{escape(alt)}" style="display:block;max-width:100%" src="{address}">'
 
 
 def card(title: str, rows: Mapping[str, Any], *parts: str, tone: str = "neutral") -> str:
