@@ -21,8 +21,8 @@ LIVE = "application/vnd.jupyter.widget-view+json"
 class Panel(Shown):
     """Widgets over a workflow. It keeps no results: `draw` shows what the workflow holds, whenever that changes.
 
-    Subclasses give `build`, `draw` and `document`. Buttons made by `button` show errors in the panel and add the
-    code that repeats the action to the code drawer.
+    Subclasses give `build`, `draw` and `document`. What a handler called by `do` (as those of `button`) raises is
+    shown in the panel; a handler hands the code that repeats it to `note`, for the code drawer.
 
     Args:
         flow: the workflow.

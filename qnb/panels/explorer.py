@@ -28,13 +28,13 @@ class LayerExplorer(Panel):
     """
 
     def __init__(self, flow, *names: str):
-        compared = [n for n, r in flow.runs.items() if r.comparison is not None]
+        compared = flow.compared
         if not compared:
             raise InputError("flow.explore", "a workflow without runs to look into", "run one: flow.run('w8a8')")
         if len(names) > 2:
             raise InputError("flow.explore", f"{len(names)} runs", "name one or two")
         for name in names:
-            if flow[name].comparison is None:
+            if flow[name].name not in compared:
                 raise InputError("flow.explore", f"{name!r}, which is the reference itself", "name another run")
         selected = flow.selection.run if flow.selection.run in compared else compared[-1]
         run, against = names[0] if names else selected, names[1] if len(names) == 2 else None
@@ -46,6 +46,7 @@ class LayerExplorer(Panel):
         super().__init__(flow)
 
     def build(self) -> list[widgets.Widget]:
+        self._drawn: tuple | None = None
         self.head = widgets.HTML()
         self.run, self.against = (
             widgets.Dropdown(options=[""], description=text, style={"description_width": "initial"},
@@ -71,8 +72,8 @@ class LayerExplorer(Panel):
         run = self.flow[selection.run]
         self._offer(run.name, selection.against)
         self.head.value = heading(f"Layers of {run.name}", run.verdict.text)
-        state = (id(run), selection.against, tuple(self.views.grid.folded))
-        if state != getattr(self, "_drawn", None):
+        state = (run, selection.against, tuple(self.views.grid.folded))
+        if self._drawn is None or state[0] is not self._drawn[0] or state[1:] != self._drawn[1:]:
             self._drawn = state
             self._draw_bars(run, selection.against)
         self.bars.marks = sorted({self.place[layer] for layer in selection.layers if layer in self.place})
@@ -88,7 +89,7 @@ class LayerExplorer(Panel):
 
     def _offer(self, run: str, against: str | None) -> None:
         """The runs that can be chosen."""
-        names = [n for n, r in self.flow.runs.items() if r.comparison is not None]
+        names = self.flow.compared
         self.run.options, self.run.value = names, run
         self.against.options = [NONE, *(n for n in names if n != run)]
         self.against.value = against if against in self.against.options else NONE

@@ -31,13 +31,14 @@ function visible(model, state) {
   }
   if (!rows.some(row => row.group) || wanted) return rows.map(row => ({ ...row, kind: "row" }));
   const folded = new Set(model.get("folded"));
+  const counts = new Map();
+  rows.forEach(row => counts.set(row.group, (counts.get(row.group) ?? 0) + 1));
   const found = [];
   let last = null;
   for (const row of rows) {
     if (row.group !== last) {
       last = row.group;
-      const inside = rows.filter(other => other.group === last);
-      if (last) found.push({ kind: "group", id: last, count: inside.length, folded: folded.has(last) });
+      if (last) found.push({ kind: "group", id: last, count: counts.get(last), folded: folded.has(last) });
     }
     if (!row.group || !folded.has(row.group)) found.push({ ...row, kind: "row" });
   }

@@ -26,7 +26,7 @@ class JobLine:
 
     def say(self, words: str, tone: str = "neutral") -> None:
         """Show a sentence; the mark before it says the tone too."""
-        self.widget.layout.display = "flex" if words else "none"
+        self.widget.layout.display = "flex" if words or not self.cancel.disabled else "none"
         edge = f"border-left:3px solid {TONES[tone]};padding-left:8px" if words else ""
         self.text.value = f'<div role="status" style="{edge}">{escape(MARKS[tone] + words)}</div>'
 

@@ -56,13 +56,19 @@ function titleSize(figure, width) {
   return width > 100 && letters ? Math.max(10, Math.min(14, (width - 75) / (0.6 * letters))) : 14;
 }
 
-function marked(figure, places) {
+function drawn(figure, places, width) {
+  const title = { ...figure.layout.title };
+  title.font = { ...title.font, size: titleSize(figure, width) };
+  return { ...figure.layout, title, shapes: shapes(figure, places) };
+}
+
+function shapes(figure, places) {
   // One band per selected place, behind the bars. Numbers are places on a category axis.
   const bands = places.map(x => ({
     type: "rect", xref: "x", yref: "paper", x0: x - 0.5, x1: x + 0.5, y0: 0, y1: 1, layer: "below",
     fillcolor: "rgba(0,114,178,0.20)", line: { width: 1, color: "rgba(0,114,178,0.9)" },
   }));
-  return { ...figure.layout, shapes: [...(figure.layout.shapes ?? []), ...bands] };
+  return [...(figure.layout.shapes ?? []), ...bands];
 }
 
 function render({ model, el }) {
@@ -90,7 +96,7 @@ function render({ model, el }) {
       return;
     }
     chart.style.minHeight = `${figure.layout.height ?? 360}px`;
-    await plotly.react(chart, figure.data, marked(figure, model.get("marks")), {
+    await plotly.react(chart, figure.data, drawn(figure, model.get("marks"), el.clientWidth), {
       responsive: true, displaylogo: false, displayModeBar: false,
     });
     if (!chart.qnbListens) {
@@ -98,16 +104,15 @@ function render({ model, el }) {
       chart.on("plotly_click", event => {
         const point = event.points[0];
         const keys = event.event ?? {};
-        model.send({ kind: "click", place: point.pointNumber, curve: point.curveNumber,
-          x: String(point.x), text: String(point.text ?? ""), more: Boolean(keys.ctrlKey || keys.metaKey || keys.shiftKey) });
+        model.send({ kind: "click", place: point.pointNumber, text: String(point.text ?? ""),
+          more: Boolean(keys.ctrlKey || keys.metaKey || keys.shiftKey) });
       });
     }
-    fit();
     el.dataset.drawn = String(Number(el.dataset.drawn ?? 0) + 1);
   };
   const mark = () => {
     if (plotly && chart.qnbListens) {
-      plotly.relayout(chart, { shapes: marked(model.get("figure"), model.get("marks")).shapes });
+      plotly.relayout(chart, { shapes: shapes(model.get("figure"), model.get("marks")) });
     }
   };
   const keys = event => {

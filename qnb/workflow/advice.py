@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qnb.html import size
+from qnb.workflow.ladder import smallest
 from qnb.workflow.verdict import AGREES_DB, FAIL, OK, UNDECIDED, decibel
 
 LADDER = ("fp16", "w16a16", "w8a16", "w8a8", "w4a8")
@@ -96,11 +97,10 @@ def _ladder(flow) -> list[Advice]:
     states = {name: _state(flow, name) for name in LADDER}
     done = [name for name in LADDER if states[name] is not None]
     following = LADDER[LADDER.index(done[-1]) + 1 :] if done else LADDER
-    kept = [r for r in flow.runs.values() if r.verdict.state == OK and r.name != "fp32"]
     if not following:
-        if not kept:
+        best = smallest(flow.runs.values())
+        if best is None:
             return [Advice("Raise the tolerance or the bits", "no precision keeps the metric within the tolerance")]
-        best = min(kept, key=lambda r: r.size_bytes * 1e6 + float(r.cost.bops.sum()) / 1e6)
         why = f"the smallest that keeps the metric: {size(best.size_bytes)}, {best.verdict.text}"
         return [Advice(f"Take {best.name} to the target", why)]
     return [_run(flow, f"Run {following[0]}", _WHY[following[0]], following[0])]

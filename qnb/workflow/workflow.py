@@ -165,6 +165,11 @@ class Workflow(Shown):
     def __contains__(self, name: object) -> bool:
         return name in self.runs
 
+    @property
+    def compared(self) -> list[str]:
+        """Names of the runs that have layers to compare with FP32."""
+        return [name for name, run in self.runs.items() if run.comparison is not None]
+
     def summary(self) -> pd.DataFrame:
         """One row per run, columns `qnb.columns.SUMMARY`; sizes in bytes, costs for one sample."""
         rows = []
@@ -186,7 +191,7 @@ class Workflow(Shown):
         """
         from qnb.workflow.display import Comparison
 
-        names = names or tuple(n for n, r in self.runs.items() if r.comparison is not None)[-1:]
+        names = names or tuple(self.compared[-1:])
         if not names:
             raise InputError("Workflow.compare", "no run to compare", "run a step first: flow.run('w8a16')")
         frames = {n: self[n].comparison for n in names}
@@ -199,7 +204,7 @@ class Workflow(Shown):
         from qnb.workflow.display import LayerView
 
         run = self[name]
-        found = self._profiles[name][1] if self.profiled(name) else steps.profile(self, run, None, layer)
+        found = self.profile(name) if self.profiled(name) else steps.profile(self, run, None, layer)
         return LayerView(name, run.comparison.set_index("layer", drop=False).loc[layer], found[layer])
 
     def profile(self, name: str, progress=None) -> dict:

@@ -9,9 +9,7 @@ from qnb.document import MIME
 from qnb.errors import InputError
 from qnb.panels import shelf
 from qnb.panels.base import LIVE
-from tests.flows import new_flow
-
-EVIL = "<img src=x onerror=alert(1)>"
+from tests.flows import EVIL, evil_flow, new_flow
 
 
 @pytest.fixture
@@ -227,21 +225,7 @@ def test_a_new_run_of_a_cell_closes_what_it_had_made(flow, monkeypatch):
 
 
 def test_names_from_outside_stay_text():
-    import torch
-
-    import qnb
-
-    class Evil(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.add_module(EVIL, torch.nn.Linear(3, 2))
-
-        def forward(self, x):
-            return next(self.children())(x)
-
-    x = torch.randn(4, 3)
-    flow = qnb.Workflow(Evil().eval(), [x], lambda m: 1.0)
-    flow.run("w8a8", name=EVIL)
+    flow = evil_flow()
     for panel in (flow.panel(), flow.explore(EVIL)):
         html = [w.value for w in all_widgets(panel.widget) if type(w).__name__ == "HTML"]
         figures = [str(w.figure) for w in all_widgets(panel.widget) if type(w).__name__ == "Plot"]
@@ -270,3 +254,15 @@ def test_what_is_known_is_shown_while_something_else_is_read(flow):
     with flow._reading:  # another run's layers
         flow.selection.layer = "classifier"
         assert "classifier" in explorer.views.histogram.alt
+
+
+def test_cancel_stays_in_view_when_something_else_has_been_said(flow):
+    import threading
+
+    held, explorer = threading.Event(), flow.explore("w4a8")
+    flow.start("something long", lambda report: held.wait(20))
+    explorer.job.say("")
+    assert explorer.job.widget.layout.display == "flex" and not explorer.job.cancel.disabled
+    held.set()
+    settle(flow)
+    assert explorer.job.cancel.disabled

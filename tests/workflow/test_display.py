@@ -3,11 +3,11 @@
 import json
 
 import pytest
-import torch
 
 import qnb
 from qnb.errors import InputError
 from qnb.workflow.display import PLOTLY
+from tests.flows import EVIL, evil_flow
 
 
 @pytest.fixture(scope="module")
@@ -62,20 +62,10 @@ def test_a_layer_shows_values_and_weights(flow):
 
 
 def test_names_are_escaped():
-    class Evil(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.add_module("<img src=x onerror=alert(1)>", torch.nn.Linear(3, 2))
-
-        def forward(self, x):
-            return next(self.children())(x)
-
-    x = torch.randn(4, 3)
-    flow = qnb.Workflow(Evil().eval(), [x], lambda m: 1.0)
+    flow = evil_flow()
     flow.check()
-    flow.run("w8a8")
-    run = flow["w8a8"]
-    cards = [flow, run, flow.checked, run.sim, flow.compare("w8a8"), flow.layer("w8a8", run.worst_layer[0])]
+    run = flow[EVIL]
+    cards = [flow, run, flow.checked, run.sim, flow.compare(EVIL), flow.layer(EVIL, run.worst_layer[0])]
     for thing in cards:
         assert "<img" not in thing._repr_html_()
 

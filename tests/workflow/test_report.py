@@ -5,29 +5,14 @@ import re
 import zipfile
 
 import pytest
-import torch
 
-import qnb
 from qnb.errors import FileError, InputError
-from tests.flows import new_flow
-
-EVIL = "<img src=x onerror=alert(1)>"
+from tests.flows import evil_flow, new_flow
 
 
 @pytest.fixture(scope="module")
 def evil():
-    class Evil(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.add_module(EVIL, torch.nn.Linear(3, 2))
-
-        def forward(self, x):
-            return next(self.children())(x)
-
-    x = torch.randn(4, 3)
-    flow = qnb.Workflow(Evil().eval(), [x], lambda m: 1.0)
-    flow.run("w8a8", name=EVIL)
-    return flow
+    return evil_flow()
 
 
 @pytest.mark.parametrize(("interactive", "most"), [(True, 6e6), (False, 4e5)])
