@@ -47,8 +47,16 @@ class EvaluateError(QnbError, RuntimeError):
     """The user's evaluation function raised or returned something unusable."""
 
 
+class ExportError(QnbError, RuntimeError):
+    """A model that cannot be written in a file's format."""
+
+
 class FileError(QnbError, ValueError):
     """A file that is missing, damaged or of another kind."""
+
+
+class DependencyError(QnbError, ImportError):
+    """A package that an optional feature needs is not installed, or does not run on this platform."""
 
 
 class Cancelled(QnbError, RuntimeError):

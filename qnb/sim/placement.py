@@ -48,6 +48,7 @@ class _Placement:
         self._merge_tied()
         keys = ((node.name, self.sources.key(node)) for node in self.graph.nodes)
         self.result.encoding_of = {name: key for name, key in keys if key}
+        self.result.follows = self._follows()
         add_parameter_sites(self.result, self.graph, self.chains, self.sources, self.target)
         return self.result
 
@@ -68,6 +69,8 @@ class _Placement:
         if node not in self.zones.data:
             if zones.is_float(node) and kind == "compute" and self._meets_data(node):
                 self._site(node, "activation", self._layer_name(node.meta["layer"]))
+            elif kind == "pass":  # of a quantized table, an expanded class token say
+                self.sources.follow(node, node.args[0])
             return
         if kind == "concat" and zones.is_float(node):
             self._concat(node)
@@ -81,6 +84,23 @@ class _Placement:
             self.sources.follow(node, factor[0], factor[1])
         else:
             self._output(node, kind)
+
+    def _follows(self) -> dict[str, tuple[str, float]]:
+        """Values that were only moved or scaled: whose encoding they have, times what.
+
+        Scores behind a mask that the target need not encode have none: their range would be the mask's.
+        """
+        own = {node for site in self.result.activations.values() for node in site.nodes}
+        behind_mask: set[fx.Node] = set()
+        found = {}
+        for node in self.graph.nodes:
+            if node.op != "call_function" or node in own or node in self.interior or node in self.zones.mask:
+                continue
+            if node in self.zones.masked or (ops.of(node).kind == "pass" and node.args[0] in behind_mask):
+                behind_mask.add(node)
+            elif zones.is_float(node) and self.sources.key(node):
+                found[node.name] = self.sources.key(node), self.sources.factor(node)
+        return found
 
     def _makes_values(self, node: fx.Node) -> bool:
         """getitem passes a value on, unless it takes one of several results that an op computed (LSTM)."""

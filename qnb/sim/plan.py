@@ -85,6 +85,8 @@ class Plan:
     """(layer, op) of ops that the table does not know"""
     encoding_of: dict[str, str] = field(default_factory=dict)
     """node name -> key of the activation quantizer whose encoding its value has"""
+    follows: dict[str, tuple[str, float]] = field(default_factory=dict)
+    """node name -> (key, factor): values without a quantizer of their own, whose scale is the key's times factor"""
 
     @cached_property
     def weights_of(self) -> dict[str, list[str]]:

@@ -1,0 +1,3 @@
+"""Files for devices: ONNX with quantization in it, and encodings beside it."""
+
+from qnb.export.onnx_file import export_onnx as export_onnx

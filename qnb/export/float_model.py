@@ -1,0 +1,93 @@
+"""Program -> ONNX model in floating point, each mark still a node of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+
+import torch
+
+from qnb.errors import ExportError
+from qnb.export.marker import translation_table
+from qnb.export.program import Program
+
+OPSET = 21
+DYNAMIC = "batch"
+
+
+def float_model(sim, exported: Program, batch: int | None):
+    """Translate a program with PyTorch's exporter.
+
+    Args:
+        batch: None keeps the batch variable where the capture has it so; a number fixes it. All other dimensions
+            have the example's sizes.
+
+    Returns:
+        onnx_ir.Model, opset 21, with nodes ``qnb.Tensor`` where tensors are marked.
+
+    Raises:
+        ExportError: an op that has no ONNX form; names it.
+    """
+    symbol = batch_symbol(sim.captured)
+    example, shapes = _example(sim.captured, symbol, batch)
+    try:
+        with _quiet(), torch.no_grad():
+            ep = torch.export.export(exported.module, tuple(example), dynamic_shapes=shapes, strict=False)
+            made = torch.onnx.export(
+                ep, (), dynamo=True, opset_version=OPSET, custom_translation_table=translation_table(), verbose=False,
+                input_names=exported.inputs, output_names=exported.outputs, optimize=True,
+            )  # fmt: skip
+    except Exception as error:
+        raise ExportError(
+            "export_onnx", f"{_reason(error)} (while writing {sim.captured.name} as ONNX)",
+            "replace that op in the model" if "No decompositions" in str(error) or "onnx" in str(error).lower()
+            else "try a fixed batch: batch=1",
+        ) from error  # fmt: skip
+    return made.model
+
+
+def batch_symbol(captured) -> str | None:
+    """The variable size that the inputs share as their first dimension."""
+    first = next((i.shape[0] for i in captured.inputs if i.shape), None)
+    return first if isinstance(first, str) else None
+
+
+def _example(captured, symbol: str | None, batch: int | None):
+    """Inputs to trace with, and which dimensions vary."""
+    placeholders = [n for n in captured.module.graph.nodes if n.op == "placeholder"]
+    dimension = torch.export.Dim(DYNAMIC, min=1) if symbol is not None and batch is None else None
+    inputs, shapes = [], []
+    for described, node in zip(captured.inputs, placeholders, strict=True):
+        value = node.meta["val"]
+        axes = [i for i, d in enumerate(described.shape) if d == symbol and symbol is not None]
+        # A size of 1 would be taken for a fixed one.
+        sizes = [(batch or max(2, n)) if i in axes else n for i, n in enumerate(value.shape)]
+        inputs.append(torch.zeros(sizes, dtype=value.dtype))
+        shapes.append({i: dimension for i in axes} if dimension is not None else None)
+    return inputs, tuple(shapes) if dimension is not None else None
+
+
+def _reason(error: BaseException) -> str:
+    """The line that says it, of an exception that wraps others."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0].strip()}" if lines else type(error).__name__
+
+
+@contextlib.contextmanager
+def _quiet():
+    """The exporter logs about packages that are not there and passes that are its own affair."""
+    loggers = [logging.getLogger(n) for n in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,79 @@
+"""Ops in the form that integer kernels take: what ONNX Runtime and QNN match when they look for a quantized op."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import fx
+
+from qnb.graph import ops
+from qnb.numerics import Grid
+
+aten = torch.ops.aten
+
+
+def superfluous(sim) -> set[fx.Node]:
+    """ReLUs and clips right before a quantizer whose own ends clip as much: they change no code."""
+    nodes = {n.name: n for n in sim.graph_module.graph.nodes}
+    found = set()
+    for group in sim.groups:
+        ends = _ends(nodes[group.nodes[-1]]) if len(group.nodes) == 2 else None
+        quantizer = sim.activation(group.key)
+        if ends is None or not quantizer.active or not isinstance(quantizer.grid, Grid):
+            continue
+        scale, zero_point = (float(v) for v in quantizer.encoding())
+        low, high = (end / scale + zero_point for end in ends)
+        if low <= quantizer.grid.qmin + 0.5 and high >= quantizer.grid.qmax - 0.5:
+            found.add(nodes[group.nodes[-1]])
+    return found
+
+
+def _ends(node: fx.Node) -> tuple[float, float] | None:
+    """Lowest and highest value that an activation lets through, where that is all it does."""
+    name = ops.name(node).rstrip("_")
+    if name == "relu":
+        return 0.0, math.inf
+    if name == "relu6":
+        return 0.0, 6.0
+    if name not in ("hardtanh", "clamp"):
+        return None
+    given = [*node.args[1:3], *[None] * (3 - len(node.args))]
+    default = (-1.0, 1.0) if name == "hardtanh" else (None, None)
+    given = [d if g is None else g for g, d in zip(given, default, strict=True)]
+    if any(isinstance(g, fx.Node) for g in given):
+        return None
+    return tuple(float(g) if g is not None else end for g, end in zip(given, (-math.inf, math.inf), strict=True))
+
+
+def linear(writer, node: fx.Node) -> fx.Node | None:
+    """Rows first: ``[.., K] -> [rows, K]``, Gemm, and back once the result is quantized. As MatMul and Add, the sum
+    between the two would have no encoding."""
+    x = node.args[0]
+    rank = writer.value_of(x).dim()
+    if rank == 2 or node.name not in writer.grouped or writer.encoding(x) is None:
+        return None
+    sizes = [writer.graph.call_function(aten.sym_size.int, (writer.new[x], i)) for i in range(rank - 1)]
+    features = writer.value_of(x).shape[-1]
+    rows = writer.graph.call_function(aten.reshape.default, (writer.new[x], [-1, features]))
+    key, factor = writer.encoding(x)
+    layer = node.meta["layer"]
+    rows = writer.activation(rows, writer.names(f"{layer}.input_rows"), layer, key, factor, follows=True)
+    writer.restore[node] = [*sizes, writer.value_of(node).shape[-1]]
+    return writer.graph.call_function(node.target, (rows, *(writer.new[a] for a in node.args[1:])))
+
+
+def mean(writer, node: fx.Node) -> fx.Node | None:
+    """A mean over height and width keeps its dimensions until it is quantized: that is a global average pooling."""
+    x, axes = node.args[0], node.args[1]
+    kept = node.args[2] if len(node.args) > 2 else node.kwargs.get("keepdim", False)
+    if node.name not in writer.grouped or writer.value_of(x).dim() != 4 or not isinstance(axes, list | tuple) or kept:
+        return None
+    if sorted(a % 4 for a in axes) != [2, 3]:
+        return None
+    sizes = [writer.graph.call_function(aten.sym_size.int, (writer.new[x], i)) for i in range(2)]
+    writer.restore[node] = sizes
+    return writer.graph.call_function(node.target, (writer.new[x], list(axes), True), dict(node.kwargs))
+
+
+REWRITES = {"linear": linear, "mean": mean}

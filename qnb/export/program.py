@@ -1,0 +1,154 @@
+"""A QuantSim's graph as it is to be exported: every quantized tensor marked with its name, nothing in place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import fx
+
+from qnb.export import lowering
+from qnb.export.marker import mark
+from qnb.export.tensors import FileTensor, Names
+from qnb.graph import ops
+from qnb.graph.attributes import attribute
+
+
+@dataclass
+class Program:
+    """What `program` returns.
+
+    Args:
+        module: takes the flat inputs, gives the flat outputs; marks (``qnb::tensor``) name its tensors.
+        tensors: every marked tensor by name.
+        inputs, outputs: names in order.
+        layers: layer to the tensor that is its output.
+    """
+
+    module: fx.GraphModule
+    tensors: dict[str, FileTensor] = field(default_factory=dict)
+    inputs: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+    layers: dict[str, str] = field(default_factory=dict)
+
+
+def program(sim, quantized: bool = True) -> Program:
+    """Rewrite a sim's graph for export.
+
+    Args:
+        sim: a calibrated QuantSim.
+        quantized: activations that the output quantizer makes superfluous (a ReLU whose range starts at 0) are
+            left out: an integer kernel has no use for them.
+    """
+    return _Writer(sim, quantized).write()
+
+
+class _Writer:
+    def __init__(self, sim, quantized: bool):
+        self.sim, self.plan, self.graph = sim, sim.plan, fx.Graph()
+        self.new: dict[fx.Node, fx.Node] = {}
+        self.restore: dict[fx.Node, list] = {}
+        """values in fewer dimensions than the model's, and the shape to give them back once they are quantized"""
+        self.names = Names()
+        self.tensors: dict[str, FileTensor] = {}
+        self.layers: dict[str, str] = {}
+        self.grouped = {name for g in sim.groups if len(g.nodes) < 3 for name in g.nodes}
+        self.layer_of = {g.output: g.layer for g in sim.groups}
+        self.dropped = lowering.superfluous(sim) if quantized else set()
+
+    def write(self) -> Program:
+        graph_module = self.sim.graph_module
+        returned = next(n for n in graph_module.graph.nodes if n.op == "output").args[0]
+        inputs = [self.names(i.name) for i in self.sim.captured.inputs]
+        outputs = [self.names(name) for name in self.sim.captured.returned.names()]
+        self.output_name = dict(zip(reversed(returned), reversed(outputs), strict=True))  # the first of equal ones
+        placeholders = (n for n in graph_module.graph.nodes if n.op == "placeholder")
+        self.input_name = dict(zip(placeholders, inputs, strict=True))
+        for node in graph_module.graph.nodes:
+            if node.op == "placeholder":
+                self.new[node] = self.graph.placeholder(node.name)
+            elif node.op == "get_attr":
+                self.new[node] = self.graph.get_attr(node.target)
+            elif node.op == "call_module":
+                self.new[node] = self._quantizer(node)
+            elif node.op == "call_function":
+                self.new[node] = self._call(node)
+        self.graph.output(tuple(self._returned(n, name) for n, name in zip(returned, outputs, strict=True)))
+        constants = {n.target: attribute(graph_module, n.target) for n in self.graph.nodes if n.op == "get_attr"}
+        return Program(fx.GraphModule(constants, self.graph), self.tensors, inputs, outputs, self.layers)
+
+    def _returned(self, node: fx.Node, name: str) -> fx.Node:
+        """An output; one that is an input, a constant or another output too becomes a tensor of its own."""
+        value = self.new[node]
+        if self.output_name.get(node) == name and node.op not in ("placeholder", "get_attr"):
+            return value
+        known = self.value_of(node)
+        return self._mark(value, name) if known is None or known.is_floating_point() else value
+
+    def _call(self, node: fx.Node) -> fx.Node:
+        value = self.new.__getitem__
+        if node in self.dropped or (node.args and node.args[0] in self.restore):
+            self.restore |= {node: self.restore[node.args[0]]} if node.args[0] in self.restore else {}
+        if node in self.dropped:
+            return value(node.args[0])
+        rewrite = lowering.REWRITES.get(ops.name(node))
+        result = rewrite(self, node) if rewrite is not None else None
+        if result is None:
+            target = node.meta.get("pure", node.target)
+            result = self.graph.call_function(target, *fx.map_arg((node.args, node.kwargs), value))
+        if node.name in self.plan.follows:
+            key, factor = self.plan.follows[node.name]
+            wanted = self.output_name.get(node) or self.names(node.meta["layer"])
+            result = self.activation(result, wanted, node.meta["layer"], key, factor, follows=True)
+        return result
+
+    def _quantizer(self, node: fx.Node) -> fx.Node:
+        source, (kind, key) = node.args[0], node.target.split(".", 1)
+        value, sim = self.new[source], self.sim
+        if kind == "weight_quantizers":
+            site = self.plan.weights[key]
+            return self.constant(value, site.tensor, "weight", site.layer, sim.weight(key), sim.weight_tensor(key))
+        if kind == "bias_quantizers":
+            site = self.plan.biases[key]
+            return self.constant(value, site.tensor, "bias", site.layer, sim.bias(key), sim.bias_tensor(key))
+        site = self.plan.activations[key]
+        if source.op == "get_attr":
+            tensor = attribute(sim.graph_module, source.target)
+            return self.constant(value, str(source.target), "weight", site.layer, sim.activation(key), tensor)
+        if source.op == "placeholder":
+            return self.activation(value, self.input_name[source], site.layer, key, kind="input")
+        layer = self.layer_of.get(source.name, source.meta["layer"])
+        wanted = self.output_name.get(node) or self.names(layer)
+        if source in self.restore:
+            value = self.activation(value, self.names(f"{wanted}.rows"), layer, key, follows=True)
+            value = self.graph.call_function(torch.ops.aten.reshape.default, (value, self.restore[source]))
+        self.layers[layer] = wanted
+        return self.activation(value, wanted, layer, key)
+
+    def activation(self, value: fx.Node, name: str, layer: str, key: str, factor: float = 1.0, *,
+                   kind: str = "activation", follows: bool = False) -> fx.Node:  # fmt: skip
+        """Mark a value that has the encoding of the quantizer ``key``, times ``factor``."""
+        self.tensors[name] = FileTensor(name, kind, layer, self.sim.activation(key), factor, follows=follows)
+        return self._mark(value, name)
+
+    def constant(self, value, wanted: str, kind: str, layer: str, quantizer, tensor: torch.Tensor) -> fx.Node:
+        name = self.names(wanted)
+        self.tensors[name] = FileTensor(name, kind, layer, quantizer, constant=tensor.detach())
+        return self._mark(value, name)
+
+    def _mark(self, value: fx.Node, name: str) -> fx.Node:
+        return self.graph.call_function(mark, (value, name))
+
+    def encoding(self, node: fx.Node) -> tuple[str, float] | None:
+        """(quantizer key, factor) of a value of the sim's graph."""
+        name = node.meta["quantizes"].name if node.op == "call_module" else node.name
+        if name in self.plan.follows:
+            return self.plan.follows[name]
+        key = self.plan.encoding_of.get(name)
+        return (key, 1.0) if key is not None else None
+
+    @staticmethod
+    def value_of(node: fx.Node):
+        """The example value (a meta tensor) behind a node of the sim's graph."""
+        node = node.meta["quantizes"] if node.op == "call_module" else node
+        return node.meta.get("val")

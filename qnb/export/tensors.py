@@ -1,0 +1,81 @@
+"""The tensors of an exported file: their names, and the quantizer that each one's encoding comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from qnb.numerics import FloatGrid, Grid
+from qnb.sim.quantizer import BiasQuantizer, Quantizer, spread
+
+
+@dataclass(frozen=True)
+class FileTensor:
+    """One quantized tensor of a file.
+
+    Args:
+        name: in the file.
+        kind: input, activation, weight or bias.
+        layer: whose output or parameter it is.
+        quantizer: the sim's; several tensors may share it.
+        factor: the tensor's scale over the quantizer's: that of a value times a positive number.
+        constant: the parameter it holds, for weights, biases and tables.
+        follows: the tensor has no quantizer of its own: its values are only moved or scaled.
+    """
+
+    name: str
+    kind: str
+    layer: str
+    quantizer: Quantizer | BiasQuantizer
+    factor: float = 1.0
+    constant: torch.Tensor | None = None
+    follows: bool = False
+
+    @property
+    def active(self) -> bool:
+        return self.quantizer.active
+
+    @property
+    def grid(self) -> Grid | FloatGrid:
+        return Grid(32, symmetric=True) if self.kind == "bias" else self.quantizer.grid
+
+    @property
+    def axis(self) -> int | None:
+        if self.kind == "bias":
+            return 0 if self.quantizer.scale.dim() else None
+        return self.quantizer.axis
+
+    @property
+    def block_size(self) -> int | None:
+        return None if self.kind == "bias" else self.quantizer.block_size
+
+    @property
+    def scale(self) -> torch.Tensor:
+        """As the sim computes with it: float32, float64 for a bias; of shape ``()``, ``(channels,)`` or the blocks'."""
+        if self.kind == "bias":
+            scale = self.quantizer.scale
+            return spread(scale, self.constant.numel()) if scale.dim() else scale
+        scale, _ = self.quantizer.encoding()
+        return (scale.detach().double() * self.factor).float() if self.factor != 1.0 else scale.detach()
+
+    @property
+    def zero_point(self) -> torch.Tensor:
+        """Integers, of the scale's shape."""
+        if self.kind == "bias":
+            return torch.zeros_like(self.scale)
+        return self.quantizer.encoding()[1].detach().round()
+
+
+class Names:
+    """Gives each tensor a name of its own."""
+
+    def __init__(self):
+        self.taken: set[str] = set()
+
+    def __call__(self, wanted: str) -> str:
+        name, count = wanted, 1
+        while name in self.taken:
+            name, count = f"{wanted}_{count}", count + 1
+        self.taken.add(name)
+        return name
