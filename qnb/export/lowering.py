@@ -54,11 +54,12 @@ def linear(writer, node: fx.Node) -> fx.Node | None:
     if rank == 2 or node.name not in writer.grouped or writer.encoding(x) is None:
         return None
     sizes = [writer.graph.call_function(aten.sym_size.int, (writer.new[x], i)) for i in range(rank - 1)]
-    features = writer.value_of(x).shape[-1]
-    rows = writer.graph.call_function(aten.reshape.default, (writer.new[x], [-1, features]))
-    key, factor = writer.encoding(x)
-    layer = node.meta["layer"]
-    rows = writer.activation(rows, writer.names(f"{layer}.input_rows"), layer, key, factor, follows=True)
+    layer, value = node.meta["layer"], writer.new[x]
+    if writer.apart(x):
+        value = writer.graph.call_function(aten.unsqueeze.default, (value, -2))
+        value = writer.activation(value, writer.names(f"{layer}.input_apart"), layer, *writer.encoding(x), follows=True)
+    rows = writer.graph.call_function(aten.reshape.default, (value, [-1, writer.value_of(x).shape[-1]]))
+    rows = writer.activation(rows, writer.names(f"{layer}.input_rows"), layer, *writer.encoding(x), follows=True)
     writer.restore[node] = [*sizes, writer.value_of(node).shape[-1]]
     return writer.graph.call_function(node.target, (rows, *(writer.new[a] for a in node.args[1:])))
 

@@ -147,6 +147,15 @@ class _Writer:
         key = self.plan.encoding_of.get(name)
         return (key, 1.0) if key is not None else None
 
+    def apart(self, node: fx.Node) -> bool:
+        """Whether rows must not be made of this value in one step.
+
+        HTP (v73 to v79, measured) reads the rows of a 16-bit LayerNorm over 16 positions in a wrong order when a
+        reshape that merges its first dimensions comes right behind it; not so with a dimension of 1 in between.
+        """
+        quantizer = self.sim.activation(self.encoding(node)[0])
+        return self.sim.target.htp_arch is not None and quantizer.active and quantizer.grid.bits > 8
+
     @staticmethod
     def value_of(node: fx.Node):
         """The example value (a meta tensor) behind a node of the sim's graph."""

@@ -1,0 +1,47 @@
+"""Sessions of ONNX Runtime: their options, and its errors as qnb's."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from qnb.errors import DependencyError, FileError
+
+
+def first_line(error: Exception) -> str:
+    """An error of ONNX Runtime without its number and what follows the first line."""
+    return str(error).strip().splitlines()[0].rpartition(" : ")[2] if str(error).strip() else type(error).__name__
+
+
+def need(package: str, operation: str) -> None:
+    """Raises DependencyError where a package cannot be imported."""
+    try:
+        importlib.import_module(package)
+    except ImportError as error:
+        raise DependencyError(operation, f"{package} is not installed", f"pip install {package}") from error
+
+
+def open_session(source: str | bytes, options: Any, providers: list[str] | None, operation: str) -> Any:
+    """An InferenceSession; what ONNX Runtime refuses is a FileError."""
+    import onnxruntime
+
+    try:
+        return onnxruntime.InferenceSession(source, options, providers=providers)
+    except Exception as error:
+        raise FileError(operation, f"ONNX Runtime refuses the file: {first_line(error)}", "export it again") from error
+
+
+def session_options(threads: int | None, sizes: Mapping[str, int]) -> Any:
+    """Options of both runtimes: all optimizations, deterministic, quiet."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.use_deterministic_compute = True
+    options.log_severity_level = 4  # what it logs as an error is raised too, and becomes an error of qnb
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    for name, size in sizes.items():
+        options.add_free_dimension_override_by_name(name, size)
+    return options
