@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 import warnings
 
 import torch
@@ -45,7 +46,18 @@ def float_model(sim, exported: Program, batch: int | None):
             "replace that op in the model" if "No decompositions" in str(error) or "onnx" in str(error).lower()
             else "try a fixed batch: batch=1",
         ) from error  # fmt: skip
+    if shapes is not None:
+        _name_batch(made.model)
     return made.model
+
+
+def _name_batch(model) -> None:
+    """The open dimension by a name that says what it is; the exporter numbers it."""
+    graph = model.graph
+    for value in (*graph.inputs, *(v for node in graph for v in node.outputs)):
+        for i, size in enumerate(value.shape or ()):
+            if not isinstance(size, int):
+                value.shape[i] = re.sub(r"\bs\d+\b", DYNAMIC, str(size))
 
 
 def batch_symbol(captured) -> str | None:

@@ -50,30 +50,40 @@ def linear(writer, node: fx.Node) -> fx.Node | None:
     """Rows first: ``[.., K] -> [rows, K]``, Gemm, and back once the result is quantized. As MatMul and Add, the sum
     between the two would have no encoding."""
     x = node.args[0]
-    rank = writer.value_of(x).dim()
-    if rank == 2 or node.name not in writer.grouped or writer.encoding(x) is None:
+    shape = writer.value_of(x).shape
+    if len(shape) == 2 or node.name not in writer.grouped or writer.encoding(x) is None:
         return None
-    sizes = [writer.graph.call_function(aten.sym_size.int, (writer.new[x], i)) for i in range(rank - 1)]
-    layer, value = node.meta["layer"], writer.new[x]
-    if writer.apart(x):
-        value = writer.graph.call_function(aten.unsqueeze.default, (value, -2))
-        value = writer.activation(value, writer.names(f"{layer}.input_apart"), layer, *writer.encoding(x), follows=True)
-    rows = writer.graph.call_function(aten.reshape.default, (value, [-1, writer.value_of(x).shape[-1]]))
-    rows = writer.activation(rows, writer.names(f"{layer}.input_rows"), layer, *writer.encoding(x), follows=True)
-    writer.restore[node] = [*sizes, writer.value_of(node).shape[-1]]
-    return writer.graph.call_function(node.target, (rows, *(writer.new[a] for a in node.args[1:])))
+    layer, value, features = node.meta["layer"], writer.new[x], writer.value_of(node).shape[-1]
+    sizes = [writer.call(aten.sym_size.int, value, i) for i in range(len(shape) - 1)]
+    back = [(aten.reshape.default, [*sizes, features])]
+    if len(shape) == 3 and _apart(writer, x):
+        value = writer.follow(writer.call(aten.unsqueeze.default, value, -2), f"{layer}.input_apart", x)
+        back = [(aten.reshape.default, [*sizes, 1, features]), (aten.squeeze.dim, -2)]
+    rows = writer.follow(writer.call(aten.reshape.default, value, [-1, shape[-1]]), f"{layer}.input_rows", x)
+    writer.restore[node] = back
+    return writer.call(node.target, rows, *(writer.new[a] for a in node.args[1:]))
+
+
+def _apart(writer, x: fx.Node) -> bool:
+    """Whether rows must be made of this value in two steps.
+
+    HTP (v73 to v79, measured) reads the rows of a 16-bit LayerNorm over 16 positions in a wrong order when its
+    output's first dimensions are merged, multiplied and parted again; not so with a dimension of 1 in between.
+    """
+    quantizer = writer.sim.activation(writer.encoding(x)[0])
+    return writer.sim.target.htp_arch is not None and quantizer.active and quantizer.grid.bits > 8
 
 
 def mean(writer, node: fx.Node) -> fx.Node | None:
     """A mean over height and width keeps its dimensions until it is quantized: that is a global average pooling."""
     x, axes = node.args[0], node.args[1]
     kept = node.args[2] if len(node.args) > 2 else node.kwargs.get("keepdim", False)
-    if node.name not in writer.grouped or writer.value_of(x).dim() != 4 or not isinstance(axes, list | tuple) or kept:
+    if kept or node.name not in writer.grouped or writer.value_of(x).dim() != 4:
         return None
-    if sorted(a % 4 for a in axes) != [2, 3]:
+    if not isinstance(axes, list | tuple) or sorted(a % 4 for a in axes) != [2, 3]:
         return None
-    sizes = [writer.graph.call_function(aten.sym_size.int, (writer.new[x], i)) for i in range(2)]
-    writer.restore[node] = sizes
+    sizes = [writer.call(aten.sym_size.int, writer.new[x], i) for i in range(2)]
+    writer.restore[node] = [(aten.reshape.default, sizes)]
     return writer.graph.call_function(node.target, (writer.new[x], list(axes), True), dict(node.kwargs))
 
 

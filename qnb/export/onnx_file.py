@@ -68,9 +68,11 @@ def finish(model, exported: Program, form: str, integer_io: bool) -> None:
     """Names, quantization, and pooling in the form that runtimes know."""
     from qnb.export.pooling import global_pooling
     from qnb.export.qdq import name_tensors
+    from qnb.export.transposes import drop_ones
 
-    name_tensors(model, exported.tensors, form == "qdq", integer_io)
+    drop_ones(model, exported.tensors)
     global_pooling(model)
+    name_tensors(model, exported.tensors, form == "qdq", integer_io)
     model.ir_version, model.producer_name = IR_VERSION, "qnb"
 
 
@@ -94,7 +96,7 @@ def _check(sim, path: Path, form: str, batch: int | None, integer_io: bool) -> N
 def _metadata(sim, exported: Program, form: str, integer_io: bool) -> dict:
     """What a runtime needs to know about the file."""
     tensors = exported.tensors if form == "qdq" else {}
-    codes = {name: {"grid": t.grid.name, "scale": float(t.scale), "zero_point": int(t.zero_point)}
+    codes = {name: {"grid": t.stored[0].name, "scale": float(t.scale), "zero_point": int(t.stored[1])}
              for name, t in tensors.items() if t.active and t.constant is None
              and not isinstance(t.grid, FloatGrid)}  # fmt: skip
     kept = codes if integer_io else {}

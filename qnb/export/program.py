@@ -47,8 +47,8 @@ class _Writer:
     def __init__(self, sim, quantized: bool):
         self.sim, self.plan, self.graph = sim, sim.plan, fx.Graph()
         self.new: dict[fx.Node, fx.Node] = {}
-        self.restore: dict[fx.Node, list] = {}
-        """values in fewer dimensions than the model's, and the shape to give them back once they are quantized"""
+        self.restore: dict[fx.Node, list[tuple]] = {}
+        """values of another shape than the model's, and the ops that give it back once they are quantized"""
         self.names = Names()
         self.tensors: dict[str, FileTensor] = {}
         self.layers: dict[str, str] = {}
@@ -119,9 +119,9 @@ class _Writer:
             return self.activation(value, self.input_name[source], site.layer, key, kind="input")
         layer = self.layer_of.get(source.name, source.meta["layer"])
         wanted = self.output_name.get(node) or self.names(layer)
-        if source in self.restore:
+        for step in self.restore.get(source, ()):
             value = self.activation(value, self.names(f"{wanted}.rows"), layer, key, follows=True)
-            value = self.graph.call_function(torch.ops.aten.reshape.default, (value, self.restore[source]))
+            value = self.call(step[0], value, *step[1:])
         self.layers[layer] = wanted
         return self.activation(value, wanted, layer, key)
 
@@ -147,14 +147,13 @@ class _Writer:
         key = self.plan.encoding_of.get(name)
         return (key, 1.0) if key is not None else None
 
-    def apart(self, node: fx.Node) -> bool:
-        """Whether rows must not be made of this value in one step.
+    def call(self, target, *args) -> fx.Node:
+        return self.graph.call_function(target, args)
 
-        HTP (v73 to v79, measured) reads the rows of a 16-bit LayerNorm over 16 positions in a wrong order when a
-        reshape that merges its first dimensions comes right behind it; not so with a dimension of 1 in between.
-        """
-        quantizer = self.sim.activation(self.encoding(node)[0])
-        return self.sim.target.htp_arch is not None and quantizer.active and quantizer.grid.bits > 8
+    def follow(self, value: fx.Node, wanted: str, source: fx.Node) -> fx.Node:
+        """Mark a value that has the encoding of another, a node of the sim's graph."""
+        key, factor = self.encoding(source)
+        return self.activation(value, self.names(wanted), source.meta.get("layer", wanted), key, factor, follows=True)
 
     @staticmethod
     def value_of(node: fx.Node):

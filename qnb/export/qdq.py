@@ -8,7 +8,7 @@ import onnx_ir as ir
 import torch
 
 from qnb.export.marker import DOMAIN
-from qnb.export.tensors import FileTensor
+from qnb.export.tensors import FileTensor, Names
 from qnb.numerics import FloatGrid, Grid, quantize
 
 _FLOATS = {
@@ -39,10 +39,21 @@ def name_tensors(model: ir.Model, tensors: dict[str, FileTensor], quantized: boo
             make = _activation if tensor.constant is None else _constant
             made = make(graph, node, tensor, integer_io)
         _replace(graph, node, made if made is not None else _named(graph, node, name))
+    _keep_apart(graph)
     unused = [name for name, value in graph.initializers.items() if not value.uses() and not value.is_graph_output()]
     for name in unused:
         del graph.initializers[name]
     model.opset_imports.pop(DOMAIN, None)
+
+
+def _keep_apart(graph: ir.Graph) -> None:
+    """Values between marks give way where the exporter happened to name them as a marked one is named."""
+    names = Names()
+    between = [v for n in graph for v in n.outputs if not (v.meta.get("named") or v.is_graph_output()) and v.name]
+    ours = {*graph.inputs, *graph.outputs, *graph.initializers.values(), *(v for n in graph for v in n.outputs)}
+    names.taken = {value.name for value in ours.difference(between)}
+    for value in between:
+        value.name = names(value.name)
 
 
 def _replace(graph: ir.Graph, node: ir.Node, value: ir.Value) -> None:
@@ -58,11 +69,11 @@ def _replace(graph: ir.Graph, node: ir.Node, value: ir.Value) -> None:
 def _named(graph: ir.Graph, node: ir.Node, name: str) -> ir.Value:
     """The marked value under its name, behind an Identity where it has another already."""
     value, output = node.inputs[0], node.outputs[0].is_graph_output()
-    free = value.producer() is not None and not value.is_graph_output() and not value.metadata_props.get("named")
+    free = value.producer() is not None and not value.is_graph_output() and not value.meta.get("named")
     if value.name == name and not output:
         return value
     if free:
-        value.name, value.metadata_props["named"] = name, "yes"
+        value.name, value.meta["named"] = name, True
         return value
     return _add(graph, node, "Identity", [value], name, value.dtype, value.shape)
 
@@ -70,16 +81,17 @@ def _named(graph: ir.Graph, node: ir.Node, name: str) -> ir.Value:
 def _activation(graph: ir.Graph, node: ir.Node, tensor: FileTensor, integer_io: bool) -> ir.Value:
     value, name = node.inputs[0], tensor.name
     shape, is_output = value.shape, node.outputs[0].is_graph_output()
-    free = value.producer() is not None and not value.is_graph_output() and not value.metadata_props.get("named")
+    free = value.producer() is not None and not value.is_graph_output() and not value.meta.get("named")
     if free:
-        value.name, value.metadata_props["named"] = (f"{name}_float" if is_output else name), "yes"
+        value.name, value.meta["named"] = (f"{name}_float" if is_output else name), True
     if isinstance(tensor.grid, FloatGrid) and not tensor.grid.scaled:
         half = _add(graph, node, "Cast", [value], f"{name}_{tensor.grid.name}", _FLOATS[tensor.grid.name], shape,
                     to=_FLOATS[tensor.grid.name])  # fmt: skip
         return _add(graph, node, "Cast", [half], f"{name}_float32", ir.DataType.FLOAT, shape, to=ir.DataType.FLOAT)
-    kind, exact = storage(tensor.grid)
+    grid, zero_point = tensor.stored
+    kind, exact = storage(grid)
     scale = _initializer(graph, f"{name}_scale", tensor.scale.reshape(()), ir.DataType.FLOAT)
-    zero_point = _initializer(graph, f"{name}_zero_point", tensor.zero_point.reshape(()), kind)
+    zero_point = _initializer(graph, f"{name}_zero_point", zero_point.reshape(()), kind)
     if integer_io and exact and tensor.kind == "input":
         value.dtype, codes = kind, value
     else:
@@ -106,11 +118,11 @@ def _clipped(graph: ir.Graph, node: ir.Node, codes: ir.Value, tensor: FileTensor
     name, kind, shape, wide = tensor.name, codes.dtype, codes.shape, ir.DataType.INT32
     low, high = (
         _initializer(graph, f"{name}_{end}", torch.tensor(value), wide)
-        for end, value in (("qmin", tensor.grid.qmin), ("qmax", tensor.grid.qmax))
+        for end, value in (("qmin", tensor.stored[0].qmin), ("qmax", tensor.stored[0].qmax))
     )
     codes = _add(graph, node, "Cast", [codes], f"{name}_codes", wide, shape, to=wide)
     codes = _add(graph, node, "Clip", [codes, low, high], f"{name}_clipped", wide, shape)
-    return _add(graph, node, "Cast", [codes], f"{name}_{tensor.grid.name}", kind, shape, to=kind)
+    return _add(graph, node, "Cast", [codes], f"{name}_{tensor.stored[0].name}", kind, shape, to=kind)
 
 
 def _constant(graph: ir.Graph, node: ir.Node, tensor: FileTensor, _: bool) -> ir.Value:
@@ -173,7 +185,7 @@ def _add(graph: ir.Graph, before: ir.Node, op: str, inputs: list[ir.Value], name
     node = ir.node(op, inputs, attributes, name=f"{op}({name})")
     output = node.outputs[0]
     output.name, output.dtype, output.shape = name, kind, shape
-    output.metadata_props["named"] = "yes"
+    output.meta["named"] = True
     graph.insert_before(before, node)
     return output
 

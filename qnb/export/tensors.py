@@ -66,6 +66,18 @@ class FileTensor:
             return torch.zeros_like(self.scale)
         return self.quantizer.encoding()[1].detach().round()
 
+    @property
+    def stored(self) -> tuple[Grid | FloatGrid, torch.Tensor]:
+        """(grid, zero_point) of the codes in an ONNX file: activations are unsigned there.
+
+        A symmetric activation's codes and zero point move up by half the grid: the same values, and one type for all
+        of an op's activations, which runtimes ask for.
+        """
+        grid, zero_point = self.grid, self.zero_point
+        if self.constant is None and isinstance(grid, Grid) and grid.symmetric:
+            return Grid(grid.bits), zero_point + 2 ** (grid.bits - 1)
+        return grid, zero_point
+
 
 class Names:
     """Gives each tensor a name of its own."""

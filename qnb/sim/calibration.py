@@ -133,7 +133,12 @@ def weight_encodings(sim, only: set[str] | None = None) -> None:
                     "QuantSim.calibrate", f"weight {quantizer.name!r} holds NaN or infinite values", "mend the model"
                 )
             low, high = tensor_range(weight, quantizer.grid, "minmax", quantizer.axis, quantizer.block_size)
-            quantizer.set_range(low, high)
+            quantizer.set_range(low, _headroom(high, quantizer.grid, sim.target))
+
+
+def _headroom(high: torch.Tensor, grid: Grid, target) -> torch.Tensor:
+    """The range's upper end, raised so that no int16 code is larger than the target multiplies exactly."""
+    return high * (grid.qmax / target.largest_int16) if grid.bits == 16 and grid.symmetric else high
 
 
 def activation_encodings(sim, only: set[str] | None = None) -> None:
@@ -153,7 +158,7 @@ def activation_encodings(sim, only: set[str] | None = None) -> None:
             continue
         if site.masked:
             low = low - margin(quantizer.grid.bits, site.nodes[0].meta["val"].shape[-1])
-        quantizer.set_range(low, high)
+        quantizer.set_range(low, _headroom(high, quantizer.grid, sim.target))
 
 
 def guard_bias_overflow(sim) -> None:

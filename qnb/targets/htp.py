@@ -1,7 +1,8 @@
 """Qualcomm's HTP, by Hexagon architecture.
 
 Source: AIMET's backend-aware configurations for HTP and Qualcomm's public op-definition tables. From v73 on,
-bounded activations have fixed ranges and 16-bit activations meet 16-bit weights.
+bounded activations have fixed ranges and 16-bit activations meet 16-bit weights. Those weights are multiplied as two
+signed bytes: a code above 127 * 256 + 127 saturates (measured on v75: one such weight costs its channel 20 dB).
 """
 
 from qnb.targets.generic import GENERIC
@@ -39,6 +40,7 @@ HTP_V73 = variant(
     norm_weights="activations",
     embedding_weights="activations",
     symmetric_matmul_at_16=True,
+    largest_int16=127 * 256 + 127,
     precisions=FROM_V73,
     htp_arch=73,
 )

@@ -33,6 +33,7 @@ class Target:
         tied_resize: an interpolating resize keeps its input's encoding.
         norm_weights, embedding_weights: "weights" or "activations": whose grid they take.
         symmetric_matmul_at_16: the second input of a 16-bit matmul is symmetric.
+        largest_int16: largest positive code of 16-bit weights, and of activations in their place.
         simulate_bias: int32 biases are part of the simulation.
         mask_encoding: scores need an encoding after the attention mask too.
         precisions: what the target runs, by name.
@@ -48,6 +49,7 @@ class Target:
     norm_weights: str = "weights"
     embedding_weights: str = "weights"
     symmetric_matmul_at_16: bool = False
+    largest_int16: int = 32767
     simulate_bias: bool = True
     mask_encoding: bool = False
     precisions: tuple[str, ...] = ()
