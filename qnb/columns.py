@@ -26,6 +26,11 @@ SUMMARY = (
 )  # fmt: skip
 """What `Workflow.summary()` returns, one row per run."""
 
+FIDELITY = (
+    LAYER, OP, SQNR_DB, "equal_fraction", "within_one_fraction", "max_steps", "top1_agreement", "numel",
+)  # fmt: skip
+"""What `qnb.fidelity` returns, one row per layer in graph order, then one per output (op "output")."""
+
 CHANNELS = (LAYER, "channel", "min", "max", "scale")
 """Weight range per output channel."""
 
@@ -46,7 +51,8 @@ _TITLES = {
     "saturated_fraction": "saturated", "max_abs_error": "max abs error", "fp32_min": "FP32 min", "fp32_max": "FP32 max",
     "numel": "values", "before_db": "before", "after_db": "after", "own_before_db": "own, before",
     "own_after_db": "own, after", "size_bytes": "size (bytes)", "macs": "MACs", "bops": "BOPs", "fp32": "FP32",
-    "quantsim": "QuantSim",
+    "quantsim": "QuantSim", "equal_fraction": "equal", "within_one_fraction": "within one step",
+    "max_steps": "largest difference (steps)", "top1_agreement": "top-1 agreement",
 }  # fmt: skip
 
 

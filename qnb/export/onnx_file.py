@@ -104,17 +104,13 @@ def _metadata(sim, exported: Program, form: str, integer_io: bool) -> dict:
         "version": 1, "form": form, "precision": sim.precision.name, "target": sim.target.name,
         "inputs": {n: kept[n] for n in exported.inputs if n in kept},
         "outputs": {n: kept[n] for n in exported.outputs if n in kept},
-        "layers": [{"layer": layer, "tensor": _held(name, name in codes, exported, integer_io),
-                    **({"codes": codes[name]} if name in codes else {})}
-                   for layer, name in exported.layers.items()],
+        "layers": [
+            # An output's codes are found from its values: HTP does not give out both.
+            {"layer": layer, "tensor": name if name in exported.outputs or name not in codes else f"{name}_quantized",
+             "codes": codes.get(name)}
+            for layer, name in exported.layers.items()
+        ],
     }  # fmt: skip
-
-
-def _held(name: str, quantized: bool, exported: Program, integer_io: bool) -> str:
-    """The tensor of the file that holds a layer's codes, or its values where it has none."""
-    if not quantized or (integer_io and name in exported.outputs):
-        return name
-    return f"{name}_quantized"
 
 
 def write(model, path: Path, half: bool = False, largest: int = LARGEST_FILE) -> None:
