@@ -12,6 +12,7 @@ from qnb.export.marker import mark
 from qnb.export.tensors import FileTensor, Names
 from qnb.graph import ops
 from qnb.graph.attributes import attribute
+from qnb.sim.superfluous import superfluous
 
 
 @dataclass
@@ -54,7 +55,7 @@ class _Writer:
         self.layers: dict[str, str] = {}
         self.grouped = {name for g in sim.groups if len(g.nodes) < 3 for name in g.nodes}
         self.layer_of = {g.output: g.layer for g in sim.groups}
-        self.dropped = lowering.superfluous(sim) if quantized else set()
+        self.dropped = superfluous(sim) if quantized else set()
 
     def write(self) -> Program:
         graph_module = self.sim.graph_module
@@ -141,11 +142,7 @@ class _Writer:
 
     def encoding(self, node: fx.Node) -> tuple[str, float] | None:
         """(quantizer key, factor) of a value of the sim's graph."""
-        name = node.meta["quantizes"].name if node.op == "call_module" else node.name
-        if name in self.plan.follows:
-            return self.plan.follows[name]
-        key = self.plan.encoding_of.get(name)
-        return (key, 1.0) if key is not None else None
+        return self.plan.encoding(node.meta["quantizes"].name if node.op == "call_module" else node.name)
 
     def call(self, target, *args) -> fx.Node:
         return self.graph.call_function(target, args)

@@ -88,6 +88,11 @@ class Plan:
     follows: dict[str, tuple[str, float]] = field(default_factory=dict)
     """node name -> (key, factor): values without a quantizer of their own, whose scale is the key's times factor"""
 
+    def encoding(self, name: str) -> tuple[str, float] | None:
+        """(key of the activation quantizer, factor) that a node's value has its encoding from; None without any."""
+        key = self.encoding_of.get(name)
+        return self.follows.get(name) or ((key, 1.0) if key is not None else None)
+
     @cached_property
     def weights_of(self) -> dict[str, list[str]]:
         """Layer -> keys of its weights' quantizers; to be asked of a finished plan."""

@@ -219,6 +219,22 @@ class QuantSim(GraphModel):
             if kind in ("weight", "bias") and hasattr(module, "drop_cache"):
                 module.drop_cache()
 
+    def exact(self, runtime: str) -> QuantSim:
+        """A copy that computes, code for code, what a runtime's integer kernels compute.
+
+        Products of integers are summed exactly and brought to the output's grid by the runtime's own rounding rules
+        (`qnb.sim.exact`); ops that a runtime has no integer kernel for are simulated as before.
+
+        Args:
+            runtime: ``"onnxruntime"`` (its CPU kernels; W8A8) or ``"htp"`` (v75; W8A8 and W4A8).
+
+        Raises:
+            PrecisionError: a layer of another precision, by name.
+        """
+        from qnb.sim.exact import exact
+
+        return exact(self, runtime)
+
     def save(self, path) -> None:
         """Write the sim, its graph included, to one file (safetensors + JSON): see `qnb.sim.storage`."""
         from qnb.sim import storage

@@ -1,0 +1,198 @@
+"""A copy of a QuantSim whose layers compute as a runtime's integer kernels do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+
+import torch
+from torch import fx
+
+from qnb.errors import CalibrationError, InputError, PrecisionError
+from qnb.graph import ops
+from qnb.numerics import Grid, quantize
+from qnb.sim import zones
+from qnb.sim.exact import htp, integer_ops, onnxruntime
+from qnb.sim.exact.integer_ops import Layer
+from qnb.sim.exact.operands import Operand
+from qnb.sim.plan import LayerGroup
+from qnb.sim.quantsim import QuantSim
+from qnb.sim.superfluous import superfluous
+
+_CONV = dict.fromkeys(("conv1d", "conv2d", "conv3d"), integer_ops.conv)
+_COMMON = _CONV | {
+    "linear": integer_ops.linear, "matmul": integer_ops.matmul, "mm": integer_ops.matmul, "bmm": integer_ops.matmul,
+    "add": integer_ops.two("add"), "mul": integer_ops.two("mul"), "mean": integer_ops.mean,
+    "adaptive_avg_pool2d": integer_ops.mean, "avg_pool2d": integer_ops.average_pool, "softmax": integer_ops.softmax,
+}  # fmt: skip
+_TABLES = dict.fromkeys(("sigmoid", "tanh", "gelu", "hardswish"), integer_ops.unary)
+KERNELS: dict[str, tuple[ModuleType, dict[str, Callable], tuple[int, ...]]] = {
+    "onnxruntime": (onnxruntime, _COMMON, (8,)),
+    "htp": (htp, _COMMON | _TABLES | {"sub": integer_ops.two("sub")}, (4, 8)),
+}
+"""Runtime -> its rules, the ops that it has integer kernels for, the widths of weights that they take.
+
+All other ops run in floating point between DequantizeLinear and QuantizeLinear there, as they do in any QuantSim.
+"""
+
+
+class ExactSim(QuantSim):
+    """What ``sim.exact(runtime)`` returns: a QuantSim that is fixed as it was then.
+
+    Args:
+        sim: a calibrated QuantSim.
+        runtime: ``"onnxruntime"`` or ``"htp"``.
+    """
+
+    def __init__(self, sim: QuantSim, runtime: str):
+        plain = sim.copy() if not isinstance(sim, ExactSim) else sim.sim.copy()
+        self.__dict__.update(plain.__dict__)
+        self.__dict__["sim"] = plain
+        self.runtime = runtime
+        rules, kernels, _ = KERNELS[runtime]
+        self.layers_exact = _replace(self, rules, kernels, runtime)
+
+    def copy(self) -> ExactSim:
+        return ExactSim(self.sim, self.runtime)
+
+    def _fixed(self, operation: str):
+        raise InputError(f"{operation} of an exact simulation", "its integer kernels are made for fixed encodings",
+                         "change the QuantSim and call exact() again")  # fmt: skip
+
+    def calibrate(self, *_, **__):
+        self._fixed("calibrate")
+
+    def set_precision(self, *_, **__):
+        self._fixed("set_precision")
+
+    def enable(self, *_, **__):
+        self._fixed("enable")
+
+    def disable(self, *_, **__):
+        self._fixed("disable")
+
+    def load_encodings(self, *_, **__):
+        self._fixed("load_encodings")
+
+    def save(self, path) -> None:
+        self._fixed("save")
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()[:-1]}, {len(self.layers_exact)} layers in {self.runtime}'s integers)"
+
+
+def exact(sim: QuantSim, runtime: str) -> ExactSim:
+    """See `QuantSim.exact`."""
+    if runtime not in KERNELS:
+        raise InputError("QuantSim.exact", f"runtime {runtime!r}", f"use one of {', '.join(KERNELS)}")
+    if not sim.calibrated:
+        raise CalibrationError("QuantSim.exact", "the sim is not calibrated", "call sim.calibrate(batches) first")
+    _check(sim, runtime, KERNELS[runtime][2])
+    return ExactSim(sim, runtime)
+
+
+def _check(sim: QuantSim, runtime: str, widths: tuple[int, ...]) -> None:
+    """Integer kernels take 8-bit activations and weights of some widths."""
+    remedy = "use w8a8" + (" or w4a8" if 4 in widths else f": {runtime} runs other widths in floating point")
+    for key, site in sim.plan.activations.items():
+        quantizer = sim.activation(key)
+        if not quantizer.active or not isinstance(quantizer.grid, Grid) or quantizer.grid.bits != 8:
+            kept = quantizer.grid.name if quantizer.active else "float"
+            raise PrecisionError(f"exact({runtime!r})", f"layer {site.layer!r} with {kept} activations", remedy)
+    for key, site in sim.plan.weights.items():
+        quantizer = sim.weight(key)
+        grid = quantizer.grid if quantizer.active else None
+        if site.grid == "weights" and (
+            not isinstance(grid, Grid) or grid.bits not in widths or grid.granularity == "block"
+        ):
+            kept = grid.name if grid is not None else "float"
+            raise PrecisionError(f"exact({runtime!r})", f"layer {site.layer!r} with {kept} weights", remedy)
+
+
+def _replace(sim: ExactSim, rules: ModuleType, kernels: dict[str, Callable], runtime: str) -> list[str]:
+    """Put integer ops in the place of those that the runtime has kernels for; gives their layers' names back."""
+    nodes = {n.name: n for n in sim.graph_module.graph.nodes}
+    gone = superfluous(sim)
+    done = []
+    for group in sim.groups:
+        first = nodes[group.nodes[0]]
+        kernel = kernels.get(ops.name(first))
+        alone = len(group.nodes) == 1 or (len(group.nodes) == 2 and nodes[group.nodes[1]] in gone)
+        layer = _layer(sim, group, first) if kernel is not None and alone and _suits(first, runtime) else None
+        if layer is None:
+            continue
+        first.meta = first.meta | {"pure": first.target, "exact": runtime}
+        first.target = _bound(kernel, rules, layer, first.name)
+        done.append(group.layer)
+    sim.graph_module.recompile()
+    return done
+
+
+def _bound(kernel: Callable, rules: ModuleType, layer: Layer, name: str) -> Callable:
+    def run(*args, **kwargs):
+        return kernel(rules, layer, *args, **kwargs)
+
+    run.__name__ = run.__qualname__ = f"exact_{name}"
+    return run
+
+
+def _suits(node: fx.Node, runtime: str) -> bool:
+    """Whether the op's other arguments are those that the kernel knows."""
+    name = ops.name(node)
+    if name in ("add", "sub", "mul"):
+        return len(node.args) == 2 and not node.kwargs and all(isinstance(a, fx.Node) for a in node.args)
+    value = _value(node.args[0])
+    if name == "mean":
+        axes = node.args[1] if len(node.args) > 1 else None
+        over_image = isinstance(axes, list | tuple) and value.dim() == 4 and sorted(a % 4 for a in axes) == [2, 3]
+        return isinstance(axes, list | tuple) and (runtime == "htp" or over_image)
+    if name == "adaptive_avg_pool2d":
+        return list(node.args[1]) == [1, 1]
+    if name == "avg_pool2d":
+        return all(p in (0, False, None, [0, 0], [0], True) for p in node.args[3:]) and not (
+            len(node.args) > 4 and node.args[4]
+        )
+    if name == "softmax":
+        return node.args[1] in (-1, value.dim() - 1)
+    return True
+
+
+def _value(node: fx.Node):
+    return (node.meta["quantizes"] if node.op == "call_module" else node).meta["val"]
+
+
+def _layer(sim: ExactSim, group: LayerGroup, node: fx.Node) -> Layer | None:
+    """The layer's encodings; None where one is missing."""
+    inputs = tuple(_operand(sim, arg) for arg in node.args if isinstance(arg, fx.Node))
+    output = Operand.of(sim, group.key)
+    keys = [k for k in sim.plan.weights_into.get(group.nodes[0], ()) if sim.plan.weights[k].grid == "weights"]
+    if not keys:
+        return Layer(node.target, inputs, output) if all(inputs) and inputs else None
+    if len(keys) != 1 or inputs[0] is None or ops.of(node).kind != "weighted" or sim.plan.weights[keys[0]].path != (1,):
+        return None
+    quantizer, tensor = sim.weight(keys[0]), sim.weight_tensor(keys[0]).detach()
+    scale, zero_point = (v.detach() for v in quantizer.encoding())
+    codes = quantize(tensor, scale, zero_point, quantizer.grid, quantizer.axis).double()
+    bias = _bias_codes(sim, node)
+    if bias is False:
+        return None
+    return Layer(node.target, inputs, output, codes, scale.float(), bias)
+
+
+def _bias_codes(sim: ExactSim, node: fx.Node):
+    """float64 codes, None without a bias, False where the bias is not on an integer grid."""
+    at = ops.of(node).bias
+    if at is None or len(node.args) <= at or node.args[at] is None:
+        return None
+    key = f"{node.name}_arg{at}"
+    if key not in sim.plan.biases or not sim.bias(key).active:
+        return False
+    values = sim.bias_tensor(key).detach().double()
+    return torch.round(values / sim.bias(key).scale.detach())
+
+
+def _operand(sim: ExactSim, node: fx.Node) -> Operand | None:
+    name = node.meta["quantizes"].name if node.op == "call_module" else node.name
+    found = sim.plan.encoding(name)
+    is_activation = found is not None and not zones.is_parameter(node)
+    return Operand.of(sim, *found) if is_activation and sim.activation(found[0]).active else None

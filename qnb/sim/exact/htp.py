@@ -1,0 +1,172 @@
+"""What Qualcomm's HTP computes for 8-bit graphs, code for code.
+
+The rules were found by running one-op graphs of random integers on the HTP emulator (v75) and looking at where the
+outputs step; no source is public. Activations are uint8 (scale s, zero_point z), weights int8 or int4 with one scale
+per output channel. Codes and integer sums are held in float64 tensors, which are exact up to 2^53; scales are Python
+floats or tensors that hold float32 values.
+
+Measured with onnxruntime-qnn 2.7, share of equal elements (no other element is further than one step):
+Conv (3x3, 1x1, depthwise) and Gemm, with and without bias and ReLU, weights of 8 and 4 bits: 100 %.
+Add, Sub, GlobalAveragePool, ReduceMean, Sigmoid, Tanh, Gelu, HardSwish: 100 %; AveragePool: see `average_pool`.
+MatMul of two activations: 100 % in the columns of the second input whose ``code - zero_point`` fits int8, 85 % and
+more in the others. Mul: 99 to 100 %. Softmax: 98.8 to 99.9 %.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def _float32(value: float | Tensor) -> Tensor:
+    return torch.as_tensor(value, dtype=torch.float32)
+
+
+def _round(value: Tensor) -> Tensor:
+    """To the nearest integer, halves up: what adding one half and shifting right does."""
+    return torch.floor(value + 0.5)
+
+
+def bias(codes: Tensor, s_x: float | Tensor, s_w: float | Tensor) -> Tensor:
+    """The bias that the runtime adds: the int32 codes of the file, at times one step closer to zero.
+
+    With ``unit = s_x * max(s_w)``, the codes are turned to real values, these to integers of 28 bits relative to the
+    largest of them, those back to real values and, cut instead of rounded, to multiples of ``unit``; all in float32.
+
+    Args:
+        codes: int32 codes of shape (C,), any dtype, at scale ``s_x * s_w``.
+        s_w: the weight's scales, one or C of any shape.
+
+    Returns:
+        float64 codes of shape (C,).
+    """
+    unit = _float32(s_x) * _float32(s_w).max()
+    real = codes.float() * unit
+    scale = real.abs().max() / 2**28
+    if scale == 0:
+        return codes.double()
+    return torch.trunc(torch.round(real * (1 / scale)) * scale / unit).double()
+
+
+def requantize(
+    acc: Tensor, s_x: float | Tensor, s_w: float | Tensor, s_y: float | Tensor, zero_point: int, qmin: int, qmax: int
+) -> Tensor:
+    """Output codes of Conv, Gemm and MatMul: the accumulator shifted, then multiplied by a 12-bit mantissa.
+
+    With ``s_x * s_w / s_y = m * 2^-e``, m in [0.5, 1) rounded to 12 bits, and ``t = floor(acc / 2^(e - 3))``, the code
+    is ``clamp(round((t + 0.5) * m / 8) + zero_point)``, halves up. The shift drops bits: each t stands for a whole
+    range of sums, and its middle is what is multiplied.
+
+    Args:
+        acc: exact integers ``sum((x_q - z_x) * w_q) + bias``, float64, the bias as `bias` gives it.
+        s_x, s_w, s_y: scales of input, weight (shaped to broadcast against acc) and output.
+        zero_point, qmin, qmax: of the output. A ReLU that follows is part of the clamp: qmin = zero_point.
+
+    Returns:
+        float64 codes of acc's shape.
+    """
+    multiplier = (_float32(s_x) * _float32(s_w) / _float32(s_y)).double()
+    mantissa, exponent = torch.frexp(multiplier)
+    mantissa = _round(mantissa * 4096) / 4096
+    t = torch.floor(torch.ldexp(acc, exponent + 3))
+    return (_round((t + 0.5) * mantissa / 8) + zero_point).clamp(qmin, qmax)
+
+
+def add(
+    a: Tensor, s_a: float, z_a: int, b: Tensor, s_b: float, z_b: int, s_y: float, z_y: int, qmin: int, qmax: int
+) -> Tensor:
+    """Output codes of Add: ``clamp(floor((a * k_a + b * k_b + offset) / 2^shift + 0.5))`` with integers k and offset.
+
+    ``shift = min(15, 13 - floor(log2(s_a / s_y + s_b / s_y)))``, ``k_a = round(2^shift * s_a / s_y)``, k_b alike, and
+    ``offset = z_y * 2^shift - k_a * z_a - k_b * z_b`` rounded to a multiple of 256.
+
+    Args:
+        a, b: float64 codes of shapes that broadcast.
+    """
+    r_a, r_b = float(s_a) / float(s_y), float(s_b) / float(s_y)
+    return _weighted(a, r_a, z_a, b, r_b, z_b, r_a + r_b, z_y).clamp(qmin, qmax)
+
+
+def sub(
+    a: Tensor, s_a: float, z_a: int, b: Tensor, s_b: float, z_b: int, s_y: float, z_y: int, qmin: int, qmax: int
+) -> Tensor:
+    """Output codes of Sub: as `add` with ``-s_b``, but the larger of the two ratios, not their sum, sets the shift."""
+    r_a, r_b = float(s_a) / float(s_y), float(s_b) / float(s_y)
+    return _weighted(a, r_a, z_a, b, -r_b, z_b, max(r_a, r_b), z_y).clamp(qmin, qmax)
+
+
+def _weighted(a: Tensor, r_a: float, z_a: int, b: Tensor, r_b: float, z_b: int, top: float, z_y: int) -> Tensor:
+    """``r_a * (a - z_a) + r_b * (b - z_b) + z_y`` in fixed point whose shift is chosen so that ``top`` fits."""
+    one = 2.0 ** min(15, 13 - math.floor(math.log2(top)))
+    k_a, k_b = math.floor(r_a * one + 0.5), math.floor(r_b * one + 0.5)
+    offset = 256 * math.floor((z_y * one - k_a * z_a - k_b * z_b) / 256 + 0.5)
+    return _round((a * k_a + b * k_b + offset) / one)
+
+
+def _fifteen_bits(value: float) -> float:
+    """The value with its mantissa rounded to 15 bits."""
+    mantissa, exponent = math.frexp(value)
+    return math.ldexp(math.floor(mantissa * 2**15 + 0.5), exponent - 15)
+
+
+def mul(
+    a: Tensor, s_a: float, z_a: int, b: Tensor, s_b: float, z_b: int, s_y: float, z_y: int, qmin: int, qmax: int
+) -> Tensor:
+    """Output codes of Mul: ``clamp(round((a - z_a) * (b - z_b) * k) + z_y)``, ``k = s_a * s_b / s_y`` in 15 bits.
+
+    The runtime rounds a constant term too, in a way not found: up to 1 % of the codes are one step off.
+    """
+    multiplier = _fifteen_bits(float(s_a) * float(s_b) / float(s_y))
+    return (_round((a - z_a) * (b - z_b) * multiplier) + z_y).clamp(qmin, qmax)
+
+
+def mean(total: Tensor, count: int, s_x: float, z_x: int, s_y: float, z_y: int, qmin: int, qmax: int) -> Tensor:
+    """Output codes of GlobalAveragePool and ReduceMean: ``clamp(round((total - count * z_x) * k) + z_y)``.
+
+    ``k = s_x / (s_y * count)`` with its mantissa rounded to 15 bits; halves go up.
+
+    Args:
+        total: exact integer sums of the codes over the window, float64.
+        count: number of elements in a window.
+    """
+    multiplier = _fifteen_bits(float(s_x) / (float(s_y) * count))
+    return (_round((total - count * z_x) * multiplier) + z_y).clamp(qmin, qmax)
+
+
+def average_pool(
+    windows: Tensor, count: int, s_x: float, z_x: int, s_y: float, z_y: int, qmin: int, qmax: int
+) -> Tensor:
+    """Output codes of AveragePool: `mean` of each window.
+
+    Exact for most windows. Some have kernels of their own that round otherwise: up to 5 % of the codes of 2x2 windows
+    with stride 2 and of 3x3 windows with stride 1 (0.4 % with stride 2) and half of those of 4x4 windows differ.
+
+    Args:
+        windows: float64 codes of shape (..., elements of a window); z_x where padding is.
+        count: what the sum is divided by.
+    """
+    spare = windows.shape[-1] - count
+    return mean(windows.sum(-1) - spare * z_x, count, s_x, z_x, s_y, z_y, qmin, qmax)
+
+
+def softmax(x: Tensor, s_x: float, z_x: int, s_y: float, z_y: int, qmin: int, qmax: int) -> Tensor:
+    """Output codes of Softmax over the last axis, as float32 gives them: no integer rule was found.
+
+    98.8 to 99.9 % of the codes equal the runtime's, the others are one step off.
+    """
+    return unary(x, lambda real: torch.softmax(real, -1), s_x, z_x, s_y, z_y, qmin, qmax)
+
+
+def unary(
+    x: Tensor, function: Callable[[Tensor], Tensor], s_x: float, z_x: int, s_y: float, z_y: int, qmin: int, qmax: int
+) -> Tensor:
+    """Output codes of an elementwise op: ``clamp(round(function((x - z_x) * s_x) / s_y + z_y))`` in float32.
+
+    Half to even, z_y inside the rounding. Sigmoid, Tanh, Gelu and HardSwish are tables of 256 codes built this way;
+    ReLU, LeakyReLU and MaxPool agree where input and output scales are those of their ranges.
+    """
+    real = function((x.float() - z_x) * _float32(s_x))
+    return torch.round(real / _float32(s_y) + z_y).clamp(qmin, qmax).double()

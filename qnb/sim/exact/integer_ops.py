@@ -1,0 +1,119 @@
+"""Ops on integer codes: one function per kind, which asks the runtime's rules how it rounds.
+
+Each takes ``(rules, layer, *args)``: the runtime's module of rules, the `Layer`, and the op's own arguments with
+dequantized values; it returns the dequantized output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from qnb.sim.exact.operands import Operand
+
+aten = torch.ops.aten
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer's encodings.
+
+    Args:
+        op: the original ATen op.
+        inputs: encoding per argument; None where it is no quantized activation.
+        output: encoding of the result.
+        weight, weight_scale, bias: float64 codes and scales, None without.
+        weight_at: the weight's argument.
+    """
+
+    op: Callable
+    inputs: tuple[Operand | None, ...]
+    output: Operand
+    weight: Tensor | None = None
+    weight_scale: Tensor | None = None
+    bias: Tensor | None = None
+    weight_at: int = 1
+    settings: dict = field(default_factory=dict)
+
+
+def conv(rules: ModuleType, layer: Layer, x: Tensor, weight: Tensor, bias=None, *rest, **named) -> Tensor:
+    channels = [1, -1] + [1] * (x.dim() - 2)
+    total = layer.op(layer.inputs[0].centred(x), layer.weight, None, *rest, **named)
+    return _requantized(rules, layer, total, layer.inputs[0].scale, layer.weight_scale.reshape(-1), channels)
+
+
+def linear(rules: ModuleType, layer: Layer, x: Tensor, weight: Tensor, bias=None) -> Tensor:
+    total = layer.inputs[0].centred(x) @ layer.weight.T
+    return _requantized(rules, layer, total, layer.inputs[0].scale, layer.weight_scale.reshape(-1), [-1])
+
+
+def matmul(rules: ModuleType, layer: Layer, a: Tensor, b: Tensor) -> Tensor:
+    """Two activations, or an activation and a constant."""
+    first, second = layer.inputs
+    if layer.weight is not None:
+        total = first.centred(a) @ layer.weight
+        return _requantized(rules, layer, total, first.scale, layer.weight_scale.reshape(-1), [-1])
+    total = first.centred(a) @ second.centred(b)
+    scale = torch.tensor(second.scale, dtype=torch.float32)
+    return _requantized(rules, layer, total, first.scale, scale, [])
+
+
+def _requantized(rules, layer: Layer, total: Tensor, s_x: float, s_w: Tensor, shape: list[int]) -> Tensor:
+    """Accumulator -> output: the bias added, then the runtime's rule."""
+    wide = s_w.expand(total.shape[shape.index(-1) - len(shape)]) if shape else s_w
+    if layer.bias is not None:
+        total = total + rules.bias(layer.bias, s_x, wide).view(shape)
+    y = layer.output
+    codes = rules.requantize(total, s_x, wide.view(shape) if shape else wide, y.scale, y.zero_point, *y.ends)
+    return y.real(codes)
+
+
+def two(rule: str) -> Callable:
+    """Add, Sub or Mul of two activations."""
+
+    def run(rules: ModuleType, layer: Layer, a: Tensor, b: Tensor) -> Tensor:
+        left, right, y = *layer.inputs, layer.output
+        codes = getattr(rules, rule)(
+            left.codes(a), *left.encoding, right.codes(b), *right.encoding, *y.encoding, *y.ends
+        )
+        return y.real(codes)
+
+    return run
+
+
+def mean(rules: ModuleType, layer: Layer, x: Tensor, axes, keepdim: bool = False, **_) -> Tensor:
+    """Over some axes; an adaptive pooling to one element is the mean over the last two."""
+    operand, y = layer.inputs[0], layer.output
+    if layer.op is aten.adaptive_avg_pool2d.default:
+        axes, keepdim = [-2, -1], True
+    total = operand.codes(x).sum(axes, keepdim=keepdim)
+    return y.real(rules.mean(total, x.numel() // max(total.numel(), 1), *operand.encoding, *y.encoding, *y.ends))
+
+
+def average_pool(rules: ModuleType, layer: Layer, x: Tensor, kernel, stride=(), *_) -> Tensor:
+    """2-D, without padding."""
+    operand, y = layer.inputs[0], layer.output
+    (high, wide), steps = _pair(kernel), _pair(stride or kernel)
+    windows = operand.codes(x).unfold(-2, high, steps[0]).unfold(-2, wide, steps[1]).flatten(-2)
+    return y.real(rules.average_pool(windows, high * wide, *operand.encoding, *y.encoding, *y.ends))
+
+
+def _pair(value) -> tuple[int, int]:
+    values = [value] if isinstance(value, int) else list(value)
+    return (values[0], values[-1])
+
+
+def softmax(rules: ModuleType, layer: Layer, x: Tensor, *_) -> Tensor:
+    operand, y = layer.inputs[0], layer.output
+    return y.real(rules.softmax(operand.codes(x), *operand.encoding, *y.encoding, *y.ends))
+
+
+def unary(rules: ModuleType, layer: Layer, x: Tensor, *rest, **named) -> Tensor:
+    """An elementwise op that the runtime reads from a table."""
+    operand, y = layer.inputs[0], layer.output
+    function = lambda real: layer.op(real, *rest, **named)  # noqa: E731
+    return y.real(rules.unary(operand.codes(x), function, *operand.encoding, *y.encoding, *y.ends))
