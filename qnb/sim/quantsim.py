@@ -248,6 +248,21 @@ class QuantSim(GraphModel):
 
         return storage.load(path)
 
+    def load_encodings(self, path) -> QuantSim:
+        """Take the encodings of a file: grid, axis, block size, scale and zero point. Returns the sim itself.
+
+        Args:
+            path: what `qnb.export_encodings` wrote, or another encodings file (1.0.0, 2.0.0) with the same names.
+                Quantizers that it does not list stay as they are; biases follow from input and weight.
+
+        Raises:
+            FileError: a file that is damaged, contradicts itself or fits another model; the sim is as it was.
+        """
+        from qnb.export.encodings_reader import load_encodings
+
+        load_encodings(self, path)
+        return self
+
     def __repr__(self) -> str:
         state = "calibrated" if self.calibrated else "not calibrated"
         name = getattr(self.captured, "name", "model")

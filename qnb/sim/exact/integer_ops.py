@@ -43,7 +43,9 @@ class Layer:
 def conv(rules: ModuleType, layer: Layer, x: Tensor, weight: Tensor, bias=None, *rest, **named) -> Tensor:
     channels = [1, -1] + [1] * (x.dim() - 2)
     total = layer.op(layer.inputs[0].centred(x), layer.weight, None, *rest, **named)
-    return _requantized(rules, layer, total, layer.inputs[0].scale, layer.weight_scale.reshape(-1), channels)
+    strided = layer.weight.shape[1] == 1 < x.shape[1] and any(n > 1 for n in (rest[0] if rest else ()))
+    rule = "requantize_strided" if strided and hasattr(rules, "requantize_strided") else "requantize"
+    return _requantized(rules, layer, total, layer.inputs[0].scale, layer.weight_scale.reshape(-1), channels, rule)
 
 
 def linear(rules: ModuleType, layer: Layer, x: Tensor, weight: Tensor, bias=None) -> Tensor:
@@ -57,19 +59,22 @@ def matmul(rules: ModuleType, layer: Layer, a: Tensor, b: Tensor) -> Tensor:
     if layer.weight is not None:
         total = first.centred(a) @ layer.weight
         return _requantized(rules, layer, total, first.scale, layer.weight_scale.reshape(-1), [-1])
-    total = first.centred(a) @ second.centred(b)
-    scale = torch.tensor(second.scale, dtype=torch.float32)
-    return _requantized(rules, layer, total, first.scale, scale, [])
-
-
-def _requantized(rules, layer: Layer, total: Tensor, s_x: float, s_w: Tensor, shape: list[int]) -> Tensor:
-    """Accumulator -> output: the bias added, then the runtime's rule."""
-    wide = s_w.expand(total.shape[shape.index(-1) - len(shape)]) if shape else s_w
-    if layer.bias is not None:
-        total = total + rules.bias(layer.bias, s_x, wide).view(shape)
+    integers, ratio = rules.second_input(second.codes(b), second.zero_point)
     y = layer.output
-    codes = rules.requantize(total, s_x, wide.view(shape) if shape else wide, y.scale, y.zero_point, *y.ends)
-    return y.real(codes)
+    scale = (torch.tensor(second.scale, dtype=torch.float32).double() * ratio).float()
+    total = first.centred(a) @ integers
+    return y.real(rules.requantize(total, first.scale, scale, y.scale, y.zero_point, *y.ends))
+
+
+def _requantized(rules, layer: Layer, total: Tensor, s_x: float, s_w: Tensor, shape: list[int],
+                 rule: str = "requantize") -> Tensor:  # fmt: skip
+    """Accumulator -> output: the bias added, then the runtime's rule. ``shape`` lines channels up with the sums."""
+    wide = s_w.expand(total.shape[shape.index(-1) - len(shape)])
+    if layer.bias is not None:
+        as_it_is = rule == "requantize_strided"  # that kernel takes the file's codes
+        total = total + (layer.bias if as_it_is else rules.bias(layer.bias, s_x, wide)).view(shape)
+    y = layer.output
+    return y.real(getattr(rules, rule)(total, s_x, wide.view(shape), y.scale, y.zero_point, *y.ends))
 
 
 def two(rule: str) -> Callable:

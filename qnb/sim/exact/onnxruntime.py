@@ -6,7 +6,8 @@ and int8 or int4 weights with one scale per output channel. Codes and integer su
 are exact up to 2^53; scales are Python floats or tensors that hold float32 values.
 
 Measured on ONNX Runtime 1.32 (x86-64 with VNNI) over one-op graphs of random integers and random scales: every
-element of every function here was equal.
+element of every function here was equal. Only convolutions with int4 weights, which have no integer kernel and run in
+float32, differ in 3 codes of 10,000 by one step.
 """
 
 from __future__ import annotations
@@ -51,6 +52,11 @@ def requantize(
     """
     multiplier = _float32(s_x) * _float32(s_w) / _float32(s_y)
     return _codes(acc.float() * multiplier, zero_point, qmin, qmax)
+
+
+def second_input(b: Tensor, z_b: int) -> tuple[Tensor, Tensor]:
+    """What MatMul multiplies by: ``b - z_b``, and the ratio 1 by which its scale grows (another runtime rescales)."""
+    return b - z_b, torch.ones((), dtype=torch.float64)
 
 
 def add(
