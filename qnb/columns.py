@@ -22,14 +22,26 @@ COST = (LAYER, OP, "macs", "bops", "weight_bytes", "activation_bytes")
 
 SUMMARY = (
     "run", "precision", "metric", "low", "high", "n", "drop", "verdict",
-    "worst_layer", "worst_own_sqnr_db", "size_bytes", "macs", "bops",
+    "worst_layer", "worst_own_sqnr_db", "size_bytes", "activation_bytes", "macs", "bops", "file_bytes", "latency_ms",
 )  # fmt: skip
-"""What `Workflow.summary()` returns, one row per run."""
+"""What `Workflow.summary()` returns, one row per run; the last two are empty until `measure` or `deploy` found them."""
 
 FIDELITY = (
     LAYER, OP, SQNR_DB, "equal_fraction", "within_one_fraction", "max_steps", "top1_agreement", "numel",
 )  # fmt: skip
 """What `qnb.fidelity` returns, one row per layer in graph order, then one per output (op "output")."""
+
+PERFORMANCE = ("run", "file_bytes", "latency_ms", "low_ms", "high_ms", "note")
+"""What `Workflow.measure()` returns: median, 10th and 90th percentile; NaN with a note where none is measured."""
+
+FILES = ("file", "what", "size_bytes")
+"""The files of a deployment."""
+
+DEPLOYMENT = (
+    "runtime", "state", SQNR_DB, "equal_fraction", "exact_equal_fraction", "top1_agreement", "metric", "drop",
+    "latency_ms", "elsewhere", "note",
+)  # fmt: skip
+"""One row per runtime of a deployment: simulation against runtime at the outputs, the metric there."""
 
 CHANNELS = (LAYER, "channel", "min", "max", "scale")
 """Weight range per output channel."""
@@ -53,6 +65,8 @@ _TITLES = {
     "own_after_db": "own, after", "size_bytes": "size (bytes)", "macs": "MACs", "bops": "BOPs", "fp32": "FP32",
     "quantsim": "QuantSim", "equal_fraction": "equal", "within_one_fraction": "within one step",
     "max_steps": "largest difference (steps)", "top1_agreement": "top-1 agreement",
+    "exact_equal_fraction": "equal, integer-exact", "latency_ms": "latency (ms)", "elsewhere": "nodes elsewhere",
+    "file_bytes": "file (bytes)", "activation_bytes": "activations (bytes)",
 }  # fmt: skip
 
 

@@ -22,7 +22,7 @@ APART = {
 LATE = {
     "workflow/display.py": {"charts"}, "workflow/documents.py": {"charts"},
     "workflow/layer_documents.py": {"charts"}, "workflow/workflow.py": {"panels"},
-    "demo/__main__.py": {"workflow"},
+    "demo/__main__.py": {"workflow"}, "sim/quantsim.py": {"export"},
 }  # fmt: skip
 """Where a picture of a value is asked for: these files may reach further, but only inside a function."""
 OF_THE_SIM = {"charts"}

@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 
 from qnb.errors import FileError
-from qnb.export.encodings_entries import Encoding, Entry, read_1, read_2
+from qnb.export.encodings_entries import Encoding, Entry
 from qnb.export.encodings_fit import Fit
+from qnb.export.encodings_versions import read_1, read_2
 from qnb.export.program import program
 from qnb.export.tensors import FileTensor
 from qnb.numerics import FloatGrid

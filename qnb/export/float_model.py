@@ -46,15 +46,19 @@ def float_model(sim, exported: Program, batch: int | None):
             "replace that op in the model" if "No decompositions" in str(error) or "onnx" in str(error).lower()
             else "try a fixed batch: batch=1",
         ) from error  # fmt: skip
-    if shapes is not None:
-        _name_batch(made.model)
+    _tidy(made.model)
     return made.model
 
 
-def _name_batch(model) -> None:
-    """The open dimension by a name that says what it is; the exporter numbers it."""
+def _tidy(model) -> None:
+    """The open dimension gets a name that says what it is, where the exporter numbers it; its notes on how it made
+    each node go."""
     graph = model.graph
-    for value in (*graph.inputs, *(v for node in graph for v in node.outputs)):
+    graph.metadata_props.clear()
+    for node in graph:
+        node.metadata_props.clear()
+    for value in (*graph.inputs, *graph.initializers.values(), *(v for node in graph for v in node.outputs)):
+        value.metadata_props.clear()
         for i, size in enumerate(value.shape or ()):
             if not isinstance(size, int):
                 value.shape[i] = re.sub(r"\bs\d+\b", DYNAMIC, str(size))
@@ -62,18 +66,21 @@ def _name_batch(model) -> None:
 
 def batch_symbol(captured) -> str | None:
     """The variable size that the inputs share as their first dimension."""
-    first = next((i.shape[0] for i in captured.inputs if i.shape), None)
-    return first if isinstance(first, str) else None
+    return next((i.shape[0] for i in captured.inputs if i.shape and isinstance(i.shape[0], str)), None)
 
 
 def _example(captured, symbol: str | None, batch: int | None):
     """Inputs to trace with, and which dimensions vary."""
     placeholders = [n for n in captured.module.graph.nodes if n.op == "placeholder"]
     dimension = torch.export.Dim(DYNAMIC, min=1) if symbol is not None and batch is None else None
+    samples = next((n.meta["val"].shape[0] for i, n in zip(captured.inputs, placeholders, strict=True)
+                    if symbol in i.shape[:1]), None)  # fmt: skip
     inputs, shapes = [], []
     for described, node in zip(captured.inputs, placeholders, strict=True):
         value = node.meta["val"]
-        axes = [i for i, d in enumerate(described.shape) if d == symbol and symbol is not None]
+        # A mask that only broadcasts has a symbol of its own; it is the batch all the same.
+        axes = [i for i, d in enumerate(described.shape) if isinstance(d, str)
+                and (d == symbol or i == 0 and value.shape[0] == samples)]  # fmt: skip
         # A size of 1 would be taken for a fixed one.
         sizes = [(batch or max(2, n)) if i in axes else n for i, n in enumerate(value.shape)]
         inputs.append(torch.zeros(sizes, dtype=value.dtype))

@@ -113,7 +113,7 @@ def _metadata(sim, exported: Program, form: str, integer_io: bool) -> dict:
     }  # fmt: skip
 
 
-def write(model, path: Path, half: bool = False, largest: int = LARGEST_FILE) -> None:
+def write(model, path: Path, half: bool = False) -> None:
     """Check a model and put it in place of ``path``, its data file first.
 
     Raises:
@@ -128,7 +128,7 @@ def write(model, path: Path, half: bool = False, largest: int = LARGEST_FILE) ->
     except OSError as error:
         raise FileError(f"export_onnx to {path}", str(error), "choose a folder that can be written") from error
     try:
-        data = f"{path.name}.data" if _bytes(model) > largest else None
+        data = f"{path.name}.data" if _bytes(model) > LARGEST_FILE else None
         ir.save(model, folder / path.name, external_data=data)
         if half:
             _halve(folder / path.name, data)

@@ -3,6 +3,7 @@
 from qnb.measures.cost import cost as cost
 from qnb.measures.cost import model_bytes as model_bytes
 from qnb.measures.layers import compare_layers as compare_layers
+from qnb.measures.memory import activation_bytes as activation_bytes
 from qnb.measures.profile import LayerProfile as LayerProfile
 from qnb.measures.profile import profile_layers as profile_layers
 from qnb.measures.score import Drop as Drop

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from qnb.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -40,14 +43,25 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'s' * (number != 1)}"
 
 
-def measure(run: Callable[[], object], runs: int, warmup: int, threads: int | None, runtime: str) -> Latency:
-    """Time ``run()`` ``runs`` times after ``warmup`` unmeasured ones, on the clock of `time.perf_counter`."""
-    for _ in range(warmup):
-        run()
-    taken_ms = np.empty(runs)
-    for index in range(runs):
-        start = time.perf_counter()
-        run()
-        taken_ms[index] = (time.perf_counter() - start) * 1e3
-    low, median, high = np.percentile(taken_ms, (10, 50, 90))
-    return Latency(float(median), float(low), float(high), runs, threads, runtime)
+def interleaved(runtimes: Mapping[str, Any], *inputs: Any, runs: int = 50, warmup: int = 5) -> dict[str, Latency]:
+    """Latency of several runtimes, their runs taking turns, so that whatever slows the machine slows them alike.
+
+    Args:
+        runtimes: by name; `qnb.runtimes.Runtime`.
+        inputs: as for `Runtime.run`; by default random ones of each file's shapes, with batch 1 where it is open.
+        runs, warmup: measured and unmeasured repetitions of each, on the clock of `time.perf_counter`.
+    """
+    if runs < 1 or warmup < 0:
+        raise InputError("latency", f"runs={runs}, warmup={warmup}", "use runs >= 1, warmup >= 0")
+    calls = {name: runtime.repeat(*inputs) for name, runtime in runtimes.items()}
+    taken_ms = {name: np.empty(runs) for name in calls}
+    for index in range(-warmup, runs):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            taken_ms[name][max(index, 0)] = (time.perf_counter() - start) * 1e3  # the last unmeasured one is replaced
+    found = {}
+    for name, runtime in runtimes.items():
+        low, median, high = np.percentile(taken_ms[name], (10, 50, 90))
+        found[name] = Latency(float(median), float(low), float(high), runs, runtime.threads, runtime.name)
+    return found

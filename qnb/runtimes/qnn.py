@@ -7,7 +7,7 @@ import os
 import platform
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from qnb import targets
 from qnb.errors import DependencyError, FileError, InputError, TargetError
 from qnb.runtimes import onnx_file, qnn_library
 from qnb.runtimes import soc as socs
-from qnb.runtimes.latency import Latency
 from qnb.runtimes.runtime import PLACEMENT, Runtime
 from qnb.runtimes.session import first_line, session_options
 
@@ -75,8 +74,8 @@ class QnnHtp(Runtime):
         self.load()
         return _assignment(self._loaded, self._header.nodes)
 
-    def latency(self, *inputs: Any, runs: int = 50, warmup: int = 5) -> Latency:
-        """As `Runtime.latency`, on a device; raises TargetError where HTP is emulated."""
+    def repeat(self, *inputs: Any) -> Callable[[], Any]:
+        """As `Runtime.repeat`, for latency on a device; raises TargetError where HTP is emulated."""
         if emulated():
             raise TargetError(
                 self._operation("latency"),
@@ -84,7 +83,7 @@ class QnnHtp(Runtime):
                 "parallel units, so its time is no estimate of a device's, not even of which model is faster",
                 f"measure on the device: compile() writes the file that {self.soc.name} loads",
             )
-        return super().latency(*inputs, runs=runs, warmup=warmup)
+        return super().repeat(*inputs)
 
     def compile(self, path: str | os.PathLike) -> Path:
         """Write the context binary for the SoC: the graph as the device runs it, nothing left to prepare there.

@@ -15,7 +15,7 @@ import torch
 
 from qnb.errors import FileError, InputError
 from qnb.runtimes import feed, onnx_file
-from qnb.runtimes.latency import Latency, measure
+from qnb.runtimes.latency import Latency, interleaved
 from qnb.runtimes.onnx_file import Tensor
 from qnb.runtimes.session import first_line, need, open_session, session_options
 
@@ -144,12 +144,14 @@ class Runtime:
         Returns:
             median, 10th and 90th percentile in ms. A batch that runs in pieces counts as one run.
         """
-        if runs < 1 or warmup < 0:
-            raise InputError(self._operation("latency"), f"runs={runs}, warmup={warmup}", "use runs >= 1, warmup >= 0")
+        return interleaved({self.name: self}, *inputs, runs=runs, warmup=warmup)[self.name]
+
+    def repeat(self, *inputs: Any) -> Callable[[], Any]:
+        """One run of these inputs (as for `latency`) as a function, to be timed."""
         self.load()
         parts, _, _ = self._arrange(inputs or self._random("latency"), "latency")
         feeds = [self._feed(part) for part in parts]
-        return measure(lambda: [self._loaded.run(None, f) for f in feeds], runs, warmup, self.threads, self.name)
+        return lambda: [self._loaded.run(None, f) for f in feeds]
 
     def __repr__(self) -> str:
         inputs, outputs = ("; ".join(map(str, tensors)) for tensors in (self.inputs, self.outputs))

@@ -27,6 +27,7 @@ class Run(Shown):
         comparison: per layer against FP32, `qnb.columns.COMPARISON`; None for FP32.
         cost: per layer, `qnb.columns.COST`.
         size_bytes: of weights, biases and tables.
+        activation_bytes: the most that is alive at once, for one sample.
         sim: the calibrated QuantSim; None for FP32.
         output_sqnr_db: at the model's outputs, the lowest of several.
         float16: FP16 runs: per layer, what overflows or becomes zero.
@@ -41,6 +42,7 @@ class Run(Shown):
     verdict: Verdict
     cost: pd.DataFrame
     size_bytes: int
+    activation_bytes: int = 0
     drop: Drop | None = None
     comparison: pd.DataFrame | None = None
     sim: Any = None

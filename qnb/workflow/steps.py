@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from qnb.errors import Cancelled, InputError
-from qnb.measures import Score, compare_layers, cost, model_bytes
+from qnb.measures import Score, activation_bytes, compare_layers, cost, model_bytes
 from qnb.measures.float16 import Float16Watch
 from qnb.measures.profile import profile_layers
 from qnb.numerics import Precision
@@ -112,7 +112,8 @@ def _reference(flow, report) -> Run:
     score = score_of(flow.evaluate, model, "fp32", ticks.forward)
     flow._forwards = ticks.done  # how many forward passes an evaluation takes
     return Run("fp32", "fp32", score, Verdict(REFERENCE, "what the others are compared with"), cost(sim),
-               model_bytes(sim), settings=_settings(flow, "", {}), seconds=time.perf_counter() - start)  # fmt: skip
+               model_bytes(sim), activation_bytes(sim),
+               settings=_settings(flow, "", {}), seconds=time.perf_counter() - start)  # fmt: skip
 
 
 def _simulate(flow, step: Step, reference: Score, report) -> Run:
@@ -132,7 +133,8 @@ def _simulate(flow, step: Step, reference: Score, report) -> Run:
     sim.drop_cache()
     changes = {"layers": {k: v.name for k, v in step.layers.items()}, "methods": step.methods}
     return Run(
-        name, precision.name, score, verdict, cost(sim), model_bytes(sim), drop=drop, comparison=table, sim=sim,
+        name, precision.name, score, verdict, cost(sim), model_bytes(sim), activation_bytes(sim), drop=drop,
+        comparison=table, sim=sim,
         output_sqnr_db=at_output, float16=float16.table() if float16 else None,
         settings=_settings(flow, step.method, step.options) | changes, seconds=time.perf_counter() - start,
     )  # fmt: skip

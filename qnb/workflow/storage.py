@@ -98,7 +98,8 @@ def _pack(run: Run) -> dict:
     return {
         "name": run.name, "precision": run.precision, "score": score, "drop": drop,
         "verdict": {"state": run.verdict.state, "text": run.verdict.text},
-        "size_bytes": run.size_bytes, "output_sqnr_db": _plain(run.output_sqnr_db), "seconds": run.seconds,
+        "size_bytes": run.size_bytes, "activation_bytes": run.activation_bytes,
+        "output_sqnr_db": _plain(run.output_sqnr_db), "seconds": run.seconds,
         "settings": run.settings, "cost": _frame(run.cost), "comparison": _frame(run.comparison),
         "float16": _frame(run.float16),
     }  # fmt: skip
@@ -131,7 +132,8 @@ def _unpack(stored: dict, sim) -> Run:
     drop = stored["drop"] and Drop(**{k: _number(v) for k, v in stored["drop"].items()})
     return Run(
         stored["name"], stored["precision"], Score(**stored["score"]), Verdict(**stored["verdict"]),
-        _read_frame(stored["cost"]), stored["size_bytes"], drop=drop, comparison=_read_frame(stored["comparison"]),
+        _read_frame(stored["cost"]), stored["size_bytes"], stored.get("activation_bytes", 0), drop=drop,
+        comparison=_read_frame(stored["comparison"]),
         sim=sim, output_sqnr_db=_number(stored["output_sqnr_db"]), float16=_read_frame(stored["float16"]),
         settings=stored["settings"], seconds=stored["seconds"],
     )  # fmt: skip

@@ -87,12 +87,17 @@ def exact(sim: QuantSim, runtime: str) -> ExactSim:
         raise InputError("QuantSim.exact", f"runtime {runtime!r}", f"use one of {', '.join(KERNELS)}")
     if not sim.calibrated:
         raise CalibrationError("QuantSim.exact", "the sim is not calibrated", "call sim.calibrate(batches) first")
-    _check(sim, runtime, KERNELS[runtime][2])
+    check_integer(sim, runtime)
     return ExactSim(sim, runtime)
 
 
-def _check(sim: QuantSim, runtime: str, widths: tuple[int, ...]) -> None:
-    """Integer kernels take 8-bit activations and weights of some widths."""
+def check_integer(sim: QuantSim, runtime: str) -> None:
+    """Integer kernels take 8-bit activations and weights of some widths.
+
+    Raises:
+        PrecisionError: a layer of another precision, by name.
+    """
+    widths = KERNELS[runtime][2]
     remedy = "use w8a8" + (" or w4a8" if 4 in widths else f": {runtime} runs other widths in floating point")
     for key, site in sim.plan.activations.items():
         quantizer = sim.activation(key)

@@ -1,0 +1,108 @@
+"""A deployed file on one runtime: where its nodes run, how well it was foretold, its metric, its latency."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from qnb.errors import DependencyError, PrecisionError, QnbError, TargetError
+from qnb.measures import Score
+from qnb.runtimes import OnnxRuntime, QnnHtp, Runtime, RuntimeModel, fidelity
+from qnb.runtimes.qnn import emulated
+from qnb.workflow import deploy
+from qnb.workflow.deployment import MISSING, REFUSED, OnRuntime
+from qnb.workflow.evaluation import score_of
+from qnb.workflow.performance import sim_of, timed
+from qnb.workflow.verdict import judge
+
+PATIENCE_SECONDS = 120
+"""An emulated evaluation that would take longer is left out, unless asked for."""
+
+
+def run(flow, wanted: deploy.Order, name: str, stage: Path, files: dict[str, Path], report) -> OnRuntime:
+    """Everything about one runtime; what it cannot do is part of the result, not an error."""
+    title = _title(wanted, name)
+    report(0, None, f"starting {title}")
+    try:
+        runtime = _open(flow, wanted, name, files)
+        placement = runtime.placement()
+    except DependencyError as error:
+        return OnRuntime(name, title, MISSING, f"{error.received}: {error.remedy}")
+    except TargetError as error:
+        return OnRuntime(name, title, REFUSED, f"{error.received}. {error.remedy}")
+    if name == "htp":
+        _compile(wanted, runtime, stage, files, report)
+    at_home = "HTP" if name == "htp" else "CPU"
+    away = placement[placement.provider != at_home]
+    start = time.perf_counter()
+    table, exact = _fidelity(flow, wanted, name, runtime, report)
+    seconds = (time.perf_counter() - start) / wanted.samples / (1 if exact is None else 2)
+    score, note = _score(flow, wanted, runtime, seconds, report)
+    drop = None if score is None else judge(flow["fp32"].score, score, flow.tolerance)[0]
+    latency, why = _latency(flow, wanted, name, runtime, report)
+    return OnRuntime(
+        name, title, note=" ".join(filter(None, (note, why))), fidelity=table, exact=exact, score=score, drop=drop,
+        placement=placement.provider.value_counts().to_dict(), elsewhere=tuple(away.node), latency=latency,
+    )  # fmt: skip
+
+
+def _title(wanted: deploy.Order, name: str) -> str:
+    if name != "htp":
+        return "ONNX Runtime, CPU"
+    return f"HTP v{wanted.soc.htp_arch} ({wanted.soc.soc}{', emulated' if emulated() else ''})"
+
+
+def _open(flow, wanted: deploy.Order, name: str, files: dict[str, Path]) -> Runtime:
+    if name == "htp":
+        return QnnHtp(files["static"], soc=wanted.soc).load()
+    return OnnxRuntime(files["model"], threads=wanted.threads).load()
+
+
+def _compile(wanted: deploy.Order, runtime: QnnHtp, stage: Path, files: dict[str, Path], report) -> None:
+    report(0, None, f"compiling for {wanted.soc.soc}")
+    files["context"] = runtime.compile(stage / f"{wanted.stem}-{wanted.soc.soc}-context.onnx")
+    files["binary"] = next(p for p in stage.iterdir() if p.suffix == ".bin")
+
+
+def _fidelity(flow, wanted: deploy.Order, name: str, runtime: Runtime, report):
+    """(plain, exact) tables; no exact one where the runtime does not compute in integers from end to end."""
+    sim, batches = sim_of(flow, wanted.run), deploy.samples(flow, wanted.samples)
+    tick = lambda done, total, message: report(done, total, message)  # noqa: E731
+    table = fidelity(sim, runtime, batches, progress=tick)
+    if name == "htp" and not wanted.integer_io:  # its own quantization of float inputs follows no known rule
+        return table, None
+    try:
+        exact = sim.exact(name)
+    except (PrecisionError, QnbError):
+        return table, None
+    return table, fidelity(exact, runtime, batches, progress=tick)
+
+
+def _score(flow, wanted: deploy.Order, runtime: Runtime, seconds: float, report) -> tuple[Score | None, str]:
+    """The user's metric on the runtime, and why there is none."""
+    if wanted.evaluate is False:
+        return None, ""
+    expected = seconds * _samples_evaluated(flow)
+    if wanted.evaluate is None and runtime.name == "qnn-htp" and emulated() and expected > PATIENCE_SECONDS:
+        return None, f"Metric left out: about {expected / 60:.0f} minutes in the emulator; pass evaluate=True."
+    model = RuntimeModel(flow.captured, runtime)
+    message = f"evaluating on {runtime.name}"
+    total = flow._forwards
+    tick = lambda calls: report(calls - 1, total if total and calls <= total else None, message)  # noqa: E731
+    return score_of(flow.evaluate, model, f"{wanted.run.name} on {runtime.name}", tick), ""
+
+
+def _samples_evaluated(flow) -> int:
+    score = flow["fp32"].score
+    return score.n or 32 * (flow._forwards or 1)
+
+
+def _latency(flow, wanted: deploy.Order, name: str, runtime: Runtime, report):
+    if name == "htp":
+        return (None, "No latency: an emulator's time says nothing about a device's.") if emulated() else (
+            runtime.latency(), "")  # fmt: skip
+    why = timed(sim_of(flow, wanted.run))
+    if why:
+        return None, f"No latency: {why}."
+    report(0, None, "timing on ONNX Runtime")
+    return runtime.latency(), ""
