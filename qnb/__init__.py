@@ -16,12 +16,15 @@ _WHERE = {
     "inputs": "qnb.graph",
     "QuantSim": "qnb.sim",
     "compare_layers": "qnb.measures",
+    "export_encodings": "qnb.export",
+    "export_onnx": "qnb.export",
+    "fidelity": "qnb.runtimes",
     "Score": "qnb.measures",
     "accuracy": "qnb.measures",
     "Workflow": "qnb.workflow",
     "load": "qnb.workflow",
 }
-_MODULES = ("charts", "demo", "errors", "panels", "targets")
+_MODULES = ("charts", "demo", "errors", "panels", "runtimes", "targets")
 
 __all__ = ["__version__", *_WHERE, *_MODULES]
 

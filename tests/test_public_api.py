@@ -8,9 +8,10 @@ import pytest
 import qnb
 
 NAMES = {
-    "FloatGrid", "Grid", "Precision", "QuantSim", "Score", "Workflow", "accuracy", "compare_layers", "inputs", "load",
+    "FloatGrid", "Grid", "Precision", "QuantSim", "Score", "Workflow", "accuracy", "compare_layers",
+    "export_encodings", "export_onnx", "fidelity", "inputs", "load",
 }  # fmt: skip
-MODULES = {"charts", "demo", "errors", "panels", "targets"}
+MODULES = {"charts", "demo", "errors", "panels", "runtimes", "targets"}
 
 SIGNATURES = {
     "QuantSim": "model, example_inputs=None, precision='w8a16', *, target='htp-v75', dynamic_shapes=None, "
@@ -22,9 +23,20 @@ SIGNATURES = {
     "QuantSim.layers": "",
     "QuantSim.encodings": "",
     "QuantSim.copy": "",
+    "QuantSim.exact": "runtime",
+    "QuantSim.load_encodings": "path",
     "QuantSim.save": "path",
     "QuantSim.load": "path",
     "compare_layers": "sim, batches, *, own=True, progress=None, watch=None",
+    "export_onnx": "sim, path, *, form=None, batch=None, integer_io=False, progress=None",
+    "export_encodings": "sim, path, version='1.0.0'",
+    "fidelity": "sim, runtime, batches, *, progress=None",
+    "runtimes.OnnxRuntime": "path, *, threads=None, batch=None, shapes=None",
+    "runtimes.QnnHtp": "path, soc='sm8650', *, threads=None, batch=None, shapes=None, fp16=None, fallback=False",
+    "runtimes.QnnHtp.compile": "path",
+    "runtimes.OnnxRuntime.run": "*inputs",
+    "runtimes.OnnxRuntime.latency": "*inputs, runs=50, warmup=5",
+    "runtimes.OnnxRuntime.placement": "",
     "inputs": "loader, keep=1",
     "Score": "value, n=None, per_sample=None, higher_is_better=True",
     "accuracy": "loader",
@@ -42,6 +54,8 @@ FIRST_PARAMETERS = {
     "Workflow.submit": ("precision",),
     "Workflow.what_if": ("name",),
     "Workflow.report": ("path",),
+    "Workflow.deploy": ("name", "folder"),
+    "Workflow.measure": (),
 }
 """Of these DESIGN.md shows calls only: each must take what is written there, and may offer more with defaults."""
 

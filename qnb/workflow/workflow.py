@@ -19,19 +19,18 @@ from qnb.workflow import advice, documents, steps
 from qnb.workflow.check import Check, check
 from qnb.workflow.job import Job
 from qnb.workflow.jobs import Jobs
+from qnb.workflow.on_target import OnTarget
 from qnb.workflow.run import Run
 from qnb.workflow.selection import Selection
 from qnb.workflow.steps import Step
 
 if TYPE_CHECKING:
-    from qnb.workflow.deployment import Deployment
-    from qnb.workflow.performance import Performance
     from qnb.workflow.what_if import WhatIf
 
 REFERENCE = "fp32"
 
 
-class Workflow(Jobs, Shown):
+class Workflow(Jobs, OnTarget, Shown):
     """Walks a model from FP32 to low precision and keeps what each step found.
 
     Args:
@@ -76,8 +75,7 @@ class Workflow(Jobs, Shown):
         self.selection = Selection(self)
         self._begin_jobs()
         self._captured: Captured | None = None
-        self.deployments: dict[str, Deployment] = {}
-        self.performance: dict[str, Performance] = {}
+        self._begin_on_target()
         self._profiles: dict[str, tuple[Run, dict]] = {}
         self._forwards: int | None = None
         self._reading = threading.Lock()
@@ -119,8 +117,7 @@ class Workflow(Jobs, Shown):
             for result in steps.run(self, step, progress):  # FP32 first, where it was needed
                 self.runs[result.name] = result
             self.runs[step.name] = result = replace(result, next=tuple(advice.next_steps(self)))
-            for found in (self.deployments, self.performance):  # they speak of the run that was
-                found.pop(step.name, None)
+            self._forget(step.name)
         self.changed.emit()
         return result
 
@@ -162,13 +159,6 @@ class Workflow(Jobs, Shown):
                 *self._measured(run.name),
             ))  # fmt: skip
         return pd.DataFrame(rows, columns=list(columns.SUMMARY)).astype({"n": "Int64", "file_bytes": "Int64"})
-
-    def _measured(self, name: str) -> tuple:
-        """(bytes of the file, latency in ms), as far as they were measured."""
-        found = self.performance.get(name)
-        if found is None:
-            return pd.NA, float("nan")
-        return found.file_bytes, found.latency.median_ms if found.latency else float("nan")
 
     def compare(self, *names: str):
         """Per layer, FP32 against QuantSim, of one or several runs: shows as chart and table.
@@ -215,54 +205,6 @@ class Workflow(Jobs, Shown):
         from qnb.workflow.what_if import WhatIf
 
         return WhatIf(self, name)
-
-    def deploy(self, name: str, folder, *, runtimes: Iterable[str] | str | None = None, soc: str | None = None,
-               samples: int = 16, evaluate: bool | None = None, integer_io: bool = False, threads: int | None = None,
-               progress=None) -> Deployment:  # fmt: skip
-        """Write a run's files for the device, run them on real runtimes, compare with the simulation layer by layer.
-
-        Args:
-            name: a run: ``"w8a16"``.
-            folder: where the files go (made if missing): the ONNX file, a float one with its encodings for
-                qairt-converter, the context binary for the SoC, the commands. All are replaced together, at the end.
-            runtimes: of ``"onnxruntime"`` and ``"htp"``; by default those that suit the target. One that is not
-                installed is reported with its install line.
-            soc: a name from `qnb.runtimes.socs`; by default one of the target's architecture.
-            samples: how many the layers are compared on, from the calibration data.
-            evaluate: whether to evaluate on the runtimes too; None does, where the HTP emulator takes no more than
-                two minutes.
-            integer_io: inputs and outputs of the files are integer codes, so that nothing is computed in floating
-                point; then the integer-exact simulation is compared with HTP too.
-            threads: of ONNX Runtime.
-            progress: ``progress(done, total, message)``, as for `run`.
-        """
-        from qnb.workflow import deploy
-
-        wanted = deploy.order(self, name, folder, runtimes, soc, samples, evaluate, integer_io, threads)
-        with self._alone(f"flow.deploy({name!r})"):
-            self.deployments[name] = found = deploy.deploy(self, wanted, progress)
-        self.changed.emit()
-        return found
-
-    def measure(self, *names: str, threads: int | None = None, runs: int = 30, progress=None) -> pd.DataFrame:
-        """File size of runs and, where ONNX Runtime's CPU computes them as a device would (FP32, FP16, W8A8), the
-        latency of one sample, their runs taking turns. `summary` shows both from then on.
-
-        Args:
-            names: runs; all by default.
-            threads: of ONNX Runtime.
-            runs: how often each is timed.
-        """
-        from qnb.workflow import performance
-
-        names = names or tuple(self.runs)
-        for name in names:
-            self[name]
-        with self._alone("flow.measure()"):
-            found = performance.measure(self, names, threads, runs, progress or (lambda *_: None))
-            self.performance |= found
-        self.changed.emit()
-        return performance.table(found)
 
     def panel(self):
         """The workflow with buttons: stages, runs, progress, next step; without a kernel, the same as a page."""
