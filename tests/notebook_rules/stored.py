@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator, Mapping
 
 SIZE_LIMIT = 500_000
 """Bytes: beyond this a browser and a review both suffer. Widget state alone is 5 MB."""
+
+NEEDS_QNN = "needs-qnn"
 
 
 def stored_faults(notebook: Mapping, size_bytes: int) -> Iterator[str]:
@@ -27,3 +30,8 @@ def never_run(cell: Mapping) -> bool:
     [True, False]
     """
     return bool(cell["source"].strip()) and cell["execution_count"] is None
+
+
+def can_show(cell: Mapping) -> bool:
+    """Whether this machine can show what is stored: cells tagged ``needs-qnn`` say something else without the extra."""
+    return NEEDS_QNN not in cell["metadata"].get("tags", ()) or importlib.util.find_spec("onnxruntime_qnn") is not None
