@@ -67,12 +67,14 @@ def default_form(sim) -> str:
 def finish(model, exported: Program, form: str, integer_io: bool) -> None:
     """Names, quantization, and pooling in the form that runtimes know."""
     from qnb.export.pooling import global_pooling
+    from qnb.export.products import signed_second_inputs
     from qnb.export.qdq import name_tensors
     from qnb.export.transposes import drop_ones
 
     drop_ones(model, exported.tensors)
     global_pooling(model)
     name_tensors(model, exported.tensors, form == "qdq", integer_io)
+    signed_second_inputs(model)
     model.ir_version, model.producer_name = IR_VERSION, "qnb"
 
 
@@ -140,6 +142,8 @@ def write(model, path: Path, half: bool = False) -> None:
         for name in (data, path.name):
             if name is not None:
                 os.replace(folder / name, path.parent / name)
+    except OSError as error:
+        raise FileError(f"export_onnx to {path}", str(error), "choose a file that can be written") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -106,7 +106,7 @@ def test_rows_of_a_16_bit_layer_norm_keep_their_order_on_htp(htp, tmp_path, posi
     assert on_htp(htp, model, torch.randn(8, positions, 40), "w8a16", tmp_path).sqnr_db.min() > 60
 
 
-@pytest.mark.parametrize(("precision", "least_db"), [("w8a8", 20), ("w8a16", 35), ("w16a16", 33)])
+@pytest.mark.parametrize(("precision", "least_db"), [("w8a8", 20), ("w8a16", 52), ("w16a16", 52)])
 def test_a_transformer_runs_on_htp_whole(htp, tmp_path, precision, least_db):
     demo = qnb.demo.transformer()
     table = on_htp(htp, demo.model, next(iter(demo.calibration)), precision, tmp_path).set_index("layer")
