@@ -1,12 +1,16 @@
-# One virtual environment, installed once for each state of pyproject.toml and constraints.txt.
+# One virtual environment, installed once for each state of pyproject.toml and constraints.txt, and each set of extras.
 PYTHON ?= python3
 VENV ?= .venv
+EXTRAS ?= test
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+COMMA := ,
+STAMP := $(VENV)/.installed-$(subst $(COMMA),-,$(EXTRAS))
 # What the JupyterLab extension is built of; an installation holds a copy of what is built.
 EXTENSION := $(wildcard qnb/labextension/*.* qnb/labextension/.yarnrc.yml qnb/labextension/yarn.lock) \
   $(shell find qnb/labextension/src qnb/labextension/style qnb/labextension/schema qnb/labextension/templates -type f)
 NOTEBOOK := notebooks/00-tour.ipynb
+# Tests run file by file in two processes; tests/conftest.py says in which order.
+PARALLEL ?= -n 2 --dist loadfile --no-loadscope-reorder
 # JupyterLab refuses to run as root unless told; nobody else is told.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
@@ -15,7 +19,7 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 help:
 	@echo "make lab          open the tour notebook in JupyterLab"
 	@echo "make demo         the same workflow without a browser: prints the summary table"
-	@echo "make test         style, unit tests, docstring examples, notebooks, browser tests"
+	@echo "make test         style, unit tests, docstring examples, notebooks, browser tests; with EXTRAS=test,qnn also HTP's"
 	@echo "make check        style and the quick tests"
 	@echo "make bench        measure against the budgets"
 	@echo "make notebooks    run the notebooks and store their outputs"
@@ -30,7 +34,7 @@ $(STAMP): pyproject.toml constraints.txt hatch_build.py $(EXTENSION)
 	  echo "Name another one: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@echo "Installing into $(VENV): one to five minutes, once."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	@touch $@
 
 lab: $(STAMP)
@@ -41,11 +45,11 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest qnb tests notebooks --doctest-modules --nbval --nbval-current-env
+	$(BIN)/python -m pytest qnb tests notebooks --doctest-modules --nbval --nbval-current-env --ignore qnb/labextension $(PARALLEL)
 
 check: $(STAMP)
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest qnb tests --doctest-modules -m "not slow and not browser"
+	$(BIN)/python -m pytest qnb tests --doctest-modules -m "not slow and not browser" $(PARALLEL)
 
 bench: $(STAMP)
 	$(BIN)/python tests/bench/run.py

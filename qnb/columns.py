@@ -24,7 +24,8 @@ SUMMARY = (
     "run", "precision", "metric", "low", "high", "n", "drop", "verdict",
     "worst_layer", "worst_own_sqnr_db", "size_bytes", "activation_bytes", "macs", "bops", "file_bytes", "latency_ms",
 )  # fmt: skip
-"""What `Workflow.summary()` returns, one row per run; the last two are empty until `measure` or `deploy` found them."""
+"""What `Workflow.summary()` returns, one row per run; the last two are empty until `measure` found them (`deploy`
+finds the file's size)."""
 
 FIDELITY = (
     LAYER, OP, SQNR_DB, "equal_fraction", "within_one_fraction", "max_steps", "top1_agreement", "numel",

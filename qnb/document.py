@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from textwrap import indent
 from typing import Any
 
 from qnb import columns, html
@@ -90,7 +91,7 @@ class Code:
 
     def text(self) -> str:
         said = f"{self.label}: {self.why}" if self.why else self.label
-        return said + (f"\n    {self.code}" if self.code else "")
+        return said + ("\n" + indent(self.code, "    ") if self.code else "")
 
     def html(self) -> str:
         return html.code(self.label, self.why, self.code)

@@ -14,6 +14,8 @@ from tests.flows import fresh as fresh
 
 collect_ignore = ["bench"]  # scripts that measure; `make bench` runs them
 
+BROWSER = "tests/browser/"
+
 torch.set_num_threads(1)
 
 
@@ -25,6 +27,19 @@ def _same_numbers_again():
     torch.use_deterministic_algorithms(True, warn_only=True)
 
 
+@pytest.fixture
+def htp():
+    """QnnHtp; where everything must run (QNB_CI), its absence is a failure."""
+    from qnb.runtimes import QnnHtp, qnn_available
+
+    reason = qnn_available()
+    if reason and os.environ.get("QNB_CI"):
+        pytest.fail(f"QNB_CI is set, so this must run: {reason}")
+    if reason:
+        pytest.skip(reason)
+    return QnnHtp
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     """Where everything must run (QNB_CI), a browser test that was skipped has failed."""
@@ -34,3 +49,23 @@ def pytest_runtest_makereport(item, call):
         reason = report.longrepr[-1] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome, report.longrepr = "failed", f"QNB_CI is set, so this must run. {reason}"
     return report
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """`make test` gives each process whole files; the browser tests are one piece: one server, one browser."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Files(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return BROWSER if nodeid.startswith(BROWSER) else super()._split_scope(nodeid)
+
+    return Files(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+def pytest_collection_modifyitems(config, items):
+    """In parallel, what takes long comes first, so that no process ends long before the other."""
+    if not hasattr(config, "workerinput"):
+        return
+    slow = {item.path for item in items if item.path.suffix == ".ipynb" or item.get_closest_marker("slow")}
+    items.sort(key=lambda item: 0 if item.nodeid.startswith(BROWSER) else 1 if item.path in slow else 2)

@@ -18,7 +18,7 @@ TOUR = "00-tour.ipynb"
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 PANEL, EXPLORER = 7, 9
 """Cells of the tour."""
-DOCS = ("explorer-light", "explorer-dark", "panel-light", "panel-dark", "sidebar-light")
+DOCS = ("deploy-light", "deploy-dark", "explorer-light", "explorer-dark", "panel-light", "panel-dark", "sidebar-light")
 SAVED = """import qnb
 demo = qnb.demo.digits()
 flow = qnb.Workflow(demo.model, calibration=demo.calibration, evaluate=demo.evaluate, tolerance=0.01)
@@ -50,6 +50,22 @@ class Camera:
         self(name)
 
 
+def deploy_panel(lab: labs.Lab, camera: Camera) -> None:
+    """A cell of its own at the end of the tour; W8A8 on both runtimes where there are both."""
+    lab.page.evaluate("""async () => {
+      const app = window.jupyterapp, content = app.shell.currentWidget.content;
+      content.activeCellIndex = content.widgets.length - 1;
+      await app.commands.execute('notebook:insert-cell-below');
+      content.activeCell.model.sharedModel.setSource('flow.deploy_panel("w8a8")');
+      await app.commands.execute('notebook:run-cell');
+    }""")
+    lab.kernel("flow.deploy('w8a8', 'deploy'); None")
+    last = len(lab.cells()) - 1
+    lab.visit(last)
+    lab.page.wait_for_timeout(2500)
+    camera.cell("deploy", last)
+
+
 def take(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as private:
@@ -65,6 +81,7 @@ def take(folder: Path) -> None:
             camera.cell("panel", PANEL)
             camera.cell("explorer", EXPLORER)
             camera.cell("explorer-detail", EXPLORER, 560)
+            deploy_panel(lab, camera)
             lab.command("qnb:show-sidebar")
             camera.cell("sidebar", PANEL)
             lab.command("launcher:create")

@@ -1,4 +1,4 @@
-"""All runs at a glance: metric against model size."""
+"""All runs at a glance: metric against size or latency."""
 
 from __future__ import annotations
 
@@ -8,53 +8,62 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from qnb.charts.axes import AXES, left_out
 from qnb.charts.frames import numbers, require, small, value
 from qnb.charts.labels import positions
 from qnb.charts.theme import BAD, FP32, GREEN, GREY, ORANGE, empty, figure, plain
-from qnb.html import size
+from qnb.errors import InputError
 
 STATES = {
     "reference": ("FP32", "square", FP32), "ok": ("ok", "circle", GREEN),
     "undecided": ("undecided", "diamond", ORANGE), "fail": ("fail", "x", BAD),
 }  # fmt: skip
 """Verdict: what it is called, its symbol, its colour."""
-NEEDED = ("run", "metric", "low", "high", "n", "drop", "verdict", "size_bytes")
+NEEDED = ("run", "metric", "low", "high", "n", "drop", "verdict")
 DODGE = 0.016
 """Runs of the same size stand so far apart, as a share of the axis: their intervals would cover each other."""
 
 
-def summary(summary: pd.DataFrame, *, tolerance: float | None = None, selected: str | None = None) -> go.Figure:
-    """Metric with its interval against model size, a labelled point per run; symbol and colour say the verdict.
+def summary(summary: pd.DataFrame, *, tolerance: float | None = None, selected: str | None = None,
+            x: str = "size_bytes") -> go.Figure:  # fmt: skip
+    """Metric with its interval against size or latency, a labelled point per run; symbol and colour say the verdict.
 
     Args:
         summary: what `Workflow.summary` returns, columns `qnb.columns.SUMMARY`; ``low`` and ``high`` may be
             NaN, runs whose metric is NaN are left out.
         tolerance: how much may be lost, in the metric's units: a band from FP32's metric.
         selected: this run's point is filled and the others are hollow; all are filled without.
+        x: ``"size_bytes"`` of the model, ``"file_bytes"`` or ``"latency_ms"``, which `Workflow.measure` finds; runs
+            without a value are left out, and the subtitle names them.
 
     Raises:
-        InputError: columns are missing.
+        InputError: columns are missing, or ``x`` is none of these.
 
     >>> import pandas as pd
     >>> rows = [("fp32", .97, .96, .98, 500, 0.0, "reference", 4000), ("w8a8", .97, .96, .98, 500, 0.0, "ok", 1000)]
     >>> frame = pd.DataFrame(rows, columns=["run", "metric", "low", "high", "n", "drop", "verdict", "size_bytes"])
     """
-    require(summary, NEEDED, "summary", "what flow.summary() returns")
-    frame = summary[np.isfinite(numbers(summary["metric"])) & np.isfinite(numbers(summary["size_bytes"]))]
+    if x not in AXES:
+        raise InputError("charts.summary", f"x={x!r}", f"use one of {', '.join(map(repr, AXES))}")
+    require(summary, (*NEEDED, x), "summary", "what flow.summary() returns")
+    axis = AXES[x]
+    measured = summary[np.isfinite(numbers(summary["metric"]))]
+    frame = measured[np.isfinite(numbers(measured[x]))].reset_index(drop=True)
     if frame.empty:
-        return empty("No runs to show: run a step first, for example flow.run('w8a16').")
-    frame = frame.reset_index(drop=True)
-    unit, by = ("MB", 1e6) if numbers(frame["size_bytes"]).max() >= 1e6 else ("kB", 1e3)
-    x, metric = numbers(frame["size_bytes"]) / by, numbers(frame["metric"])
+        return empty(axis.empty if len(measured) else AXES["size_bytes"].empty)
+    unit, by = axis.unit(numbers(frame[x]).max())
+    x_of, metric = numbers(frame[x]) / by, numbers(frame["metric"])
     low, high = (np.where(np.isfinite(v), v, metric) for v in (numbers(frame["low"]), numbers(frame["high"])))
-    xrange = _padded(x, 0.2)
-    x = _dodged(x, DODGE * (xrange[1] - xrange[0]))
+    xrange = _padded(x_of, 0.2)
+    x_of = _dodged(x_of, DODGE * (xrange[1] - xrange[0]))
     reference = _reference(frame)
     allowed = None if reference is None or tolerance is None else reference - _sign(frame, reference) * tolerance
     yrange = _padded([*low, *high, *([] if allowed is None else [allowed])], 0.12)
     names = frame["run"].astype(str).tolist()
-    where = np.array(positions(x, metric, names, xrange, yrange, low.tolist(), high.tolist(), reference))
-    chart = figure(_title(frame), f"model size ({unit})", "metric")
+    where = np.array(positions(x_of, metric, names, xrange, yrange, low.tolist(), high.tolist(), reference))
+    chart = figure(_title(frame, x), f"{axis.name} ({unit})", "metric")
+    if missing := left_out(measured, frame, axis):
+        chart.update_layout(title_subtitle_text=missing)
     _band(chart, reference, allowed)
     for state, (name, symbol, colour) in STATES.items():
         at = np.flatnonzero(frame["verdict"] == state)
@@ -62,10 +71,11 @@ def summary(summary: pd.DataFrame, *, tolerance: float | None = None, selected: 
             error = {"array": small((high - metric)[at]), "arrayminus": small((metric - low)[at]), "width": 4,
                      "thickness": 1.3, "color": colour}  # fmt: skip
             chart.add_trace(go.Scatter(
-                x=small(x[at]), y=small(metric[at]), mode="markers+text", name=name, text=[plain(names[i]) for i in at],
-                textposition=where[at].tolist(), textfont={"color": GREY, "size": 12}, error_y=error,
+                x=small(x_of[at]), y=small(metric[at]), mode="markers+text", name=name,
+                text=[plain(names[i]) for i in at], textposition=where[at].tolist(),
+                textfont={"color": GREY, "size": 12}, error_y=error,
                 marker=_marker(symbol, colour, [selected in (None, names[i]) for i in at]),
-                hovertext=[_hover(frame.loc[i]) for i in at], hoverinfo="text", cliponaxis=False,
+                hovertext=[_hover(frame.loc[i], x) for i in at], hoverinfo="text", cliponaxis=False,
             ))  # fmt: skip
     chart.update_xaxes(range=small(xrange))
     return chart.update_yaxes(range=small(yrange))
@@ -87,11 +97,10 @@ def _padded(values, share: float) -> tuple[float, float]:
 
 
 def _dodged(x: np.ndarray, step: float) -> np.ndarray:
-    """Points at the same place move apart, around it."""
-    found = x.copy()
-    for place in np.unique(x):
-        same = np.flatnonzero(x == place)
-        found[same] += step * (np.arange(same.size) - (same.size - 1) / 2)
+    """Points at the same place, or nearly, move apart, around it."""
+    found, order = x.copy(), np.argsort(x, kind="stable")
+    for same in np.split(order, np.flatnonzero(np.diff(x[order]) > step / 2) + 1):
+        found[same] = x[same].mean() + step * (np.arange(same.size) - (same.size - 1) / 2)
     return found
 
 
@@ -115,25 +124,29 @@ def _band(chart: go.Figure, reference: float | None, allowed: float | None) -> N
     chart.add_hline(reference, line={"color": FP32, "dash": "dot", "width": 1.5})
 
 
-def _hover(row: pd.Series) -> str:
+def _hover(row: pd.Series, x: str) -> str:
     interval = f" ({row.low:.4g} to {row.high:.4g})" if math.isfinite(row.low) and math.isfinite(row.high) else ""
     lines = [f"<b>{plain(row.run)}</b>, {STATES[row.verdict][0]}", f"metric {row.metric:.4g}{interval}"]
     lines += [] if pd.isna(row.n) else [f"n = {int(row.n):,}"]
     lines += [] if row.verdict == "reference" else [f"drop {row['drop']:.2g}"]
-    lines.append(size(row.size_bytes))
+    lines.append(AXES[x].text(row[x]))
     if row.get("worst_layer"):
         lines.append(f"worst layer {plain(row.worst_layer)}")
     return "<br>".join(lines)
 
 
-def _title(frame: pd.DataFrame) -> str:
+def _title(frame: pd.DataFrame, x: str) -> str:
     runs = frame[frame["verdict"] != "reference"]
     if runs.empty:
         return "Only FP32 so far: run a step to compare"
     kept = runs[runs["verdict"] == "ok"]
     if not kept.empty:
-        best = kept[kept["size_bytes"] == kept["size_bytes"].min()].iloc[-1]  # of equals the last, the lower in bits
-        return f"Smallest within tolerance: {plain(best.run)}, {size(best.size_bytes)}, drop {value(best['drop'])}"
+        best = kept[kept[x] == kept[x].min()].iloc[-1]  # of equals the last, the lower in bits
+        reference = frame[frame["verdict"] == "reference"][x]
+        if x == "latency_ms" and len(reference) and best[x] >= reference.iloc[0]:
+            return f"No run within tolerance is faster than FP32: {plain(best.run)}, {AXES[x].text(best[x])}"
+        said = f"{AXES[x].best} within tolerance: {plain(best.run)}, {AXES[x].text(best[x])}"
+        return f"{said}, drop {value(best['drop'])}"
     if (runs["verdict"] == "undecided").any():
         return "No run is surely within tolerance: evaluate more samples"
     return "No run is within tolerance"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import fx
 
+from qnb.graph import ops
+
 aten = torch.ops.aten
 
 
@@ -49,4 +51,13 @@ def mean(writer, node: fx.Node) -> fx.Node | None:
     return writer.graph.call_function(node.target, (writer.new[x], list(axes), True), dict(node.kwargs))
 
 
-REWRITES = {"linear": linear, "mean": mean}
+def unbound(writer, node: fx.Node) -> fx.Node | None:
+    """A part that unbind makes, selected by itself: a Slice and a Squeeze would have a bare tensor between."""
+    parts, index = node.args
+    if parts.op != "call_function" or ops.name(parts) != "unbind":
+        return None
+    axis = parts.args[1] if len(parts.args) > 1 else parts.kwargs.get("dim", 0)
+    return writer.call(aten.select.int, writer.new[parts.args[0]], axis, index)
+
+
+REWRITES = {"getitem": unbound, "linear": linear, "mean": mean}

@@ -36,7 +36,9 @@ class Panel(Shown):
         self.codes: list[str] = []
         self._drawer_text = widgets.Textarea(layout=_wide(height="120px"), disabled=True)
         self._drawer_copy = CodeButton(label="Copy all")
-        self.widget = widgets.VBox([*self.build(), self.job.widget, self._code_drawer()], layout=_wide())
+        parts = self.build()
+        parts += [] if self.job.widget in parts else [self.job.widget]  # it stands last, unless placed by `build`
+        self.widget = widgets.VBox([*parts, self._code_drawer()], layout=_wide())
         self.widget.add_class("qnb-panel")
         self._ends = [flow.changed.connect(self.refresh), flow.selection.changed.connect(self.refresh)]
         shelf.put(self)

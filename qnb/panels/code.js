@@ -34,7 +34,7 @@ function render({ model, el }) {
   button.onclick = async () => {
     const code = model.get("code");
     const event = new CustomEvent("qnb:insert-code", { detail: { code }, bubbles: true, cancelable: true });
-    const taken = !document.dispatchEvent(event);
+    const taken = model.get("insert") && !document.dispatchEvent(event);
     said.textContent = taken ? "Inserted below" : (await copy(code, button)) ? "Copied" : "Could not copy";
     clearTimeout(timer);
     timer = setTimeout(() => { said.textContent = ""; }, 4000);

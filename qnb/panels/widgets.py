@@ -121,9 +121,10 @@ class Grid(anywidget.AnyWidget):
 
 
 class CodeButton(anywidget.AnyWidget):
-    """Gives the code of an action: into a cell below, or to the clipboard."""
+    """Gives the code of an action: into a cell below, or to the clipboard; what is no Python only to the latter."""
 
     _esm = (FOLDER / "code.js").read_text(encoding="utf-8")
     _css = CSS
     code = traitlets.Unicode("").tag(sync=True)
     label = traitlets.Unicode("Copy as code").tag(sync=True)
+    insert = traitlets.Bool(True).tag(sync=True)

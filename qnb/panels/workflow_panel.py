@@ -12,7 +12,7 @@ from qnb.html import escape
 from qnb.panels.base import Panel, columns, heading, line
 from qnb.panels.widgets import CodeButton, Grid, Plot
 from qnb.workflow import documents, ladder
-from qnb.workflow.advice import next_steps, run_code
+from qnb.workflow.advice import FOLDER, deploy_code, next_steps, run_code
 
 REDUCED = ("w8a16", "w8a8", "w4a16", "w4a8")
 """Offered in the field of the Reduce stage; any other precision can be typed there."""
@@ -39,6 +39,7 @@ class WorkflowPanel(Panel):
             self.button("Run", lambda: self._run({"precision": "w16a16"}), "Run W16A16, the control"),
             self.button("Run", self._reduce, "Run the precision in the field"),
         ]
+        self.deploy_button = self.button("Deploy", self._deploy, f"Take the smallest run within tolerance to {FOLDER}/")
         self.plot = Plot(on_click=lambda message: self.do(lambda: self._select(unescape(message.get("text", "")))))
         self.grid = Grid(label="runs", empty="No run yet", height=240)
         self.grid.observe(lambda change: self.do(lambda: self._select(*change["new"][:1])), "selected")
@@ -63,6 +64,7 @@ class WorkflowPanel(Panel):
         busy = flow.model is None or (flow.job is not None and flow.job.running)
         for button in self.run_buttons:
             button.disabled = busy
+        self.deploy_button.disabled = busy or ladder.best(flow) is None
         self.next_button.disabled = busy or not self._action()
 
     def document(self) -> Document:
@@ -70,7 +72,8 @@ class WorkflowPanel(Panel):
 
     def _ladder(self) -> widgets.Widget:
         check, fp16, w16a16, reduce = self.run_buttons
-        tools = {"check": (check,), "fp16": (fp16,), "w16a16": (w16a16,), "reduce": (self.precision, reduce)}
+        tools = {"check": (check,), "fp16": (fp16,), "w16a16": (w16a16,), "reduce": (self.precision, reduce),
+                 "deploy": (self.deploy_button,)}  # fmt: skip
         rows = []
         for name, text in self.stages.items():
             rows.append(line(text, *tools.get(name, ()), wrap=False))
@@ -90,6 +93,8 @@ class WorkflowPanel(Panel):
         """What Run next does; None where the advice is not a step to run."""
         if advice.run is not None:
             return lambda: self._run(advice.run)
+        if advice.deploy is not None:
+            return lambda: self._deploy(advice.deploy)
         return self._check if advice.code.endswith(".check()") else None
 
     def _run_next(self) -> None:
@@ -107,6 +112,11 @@ class WorkflowPanel(Panel):
     def _run(self, arguments: dict) -> None:
         self.flow.submit(**arguments)
         self.note(run_code(self.flow.variable, arguments))
+
+    def _deploy(self, order: dict | None = None) -> None:
+        flow, order = self.flow, order or {"name": ladder.best(self.flow).name, "folder": FOLDER}
+        flow.start(f"flow.deploy({order['name']!r})", lambda report: flow.deploy(**order, progress=report))
+        self.note(deploy_code(flow.variable, order))
 
     def _select(self, name: str | None = None) -> None:
         if name in self.flow:

@@ -47,6 +47,7 @@ class Header:
         inputs, outputs: in the graph's order.
         metadata: the ``qnb`` entry of its metadata_props.
         quantized: it has QuantizeLinear or DequantizeLinear nodes.
+        eight_bit_floats: it has constants of an 8-bit float type.
         compiled: it holds a device's binary (an EPContext node).
         nodes: names of its nodes.
     """
@@ -55,6 +56,7 @@ class Header:
     outputs: tuple[Tensor, ...]
     metadata: dict[str, Any] = field(default_factory=dict)
     quantized: bool = False
+    eight_bit_floats: bool = False
     compiled: bool = False
     nodes: frozenset[str] = frozenset()
 
@@ -80,9 +82,12 @@ def load(path: Path, operation: str) -> Any:
 
 def read(path: Path, operation: str) -> Header:
     """Inputs, outputs and metadata of a file; raises FileError where it is none, or of unsupported types."""
+    import onnx
+
     model = load(path, operation)
     ops = {node.op_type for node in model.graph.node}
     weights = {tensor.name for tensor in model.graph.initializer}
+    kinds = {onnx.TensorProto.DataType.Name(tensor.data_type) for tensor in model.graph.initializer}
     written = {entry.key: entry.value for entry in model.metadata_props}.get("qnb", "{}")
     try:
         metadata = json.loads(written)
@@ -94,6 +99,7 @@ def read(path: Path, operation: str) -> Header:
         tuple(_tensor(value, path, operation) for value in model.graph.output),
         metadata,
         quantized=not ops.isdisjoint(QDQ),
+        eight_bit_floats=any(kind.startswith("FLOAT8") for kind in kinds),
         compiled="EPContext" in ops,
         nodes=frozenset(node.name for node in model.graph.node),
     )

@@ -78,9 +78,15 @@ class OnnxRuntime(Runtime):
         return open_session(source, self._options(batch_names), ["CPUExecutionProvider"], self._operation())
 
     def _options(self, sizes: Mapping[str, int]) -> Any:
+        import onnxruntime
+
         options = session_options(self.threads, sizes)
         if needs_exact_kernels():
             options.add_session_config_entry("session.x64quantprecision", "1")
+        # A product with 8-bit weights would become one that rounds its other factor to 8 bits too.
+        options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
+        if self._header.eight_bit_floats:  # its optimizer drops a ReLU before their QuantizeLinear
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         return options
 
 

@@ -3,6 +3,7 @@
 Source: AIMET's backend-aware configurations for HTP and Qualcomm's public op-definition tables. From v73 on,
 bounded activations have fixed ranges and 16-bit activations meet 16-bit weights. Those weights are multiplied as two
 signed bytes: a code above 127 * 256 + 127 saturates (measured on v75: one such weight costs its channel 20 dB).
+Which SoCs have no float16 is what QNN 2.51 says when asked to run a convolution of floats.
 """
 
 from qnb.targets.generic import GENERIC
@@ -10,6 +11,9 @@ from qnb.targets.target import CONV, CONV_TRANSPOSE, DENSE, Supergroup, variant
 
 BEFORE_V73 = ("fp32", "fp16", "w8a16", "w8a8", "w4a16", "w4a8")
 FROM_V73 = ("fp32", "fp16", "w16a16", "w8a16", "w8a8", "w4a16", "w4a8")
+HALF = dict.fromkeys(("fp32", "fp16"), "float16 arithmetic")
+HALF_OF_SOME_V68 = dict.fromkeys(HALF, "float16 arithmetic; not on Snapdragon 778G, 780G, 8cx Gen 3 and QCS6490")
+HALF_OF_SOME_V73 = dict.fromkeys(HALF, "float16 arithmetic; not on Snapdragon 7 Gen 3, 7s, 7+, 7 Gen 4, 8s")
 
 HTP_V68 = variant(
     GENERIC,
@@ -26,9 +30,11 @@ HTP_V68 = variant(
     simulate_bias=True,
     mask_encoding=True,
     precisions=BEFORE_V73,
+    notes=HALF_OF_SOME_V68,
+    verified_by="HTP emulator",
     htp_arch=68,
 )
-HTP_V69 = variant(HTP_V68, "htp-v69", description="Snapdragon 8 Gen 1 (Hexagon v69)", htp_arch=69)
+HTP_V69 = variant(HTP_V68, "htp-v69", description="Snapdragon 8 Gen 1 (Hexagon v69)", notes=HALF, htp_arch=69)
 HTP_V73 = variant(
     HTP_V69,
     "htp-v73",
@@ -42,8 +48,9 @@ HTP_V73 = variant(
     symmetric_matmul_at_16=True,
     largest_int16=127 * 256 + 127,
     precisions=FROM_V73,
+    notes=HALF_OF_SOME_V73,
     htp_arch=73,
 )
-HTP_V75 = variant(HTP_V73, "htp-v75", description="Snapdragon 8 Gen 3 (Hexagon v75)", htp_arch=75)
-HTP_V79 = variant(HTP_V73, "htp-v79", description="Snapdragon 8 Elite (Hexagon v79)", htp_arch=79)
-HTP_V81 = variant(HTP_V73, "htp-v81", description="Snapdragon 8 Elite Gen 5 (Hexagon v81)", htp_arch=81)
+HTP_V75 = variant(HTP_V73, "htp-v75", description="Snapdragon 8 Gen 3 (Hexagon v75)", notes=HALF, htp_arch=75)
+HTP_V79 = variant(HTP_V75, "htp-v79", description="Snapdragon 8 Elite (Hexagon v79)", htp_arch=79)
+HTP_V81 = variant(HTP_V75, "htp-v81", description="Snapdragon 8 Elite Gen 5 (Hexagon v81)", htp_arch=81)

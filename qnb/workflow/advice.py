@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from qnb.html import size
-from qnb.workflow.ladder import smallest
+from qnb.workflow import ladder
 from qnb.workflow.verdict import AGREES_DB, FAIL, OK, UNDECIDED, decibel
 
+FOLDER = "deploy"
+"""Where files go unless one says otherwise."""
 LADDER = ("fp16", "w16a16", "w8a16", "w8a8", "w4a8")
 
 
@@ -17,13 +19,15 @@ LADDER = ("fp16", "w16a16", "w8a16", "w8a8", "w4a8")
 class Advice:
     """``what`` to do, ``why`` (with numbers), and the ``code`` that does it.
 
-    ``run`` holds the arguments of `Workflow.run` where the code is such a call.
+    ``run`` holds the arguments of `Workflow.run` where the code is such a call, ``deploy`` those of
+    `Workflow.deploy`.
     """
 
     what: str
     why: str
     code: str = ""
     run: dict[str, Any] | None = None
+    deploy: dict[str, Any] | None = None
 
     def __str__(self) -> str:
         return f"{self.what}: {self.why}" + (f"\n    {self.code}" if self.code else "")
@@ -37,6 +41,18 @@ def run_code(variable: str, arguments: dict[str, Any]) -> str:
     """
     rest = "".join(f", {k}={json.dumps(v, ensure_ascii=False)}" for k, v in arguments.items() if k != "precision")
     return f"{variable}.run({json.dumps(arguments['precision'])}{rest})"
+
+
+def deploy_code(variable: str, arguments: dict[str, Any]) -> str:
+    """The call of `Workflow.deploy` with these arguments.
+
+    >>> deploy_code("flow", {"name": "w8a8", "folder": "deploy", "soc": "sm8550"})
+    'flow.deploy("w8a8", "deploy", soc="sm8550")'
+    """
+    rest = {k: v for k, v in arguments.items() if k not in ("name", "folder")}
+    named = "".join(f", {k}={json.dumps(v, ensure_ascii=False)}" for k, v in rest.items())
+    name, folder = (json.dumps(arguments[k], ensure_ascii=False) for k in ("name", "folder"))
+    return f"{variable}.deploy({name}, {folder}{named})"
 
 
 def _run(flow, what: str, why: str, precision: str, **arguments) -> Advice:
@@ -98,12 +114,25 @@ def _ladder(flow) -> list[Advice]:
     done = [name for name in LADDER if states[name] is not None]
     following = LADDER[LADDER.index(done[-1]) + 1 :] if done else LADDER
     if not following:
-        best = smallest(flow.runs.values())
-        if best is None:
-            return [Advice("Raise the tolerance or the bits", "no precision keeps the metric within the tolerance")]
-        why = f"the smallest that keeps the metric: {size(best.size_bytes)}, {best.verdict.text}"
-        return [Advice(f"Take {best.name} to the target", why)]
+        return [_target(flow)]
     return [_run(flow, f"Run {following[0]}", _WHY[following[0]], following[0])]
+
+
+def _target(flow) -> Advice:
+    """The last step: the smallest run that will do, on the device."""
+    best = ladder.best(flow) or ladder.smallest(flow.runs.values())
+    if best is None:
+        return Advice("Raise the tolerance or the bits", "no precision keeps the metric within the tolerance")
+    if best.name not in flow.deployments:
+        why = f"the smallest that keeps the metric: {size(best.size_bytes)}, {best.verdict.text}"
+        order = {"name": best.name, "folder": FOLDER}
+        return Advice(f"Take {best.name} to the target", why, deploy_code(flow.variable, order), deploy=order)
+    state, found = ladder.on_target(flow.deployments[best.name], flow.tolerance)
+    if state == OK:
+        code = f"print({flow.variable}.deployments[{json.dumps(best.name, ensure_ascii=False)}].commands)"
+        return Advice("Run it on the device", f"{found}; these commands take the files there", code)
+    code = f"{flow.variable}.deploy_panel({json.dumps(best.name, ensure_ascii=False)})"
+    return Advice("Look at what the runtime makes of it", found, code)
 
 
 _WHY = {

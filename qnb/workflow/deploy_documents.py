@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pandas as pd
 
 from qnb import columns
-from qnb.document import Code, Document, Facts, Table
-from qnb.html import size
+from qnb.document import Code, Document, Facts, Table, Text
+from qnb.html import cell_text, size
+from qnb.workflow import ladder
+from qnb.workflow.advice import FOLDER, deploy_code
 from qnb.workflow.layer_documents import figure
-from qnb.workflow.verdict import decibel
+from qnb.workflow.verdict import amount, decibel
 
-GOOD_DB = {True: 45.0, False: 25.0}
-"""Agreement to expect between simulation and runtime: with 16-bit activations, and with 8-bit ones, whose last
-codes may turn either way."""
-
+PROMISE = (
+    "it writes the files that a device loads, runs them on real runtimes, and compares every layer with what the "
+    "simulation foretold: what you measured here is then what the device will compute"
+)
+FORMS = {
+    "sqnr_db": lambda v: "bit for bit" if v == math.inf else decibel(v), "equal_fraction": "{:.2%}".format,
+    "exact_equal_fraction": "{:.2%}".format, "top1_agreement": "{:.2%}".format, "metric": "{:.4f}".format,
+    "drop": amount, "latency_ms": "{:.3g}".format,
+}  # fmt: skip
 
 def table(deployment) -> pd.DataFrame:
     """One row per runtime."""
@@ -37,36 +45,57 @@ def table(deployment) -> pd.DataFrame:
 
 def deployment(deployed) -> Document:
     """The page of one deployment."""
-    ran = [r for r in deployed.runtimes if r.fidelity is not None]
-    blocks = [Facts(_facts(deployed)), files(deployed), runtimes(deployed)]
-    if ran:
-        blocks.append(figure(chart(deployed)))
-    blocks.append(Code(deployed.commands, "On the device", f"commands.sh in {deployed.folder}"))
-    return Document("deployment", title(deployed), tuple(blocks), tone(deployed))
+    found = (Facts(_facts(deployed)), *blocks(deployed), commands(deployed))
+    return Document("deployment", title(deployed), found, tone(deployed))
+
+
+def blocks(deployed) -> tuple:
+    """Files, runtimes with their notes, and where simulation and runtime part."""
+    found = [files(deployed), runtimes(deployed), *(Text(note) for note in notes(deployed))]
+    return (*found, figure(chart(deployed))) if deployed.ran else tuple(found)
+
+
+def commands(deployed) -> Code:
+    return Code(deployed.commands.rstrip(), "On the device", f"commands.sh in {deployed.folder}")
+
+
+def panel(flow, name: str | None) -> Document:
+    """The deploy panel on paper: the deployment, or how to make one, and all runs."""
+    deployed = flow.deployments.get(name)
+    runs = (figure(flow.chart()),) if flow.runs else ()
+    if deployed is not None:
+        page = deployment(deployed)
+        return replace(page, blocks=(*page.blocks[:-1], *runs, page.blocks[-1]))
+    if name is None:
+        return Document("deployment", "Deploy: no run yet", (Text(PROMISE), *runs))
+    code = deploy_code(flow.variable, {"name": name, "folder": FOLDER})
+    return Document("deployment", f"{name}: not deployed yet", (Code(code, "Next: deploy it", PROMISE), *runs))
+
+
+def by_layer(deployed) -> pd.DataFrame:
+    """Layer, op, and the SQNR on each runtime."""
+    frames = [r.fidelity.set_index(["layer", "op"]).sqnr_db.rename(r.title) for r in deployed.ran]
+    found = pd.concat(frames, axis=1).reset_index() if frames else pd.DataFrame({"layer": [], "op": []})
+    return found[found.op != "output"].reset_index(drop=True)
 
 
 def chart(deployed):
     """SQNR of simulation against runtime, by layer."""
     from qnb import charts
 
-    return charts.fidelity({r.title: r.fidelity for r in deployed.runtimes if r.fidelity is not None})
+    return charts.fidelity({r.title: r.fidelity for r in deployed.ran})
 
 
 def title(deployed) -> str:
     """Did the simulation tell the truth?"""
-    ran = [r for r in deployed.runtimes if r.fidelity is not None]
-    if not ran:
-        return f"{deployed.run}: files written, not run"
-    said = ", ".join(f"{decibel(r.output_sqnr_db)} on {r.title.split(' (')[0]}" for r in ran)
-    mark = "✓" if tone(deployed) == "good" else "!"
-    return f"{mark} {deployed.run} deployed: simulation against runtime {said}"
+    if not deployed.ran:
+        return f"! {deployed.run}: files written, run nowhere"
+    said = "; ".join(f"{ladder.agreement(r.output_sqnr_db)} on {r.title.split(' (')[0]}" for r in deployed.ran)
+    return f"{'✓' if deployed.told else '!'} {deployed.run} deployed: the simulation agrees {said}"
 
 
 def tone(deployed) -> str:
-    ran = [r for r in deployed.runtimes if r.fidelity is not None]
-    wide = "a16" in deployed.precision or deployed.precision in ("fp16", "fp32")
-    good = ran and all(r.output_sqnr_db >= GOOD_DB[wide] and not r.elsewhere for r in ran)
-    return "good" if good and len(ran) == len(deployed.runtimes) else "warn"
+    return "good" if deployed.told else "warn"
 
 
 def files(deployed) -> Table:
@@ -75,15 +104,19 @@ def files(deployed) -> Table:
 
 
 def runtimes(deployed) -> Table:
-    share = lambda v: "" if math.isnan(v) else f"{v:.2%}"  # noqa: E731
-    number = lambda v: "" if math.isnan(v) else f"{v:.4f}"  # noqa: E731
-    forms = {
-        "sqnr_db": lambda v: "" if math.isnan(v) else decibel(v), "equal_fraction": share,
-        "exact_equal_fraction": share, "top1_agreement": share, "metric": number, "drop": number,
-        "latency_ms": lambda v: "" if math.isnan(v) else f"{v:.2f}",
-        "elsewhere": lambda v: "" if pd.isna(v) else str(v),
-    }  # fmt: skip
-    return Table(deployed.table, "Simulation against runtime", 6, forms)
+    """A column per runtime: their names are long, their figures many."""
+    found = deployed.table.drop(columns="note")
+    rows = {"": [columns.title(c) for c in found.columns[1:]]}
+    for index, name in enumerate(found.runtime):
+        rows[name] = [cell_text(found[c].iloc[index], FORMS.get(c)) for c in found.columns[1:]]
+    rows[""][1] = "SQNR"  # its unit stands beside the number
+    table = pd.DataFrame(rows)
+    return Table(table[(table.iloc[:, 1:] != "").any(axis=1)], "Simulation against runtime, at the outputs", 12)
+
+
+def notes(deployed) -> list[str]:
+    """Why a number is missing, or a runtime."""
+    return [f"{r.title}: {r.note}" for r in deployed.runtimes if r.note]
 
 
 def _facts(deployed) -> dict[str, str]:

@@ -13,6 +13,9 @@ from qnb.measures.score import Drop
 from qnb.runtimes import Latency
 
 RAN, MISSING, REFUSED = "ran", "not installed", "refused"
+GOOD_DB = {True: 45.0, False: 25.0}
+"""Agreement to expect between simulation and runtime: with 16-bit activations, and with 8-bit ones, whose last
+codes may turn either way."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,38 @@ class Deployment(Shown):
     def __getitem__(self, runtime: str) -> OnRuntime:
         """``deployment["htp"]``."""
         return next(r for r in self.runtimes if r.runtime == runtime)
+
+    @property
+    def ran(self) -> tuple[OnRuntime, ...]:
+        """The runtimes that took the file."""
+        return tuple(r for r in self.runtimes if r.fidelity is not None)
+
+    @property
+    def main(self) -> OnRuntime | None:
+        """The runtime that says most of the target: HTP, if it ran."""
+        return max(self.ran, key=lambda r: r.runtime == "htp", default=None)
+
+    @property
+    def score(self) -> Score | None:
+        """The metric on `main`."""
+        return self.main.score if self.main else None
+
+    @property
+    def drop(self) -> Drop | None:
+        """What `main` loses against FP32."""
+        return self.main.drop if self.main else None
+
+    @property
+    def file_bytes(self) -> int:
+        """Of the ONNX file with its weights."""
+        return int(self.files.size_bytes.iloc[0])
+
+    @property
+    def told(self) -> bool:
+        """Whether the simulation foretold every runtime asked for, and all of the model ran there."""
+        good = GOOD_DB["a16" in self.precision or self.precision in ("fp16", "bf16", "fp32")]
+        return bool(self.ran) and len(self.ran) == len(self.runtimes) and all(
+            r.output_sqnr_db >= good and not r.elsewhere for r in self.ran)  # fmt: skip
 
     @property
     def table(self) -> pd.DataFrame:

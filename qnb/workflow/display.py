@@ -138,8 +138,8 @@ def histogram(profile: LayerProfile, title: str):
                                   high=profile.high, clipped_fraction=profile.clipped_fraction)  # fmt: skip
 
 
-def summary_chart(flow):
-    """Metric against size, a point per run."""
+def summary_chart(flow, x: str = "size_bytes"):
+    """Metric against size or latency, a point per run."""
     from qnb import charts
 
-    return charts.summary(flow.summary(), tolerance=flow.tolerance)
+    return charts.summary(flow.summary(), tolerance=flow.tolerance, x=x)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from qnb.document import Code, Document, Facts, Ladder, Table, Text
 from qnb.html import count, size
-from qnb.workflow import ladder
+from qnb.workflow import deploy_documents, ladder
 from qnb.workflow.layer_documents import figure, worst
 from qnb.workflow.verdict import decibel
 
@@ -95,7 +95,7 @@ def panel(flow) -> Document:
 
 
 def dashboard(flow) -> Document:
-    """Everything on one page: the panel, then every run with its layers."""
+    """Everything on one page: the panel, every run with its layers, what was deployed."""
     from qnb import charts
 
     page, blocks = panel(flow), []
@@ -105,6 +105,9 @@ def dashboard(flow) -> Document:
         blocks += [Text(headline(found), TONES[found.verdict.state]), Facts(facts(found)),
                    figure(charts.layer_sqnr({found.name: found.comparison}, own=True)),
                    worst(found.name, found.comparison)]  # fmt: skip
+    for deployed in flow.deployments.values():
+        blocks += [Text(deploy_documents.title(deployed), deploy_documents.tone(deployed)),
+                   *deploy_documents.blocks(deployed)]  # fmt: skip
     return replace(page, kind="dashboard", blocks=(*page.blocks, *blocks))
 
 

@@ -77,7 +77,7 @@ def stages(flow) -> list[Stage]:
     found = [_check(flow)]
     for name in ("fp16", "w16a16", "reduce", "restore"):
         found.append(_stage(name, by_stage[name]))
-    return [*found, Stage("deploy", TITLES["deploy"], text=_deploy(flow))]
+    return [*found, _deploy(flow)]
 
 
 def as_rows(found: list[Stage]) -> list[dict[str, str]]:
@@ -88,6 +88,11 @@ def smallest(runs) -> object | None:
     """The smallest run within tolerance; of equals the one with fewer bit operations."""
     kept = [run for run in runs if run.verdict.state == OK]
     return min(kept, key=lambda r: (r.size_bytes, float(r.cost.bops.sum())), default=None)
+
+
+def best(flow) -> object | None:
+    """The run to deploy: the smallest within tolerance, control and reference apart."""
+    return smallest(run for run in flow.runs.values() if stage_of(run) in ("fp16", "reduce", "restore"))
 
 
 def _check(flow) -> Stage:
@@ -111,6 +116,47 @@ def _stage(name: str, runs: list) -> Stage:
                  text=f"{run.name}: {run.verdict.text}{others}")  # fmt: skip
 
 
-def _deploy(flow) -> str:
-    best = smallest(run for run in flow.runs.values() if stage_of(run) in ("fp16", "reduce", "restore"))
-    return f"{ASKS['deploy']}: take {best.name} there, {size(best.size_bytes)}" if best else ASKS["deploy"]
+def _deploy(flow) -> Stage:
+    run, title = best(flow), TITLES["deploy"]
+    deployed = flow.deployments.get(run.name) if run else None
+    other = next(reversed(flow.deployments.values()), None)
+    if deployed is None and other is None:
+        text = f"{ASKS['deploy']}: take {run.name} there, {size(run.size_bytes)}" if run else ASKS["deploy"]
+        return Stage("deploy", title, text=text)
+    state, text = on_target(deployed or other, flow.tolerance)
+    if deployed is None:
+        state = FAIL if state == FAIL else UNDECIDED
+        text += f"; {run.name} is the smallest within tolerance: take it there" if run else ""
+        deployed = other
+    score, drop = deployed.score, deployed.drop
+    return Stage("deploy", title, state, MARKS[state], deployed.run, text=text,
+                 metric=f"{score.value:.4g}" if score else "", drop=amount(drop.value) if drop else "",
+                 size=size(deployed.file_bytes))  # fmt: skip
+
+
+def on_target(deployed, tolerance: float) -> tuple[str, str]:
+    """(state, what was found): the metric where it ran, and whether the simulation had foretold it."""
+    on = deployed.main
+    if on is None:
+        refused = "; ".join(f"{r.title}: {r.state}" for r in deployed.runtimes)
+        return UNDECIDED, f"{deployed.run}: files written, run nowhere ({refused})"
+    metric = "metric not evaluated there" if on.score is None else f"metric {on.score.value:.4g}"
+    text = f"{deployed.run} on {on.title}: {metric}, simulation agrees {agreement(on.output_sqnr_db)}"
+    text += "".join(f"; {r.title}: {r.state}" for r in deployed.runtimes if r.fidelity is None)
+    found = [_kept(r.drop, tolerance) for r in deployed.runtimes if r.drop is not None]
+    if FAIL in found:
+        return FAIL, text
+    return OK if on.drop is not None and UNDECIDED not in found and deployed.told else UNDECIDED, text
+
+
+def agreement(db: float) -> str:
+    """
+    >>> agreement(35.3), agreement(float("inf"))
+    ('to 35 dB', 'bit for bit')
+    """
+    return "bit for bit" if db == float("inf") else f"to {db:.0f} dB"
+
+
+def _kept(drop, tolerance: float) -> str:
+    """Whether what is lost is within the tolerance; without an interval the value decides."""
+    return OK if drop.value <= tolerance else UNDECIDED if drop.low <= tolerance else FAIL

@@ -73,8 +73,9 @@ class OnTarget:
         return performance.table(found)
 
     def _measured(self, name: str) -> tuple:
-        """(bytes of the file, latency in ms), as far as they were measured."""
-        found = self.performance.get(name)
+        """(bytes of the file, latency in ms), as far as they are known; `deploy` times runs one by one, which does
+        not compare."""
+        found, deployed = self.performance.get(name), self.deployments.get(name)
         if found is None:
-            return pd.NA, float("nan")
+            return deployed.file_bytes if deployed else pd.NA, float("nan")
         return found.file_bytes, found.latency.median_ms if found.latency else float("nan")

@@ -5,19 +5,15 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
 
-import pandas as pd
-
 from qnb import targets
 from qnb.errors import FileError, InputError, QnbError
 from qnb.measures import Score
-from qnb.measures.score import Drop
 from qnb.sim import storage as sims
-from qnb.workflow import documents
+from qnb.workflow import documents, packing
 from qnb.workflow.run import Run
 from qnb.workflow.verdict import Verdict
 from qnb.workflow.workflow import Workflow
@@ -31,7 +27,9 @@ def save(flow: Workflow, path) -> None:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         header = {"format": FORMAT, "version": VERSION, "model": flow.captured.name, "target": flow.target.name,
                   "tolerance": flow.tolerance, "method": flow.method, "seed": flow.seed,
-                  "runs": [_pack(run) for run in flow.runs.values()]}  # fmt: skip
+                  "runs": [_pack(run) for run in flow.runs.values()],
+                  "deployments": [packing.deployment(d) for d in flow.deployments.values()],
+                  "performance": {n: packing.performance(p) for n, p in flow.performance.items()}}  # fmt: skip
         archive.writestr("workflow.json", json.dumps(header, allow_nan=False, indent=1))
         archive.writestr("document.json", json.dumps(documents.dashboard(flow).json(), allow_nan=False))
         for index, run in enumerate(flow.runs.values()):
@@ -64,6 +62,8 @@ def load(path, *, model=None, calibration=None, evaluate=None) -> Workflow:
                 flow.runs[run.name] = run
                 if sim is not None and flow._captured is None:
                     flow._captured = sim.captured
+            flow.deployments |= {d["run"]: packing.read_deployment(d) for d in header.get("deployments", ())}
+            flow.performance |= {n: packing.read_performance(p) for n, p in header.get("performance", {}).items()}
     except QnbError:
         raise
     except OSError as error:
@@ -92,48 +92,21 @@ def _empty(header: dict, model, calibration, evaluate) -> Workflow:
 
 
 def _pack(run: Run) -> dict:
-    score = asdict(run.score)
-    drop = None if run.drop is None else {k: _plain(getattr(run.drop, k)) for k in
-                                          ("value", "low", "high", "paired", "p_value")}  # fmt: skip
     return {
-        "name": run.name, "precision": run.precision, "score": score, "drop": drop,
+        "name": run.name, "precision": run.precision, "score": asdict(run.score), "drop": packing.drop(run.drop),
         "verdict": {"state": run.verdict.state, "text": run.verdict.text},
         "size_bytes": run.size_bytes, "activation_bytes": run.activation_bytes,
-        "output_sqnr_db": _plain(run.output_sqnr_db), "seconds": run.seconds,
-        "settings": run.settings, "cost": _frame(run.cost), "comparison": _frame(run.comparison),
-        "float16": _frame(run.float16),
+        "output_sqnr_db": packing.plain(run.output_sqnr_db), "seconds": run.seconds,
+        "settings": run.settings, "cost": packing.frame(run.cost), "comparison": packing.frame(run.comparison),
+        "float16": packing.frame(run.float16),
     }  # fmt: skip
 
 
-def _plain(value):
-    """JSON has no NaN and no infinity: they travel as text."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value.item() if hasattr(value, "item") else value
-
-
-def _number(value):
-    return float(value) if value in ("nan", "inf", "-inf") else value
-
-
-def _frame(frame: pd.DataFrame | None) -> dict | None:
-    if frame is None:
-        return None
-    return {c: [_plain(v) for v in frame[c].tolist()] for c in frame.columns}
-
-
-def _read_frame(stored: dict | None) -> pd.DataFrame | None:
-    if stored is None:
-        return None
-    return pd.DataFrame({c: [_number(v) for v in values] for c, values in stored.items()})
-
-
 def _unpack(stored: dict, sim) -> Run:
-    drop = stored["drop"] and Drop(**{k: _number(v) for k, v in stored["drop"].items()})
     return Run(
         stored["name"], stored["precision"], Score(**stored["score"]), Verdict(**stored["verdict"]),
-        _read_frame(stored["cost"]), stored["size_bytes"], stored.get("activation_bytes", 0), drop=drop,
-        comparison=_read_frame(stored["comparison"]),
-        sim=sim, output_sqnr_db=_number(stored["output_sqnr_db"]), float16=_read_frame(stored["float16"]),
+        packing.read_frame(stored["cost"]), stored["size_bytes"], stored.get("activation_bytes", 0),
+        drop=packing.read_drop(stored["drop"]), comparison=packing.read_frame(stored["comparison"]),
+        sim=sim, output_sqnr_db=packing.number(stored["output_sqnr_db"]), float16=packing.read_frame(stored["float16"]),
         settings=stored["settings"], seconds=stored["seconds"],
     )  # fmt: skip

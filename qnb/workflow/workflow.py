@@ -222,6 +222,16 @@ class Workflow(Jobs, OnTarget, Shown):
 
         return panels.LayerExplorer(self, *names)
 
+    def deploy_panel(self, name: str | None = None):
+        """`deploy` and `measure` with buttons, and what came of them.
+
+        Args:
+            name: a run; by default the smallest within tolerance, else the selected one.
+        """
+        from qnb import panels
+
+        return panels.DeployPanel(self, name)
+
     def report(self, path, *, interactive: bool = True) -> None:
         """Write all results as one HTML page that needs no network: see `qnb.workflow.report`.
 
@@ -233,11 +243,12 @@ class Workflow(Jobs, OnTarget, Shown):
 
         report.write(self, path, interactive)
 
-    def chart(self):
-        """Metric against size, a point per run."""
+    def chart(self, x: str = "size_bytes"):
+        """Metric against ``x``, a point per run: ``"size_bytes"``, or ``"file_bytes"`` or ``"latency_ms"`` after
+        `measure`."""
         from qnb.workflow.display import summary_chart
 
-        return summary_chart(self)
+        return summary_chart(self, x)
 
     def next(self) -> list[advice.Advice]:
         """What to do next, with the numbers that call for it and the line of code."""

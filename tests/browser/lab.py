@@ -1,4 +1,4 @@
-"""Fixtures of the browser tests: one server for a session, one page for a test."""
+"""Fixtures of the browser tests: one server and one browser for a session, one page for a test."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from tools import lab as labs
 
 ROOT = Path(__file__).parents[2]
 NO_BROWSER = "there is no chromium on the PATH"
+# anywidget complains of a widget that takes more than 2 s to start; a machine that runs other tests may need more.
+PATIENCE = "{ const timeout = AbortSignal.timeout; AbortSignal.timeout = ms => timeout.call(AbortSignal, 30 * ms); }"
 
 
 @pytest.fixture(scope="session")
@@ -27,10 +29,21 @@ def server(notebook_folder, tmp_path_factory):
         yield running
 
 
-@pytest.fixture
-def lab(server):
-    """A page with nothing open yet: ``lab.open("name.ipynb")``."""
+@pytest.fixture(scope="session")
+def browser():
+    """What makes pages of one browser, which then loads JupyterLab's scripts once."""
+    if not labs.chromium():
+        pytest.skip(NO_BROWSER)  # under QNB_CI, tests/conftest.py makes that a failure
     with labs.browse() as page:
+        context = page.context.browser.new_context(viewport=page.viewport_size)
+        context.add_init_script(PATIENCE)
+        yield context
+
+
+@pytest.fixture
+def lab(server, browser):
+    """A page with nothing open yet: ``lab.open("name.ipynb")``."""
+    with browser.new_page() as page:
         yield labs.Lab(page, server)
 
 

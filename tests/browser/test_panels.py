@@ -1,16 +1,20 @@
 """The panels as a person meets them: clicks, keys, progress, dark theme, reopened without a kernel."""
 
 import re
+import time
+from contextlib import suppress
 
 import nbformat
 import pytest
 from nbformat import v4
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from tests.browser.lab import screenshot
 from tools import lab as labs
 from tools.execute_notebooks import KERNEL
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
+WIDGET = "application/vnd.jupyter.widget-view+json"
 EVIL = "<img src=x onerror=hacked=1>"
 FLOW = """import time, torch, qnb
 demo = qnb.demo.digits()
@@ -23,6 +27,7 @@ def evaluate(model):
     return demo.evaluate(model)
 flow = qnb.Workflow(demo.model, demo.calibration[:2], evaluate)
 """
+ONE_RUN = FLOW + "flow.run('w4a8')\nNone"
 RUNS = FLOW + "for p in ('w16a16', 'w8a8', 'w4a8'):\n    flow.run(p)\nNone"
 HOSTILE = f"""import torch, qnb
 class Evil(torch.nn.Module):
@@ -35,34 +40,43 @@ x = torch.randn(4, 3)
 flow = qnb.Workflow(Evil().eval(), [x], lambda m: 1.0)
 flow.run('w8a8', name={EVIL!r})
 """
+RUNS_OF_A_CELL = 20
 NOTEBOOKS = {
     "workflow": [FLOW, "flow.panel()"],
-    "explorer": [RUNS, "flow.explore('w4a8')"],
+    "explorer": [RUNS, "ran = globals().get('ran', 0) + 1\nflow.explore('w4a8')"],
     "both": [RUNS, "flow.panel()", "flow.explore('w4a8')"],
     "hostile": [HOSTILE, "flow.panel()", "flow.explore()", "flow"],
-    "comms": [RUNS, "ran = globals().get('ran', 0) + 1\nflow.explore('w4a8')"],
-    "asked": [RUNS, "from qnb.panels.widgets import Library\nLibrary.ready = classmethod(lambda cls: None)",
+    "asked": [ONE_RUN, "from qnb.panels.widgets import Library\nLibrary.ready = classmethod(lambda cls: None)",
               "flow.panel()"],
 }
 
 
-@pytest.fixture
-def opened(lab, notebook_folder, request):
-    """A notebook of these cells, run."""
+@pytest.fixture(scope="module")
+def opened(server, browser, notebook_folder, request):
+    """A notebook of these cells, run once: its tests follow each other in the order in which they stand here."""
     name = f"panels-{request.param}.ipynb"
     cells = [v4.new_code_cell(source) for source in NOTEBOOKS[request.param]]
     nbformat.write(v4.new_notebook(cells=cells, metadata={"kernelspec": KERNEL}), notebook_folder / name)
-    lab.open(name)
-    lab.run_all(120)
-    assert lab.faults() == []
-    lab.page.wait_for_selector(".qnb-panel", timeout=20_000)
-    yield lab
-    assert lab.console_errors == []
-    lab.close()
+    with browser.new_page() as page:
+        lab = labs.Lab(page, server)
+        lab.open(name)
+        lab.run_all(120)
+        assert lab.faults() == []
+        page.wait_for_selector(".qnb-panel", timeout=20_000)
+        yield lab
+        lab.close()
+
+
+@pytest.fixture(autouse=True)
+def no_errors(opened):
+    yield
+    heard = list(opened.console_errors)
+    opened.console_errors.clear()
+    assert heard == []
 
 
 def opening(name):
-    return pytest.mark.parametrize("opened", [name], indirect=True)
+    return pytest.mark.parametrize("opened", [name], indirect=True, scope="module")
 
 
 def button(lab, text, nth=0):
@@ -73,14 +87,28 @@ def status(lab):
     return lab.page.locator(".qnb-panel [role=status]").filter(has_text=re.compile(r"flow\.|what if")).first
 
 
-def hit(lab, mark):
-    """Click in the middle of a chart's mark, which Plotly covers with a layer of its own."""
+def hit(lab, mark, text):
+    """Click in the middle of a chart's mark, which Plotly covers with a layer of its own, until a text shows."""
     mark.scroll_into_view_if_needed()
     box = mark.bounding_box()
     where = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    lab.page.mouse.move(*where)
-    lab.page.wait_for_timeout(300)
-    lab.page.mouse.click(*where)
+    shown = lab.page.get_by_text(text)
+    for _ in range(5):  # a click counts where Plotly has seen the pointer come, which a busy machine does late
+        lab.page.mouse.move(0, 0)
+        lab.page.mouse.move(*where)
+        lab.page.wait_for_timeout(300)
+        lab.page.mouse.click(*where)
+        with suppress(PlaywrightTimeout):
+            return shown.wait_for(timeout=5_000)
+    raise AssertionError(f"no click made {text!r} show")
+
+
+def eventually(lab, check, timeout_s=20) -> None:
+    """What follows a key or a click may take its time; then it must hold."""
+    end = time.monotonic() + timeout_s
+    while not check():
+        assert time.monotonic() < end, "it has not happened"
+        lab.page.wait_for_timeout(200)
 
 
 def kernel(lab, code):
@@ -101,7 +129,7 @@ def test_run_shows_progress_and_cancel_leaves_all_as_it_was(opened):
     assert button(opened, "Run", 1).is_disabled()
     screenshot(opened, "panel-running")
     button(opened, "Cancel").click()
-    page.get_by_text("cancelled; everything is as it was").wait_for(timeout=5_000)
+    page.get_by_text("cancelled; everything is as it was").wait_for(timeout=20_000)
     assert kernel(opened, "print(list(flow.runs))").strip() == "['fp32', 'fp16']"
     assert button(opened, "Cancel").is_hidden()
 
@@ -111,16 +139,15 @@ def test_a_click_on_a_bar_changes_the_detail_and_what_if_is_undone(opened):
     page = opened.page
     bars = page.locator(".qnb-plot").first
     bars.locator(".point").nth(7).wait_for(timeout=20_000)
-    hit(opened, bars.locator(".point").nth(7))
-    name = kernel(opened, "print(flow['w4a8'].comparison.layer[7])").strip()
-    page.get_by_text(f"What if {name} had").wait_for(timeout=5_000)
-    page.locator(".qnb-plot .gtitle", has_text=re.compile(f"w4a8, {name}: .* clipped")).wait_for(timeout=5_000)
+    name = kernel(opened, "print(flow['w4a8'].comparison.layer[7])")
+    hit(opened, bars.locator(".point").nth(7), f"What if {name} had")
+    page.locator(".qnb-plot .gtitle", has_text=re.compile(f"w4a8, {name}: .* clipped")).wait_for(timeout=20_000)
     page.locator(".qnb-panel select").nth(2).select_option("w8a8")
     button(opened, "Try").click()
-    page.get_by_text(f"{name}: w8a8").wait_for(timeout=10_000)
+    page.get_by_text(f"{name}: w8a8").wait_for(timeout=20_000)
     screenshot(opened, "explorer-what-if")
     button(opened, "Undo").click()
-    page.get_by_text(f"{name}: w8a8").wait_for(state="detached", timeout=5_000)
+    page.get_by_text(f"{name}: w8a8").wait_for(state="detached", timeout=20_000)
     assert kernel(opened, "print(list(flow.runs))").strip() == "['fp32', 'w16a16', 'w8a8', 'w4a8']"
 
 
@@ -141,21 +168,18 @@ def test_the_keyboard_reaches_everything(opened):
     assert bars.evaluate("e => getComputedStyle(e).outlineStyle") != "none", "the focus is seen"
     before = kernel(opened, "print(flow.selection.layer)")
     page.keyboard.press("ArrowRight")
-    page.wait_for_timeout(500)
-    after = kernel(opened, "print(flow.selection.layer)")
-    assert after != before
+    eventually(opened, lambda: kernel(opened, "print(flow.selection.layer)") != before)
     cells = len(opened.cells())
     code = page.locator(".qnb-code button:enabled", has_text="Copy as code").first
     code.focus()
     page.keyboard.press("Enter")
-    page.get_by_text("Inserted below").first.wait_for(timeout=5_000)
+    page.get_by_text("Inserted below").first.wait_for(timeout=20_000)
     assert len(opened.cells()) == cells + 1 and code.get_attribute("title") in page.evaluate(
         f"() => {labs.PANEL}.content.widgets.map(w => w.model.sharedModel.source)")  # fmt: skip
     button(opened, "One bar per module").focus()
     page.keyboard.press("Enter")
-    page.wait_for_timeout(500)
     folded = "from qnb.panels import shelf; print('blocks.0' in shelf.panels()[-1].order)"
-    assert kernel(opened, folded).strip() == "True"
+    eventually(opened, lambda: kernel(opened, folded) == "True")
     button(opened, "Run next").focus()
     page.keyboard.press("Enter")
     page.get_by_text(re.compile(r"flow\..*: done")).first.wait_for(timeout=30_000)
@@ -173,23 +197,22 @@ def test_the_long_table_is_searched_sorted_and_walked_by_keys(opened):
     assert frame.locator("th[aria-sort=ascending]").inner_text().startswith("own SQNR")
     frame.focus()
     page.keyboard.press("Home")
-    page.wait_for_timeout(400)
-    worst = kernel(opened, "print(flow['w4a8'].worst_layer[0], flow.selection.layer)").split()
-    assert worst[0] == worst[1]
+    selected = "print(flow['w4a8'].comparison.nsmallest(2, 'own_sqnr_db').layer.iloc[%d] == flow.selection.layer)"
+    eventually(opened, lambda: kernel(opened, selected % 0) == "True")
     page.keyboard.press("ArrowDown")
-    page.wait_for_timeout(400)
-    second = kernel(opened, "print(flow['w4a8'].comparison.nsmallest(2, 'own_sqnr_db').layer.iloc[1], "
-                            "flow.selection.layer)").split()  # fmt: skip
-    assert second[0] == second[1]
+    eventually(opened, lambda: kernel(opened, selected % 1) == "True")
 
 
 @opening("both")
 def test_dark(opened):
     opened.page.locator(".qnb-plot .point").first.wait_for(timeout=20_000)
     opened.theme("JupyterLab Dark")
-    opened.page.wait_for_timeout(800)
-    ink = opened.page.locator(".qnb-plot .xtitle").first.evaluate("e => getComputedStyle(e).fill")
-    assert min(int(v) for v in re.findall(r"\d+", ink)[:3]) > 150, "light text on a dark page"
+
+    def light() -> bool:
+        ink = opened.page.locator(".qnb-plot .xtitle").first.evaluate("e => getComputedStyle(e).fill")
+        return min(int(v) for v in re.findall(r"\d+", ink)[:3]) > 150
+
+    eventually(opened, light)  # light text on a dark page
     screenshot(opened, "panels-dark")
     opened.theme("JupyterLab Light")
 
@@ -200,9 +223,10 @@ def test_reopened_without_a_kernel_the_written_form_stands_there(opened):
     page.evaluate(f"async () => {{ await {labs.PANEL}.context.save(); }}")
     opened.close()
     opened.open("panels-both.ipynb")  # its new kernel knows nothing of the panels
-    opened.visit(1)
+    panel, explorer = (cell["index"] for cell in opened.cells() if WIDGET in cell["mimes"])
+    opened.visit(panel)
     page.get_by_text("Workflow: DigitsNet for htp-v75").wait_for(timeout=20_000)
-    opened.visit(2)
+    opened.visit(explorer)
     page.get_by_text("the layers that lose most on their own").first.wait_for(timeout=20_000)
     text = page.locator(".jp-Notebook").inner_text().lower()
     assert "model not found" not in text and "error displaying" not in text
@@ -218,7 +242,7 @@ def test_hostile_names_stay_text(opened):
         page.wait_for_timeout(700)
     assert page.evaluate("() => window.hacked") is None
     assert page.locator("img[onerror], img[src=x]").count() == 0
-    assert EVIL in page.locator(".jp-Notebook").inner_text()
+    eventually(opened, lambda: EVIL in page.locator(".jp-Notebook").inner_text())
 
 
 @opening("asked")
@@ -227,15 +251,17 @@ def test_a_chart_asks_for_plotly_where_it_did_not_come_by_itself(opened):
     opened.page.locator(".qnb-plot .points path").first.wait_for(timeout=30_000)
 
 
-@opening("comms")
-def test_fifty_runs_of_a_cell_leak_no_comms(opened):
-    count = "import comm; print(len(comm.get_comm_manager().comms))"
-    before = int(kernel(opened, count))
+@opening("explorer")
+def test_many_runs_of_a_cell_leak_no_comms(opened):
+    count = "import comm; print(len(comm.get_comm_manager().comms), ran)"
     script = f"""async () => {{
       {labs.PANEL}.content.activeCellIndex = 1;
       await window.jupyterapp.commands.execute('notebook:run-cell');
     }}"""
-    for _ in range(50):
+    opened.page.evaluate(script)
+    before, ran = map(int, kernel(opened, count).split())
+    for _ in range(RUNS_OF_A_CELL):
         opened.page.evaluate(script)
-    assert kernel(opened, "print(ran)") == "51"
-    assert int(kernel(opened, count)) <= before
+    after, runs = map(int, kernel(opened, count).split())
+    assert runs == ran + RUNS_OF_A_CELL
+    assert after <= before

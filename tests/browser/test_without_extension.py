@@ -14,13 +14,13 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 @pytest.fixture
-def plain(server, tmp_path):
+def plain(browser, tmp_path):
     """A page of a server without qnb's extension."""
     cells = [v4.new_code_cell(source) for source in (RUNS, "flow.panel()", "flow.explore('w4a8')")]
     folder = tmp_path / "notebooks"
     folder.mkdir()
     nbformat.write(v4.new_notebook(cells=cells, metadata={"kernelspec": KERNEL}), folder / "plain.ipynb")
-    with labs.serve(folder, tmp_path, without=("qnb",)) as without, labs.browse() as page:
+    with labs.serve(folder, tmp_path, without=("qnb",)) as without, browser.new_page() as page:
         lab = labs.Lab(page, without)
         lab.open("plain.ipynb")
         yield lab
@@ -36,11 +36,10 @@ def test_panels_work_as_plain_widgets(plain):
     button(plain, "Run next").click()
     page.get_by_text(re.compile(r"flow\..*: done")).first.wait_for(timeout=30_000)
     plain.visit(2)
-    hit(plain, page.locator(".qnb-plot[tabindex='0'] .point").nth(5))
     name = plain.kernel("print(flow['w4a8'].comparison.layer[5])").strip()
-    page.get_by_text(f"What if {name} had").wait_for(timeout=5_000)
+    hit(plain, page.locator(".qnb-plot[tabindex='0'] .point").nth(5), f"What if {name} had")
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.locator(".qnb-code button:enabled").first.click()
-    page.get_by_text("Copied").first.wait_for(timeout=5_000)
+    page.get_by_text("Copied").first.wait_for(timeout=20_000)
     assert page.evaluate("() => navigator.clipboard.readText()").startswith("flow.")
     assert plain.console_errors == []

@@ -9,6 +9,7 @@ from qnb.charts.frames import evenly, numbers, small
 from qnb.errors import InputError
 
 CHARTS = {
+    "fidelity": ("layer", "op", "sqnr_db"),
     "layer_sqnr": ("layer", "op", "sqnr_db", "own_sqnr_db"),
     "layer_histogram": ("bin_left", "bin_right", "fp32", "quantsim"),
     "layer_scatter": ("fp32", "quantsim"),

@@ -5,6 +5,7 @@ import pytest
 
 from qnb import charts, columns
 from qnb.charts.labels import positions
+from qnb.errors import InputError
 
 ROWS = [
     ("fp32", 0.97, 0.96, 0.98, 500, 0.0, "reference", 400_000),
@@ -17,9 +18,15 @@ ROWS = [
 def table(rows=ROWS) -> pd.DataFrame:
     names = ["run", "metric", "low", "high", "n", "drop", "verdict", "size_bytes"]
     frame = pd.DataFrame(rows, columns=names).astype({"n": "Int64"})
-    return frame.assign(precision=frame.run, worst_layer="", worst_own_sqnr_db=math.nan, macs=1, bops=1)[
-        list(columns.SUMMARY)
-    ]
+    rest = {"precision": frame.run, "worst_layer": "", "worst_own_sqnr_db": math.nan, "activation_bytes": 1, "macs": 1,
+            "bops": 1, "file_bytes": pd.NA, "latency_ms": math.nan}  # fmt: skip
+    return frame.assign(**rest)[list(columns.SUMMARY)].astype({"file_bytes": "Int64"})
+
+
+def measured() -> pd.DataFrame:
+    """W8A16 is not timed, W4A8 not measured at all."""
+    return table().assign(file_bytes=pd.array([420_000, 120_000, 120_010, pd.NA], "Int64"),
+                          latency_ms=[0.9, math.nan, 0.3, math.nan])  # fmt: skip
 
 
 def by_name(figure) -> dict:
@@ -99,3 +106,32 @@ def test_labels_avoid_each_other_the_line_and_the_edge():
     assert positions([9.9], [5], ["a long name"], (0, 10), (0, 10)) == ["middle left"]
     assert positions([5], [5], ["run"], (0, 10), (0, 10), line=5.0)[0] in ("top right", "bottom right")
     assert len(set(positions([5] * 4, [5] * 4, ["w8a8"] * 4, (0, 10), (0, 10)))) == 4
+
+
+def test_against_latency():
+    figure = charts.summary(measured(), tolerance=0.01, x="latency_ms")
+    assert figure.layout.xaxis.title.text == "latency on ONNX Runtime's CPU (ms)"
+    assert figure.layout.title.subtitle.text == "not timed: w8a16, w4a8"
+    found = by_name(figure)
+    assert set(found) == {"FP32", "undecided"} and list(found["undecided"].x) == [0.3]
+    assert "0.3 ms" in found["undecided"].hovertext[0] and "w4a8" not in str(figure.data)
+    fast = measured().assign(verdict=["reference", "ok", "ok", "fail"])
+    slow = charts.summary(fast.assign(latency_ms=[0.1, 0.2, 0.3, 0.4]), x="latency_ms")
+    assert slow.layout.title.text == "No run within tolerance is faster than FP32: w8a16, 0.2 ms"
+    title = charts.summary(fast, x="latency_ms").layout.title.text
+    assert title == "Fastest within tolerance: w8a8, 0.3 ms, drop 0.006"
+
+
+def test_against_the_size_of_files():
+    figure = charts.summary(measured(), x="file_bytes")
+    assert figure.layout.xaxis.title.text == "file size (kB)"
+    assert figure.layout.title.text == "Smallest file within tolerance: w8a16, 120 kB, drop 0.002"
+    assert figure.layout.title.subtitle.text == "no file measured: w4a8"
+    a, b = (by_name(figure)[n].x[0] for n in ("ok", "undecided"))
+    assert b - a > 1, "sizes that are nearly the same stand apart"
+
+
+def test_nothing_measured_and_no_such_axis():
+    assert "flow.measure()" in charts.summary(table(), x="latency_ms").layout.annotations[0].text
+    with pytest.raises(InputError, match="x='bops'. To fix: use one of 'size_bytes', 'file_bytes', 'latency_ms'"):
+        charts.summary(table(), x="bops")

@@ -1,9 +1,8 @@
-"""Small ONNX files, and the HTP that some tests need."""
+"""Small ONNX files."""
 
 from __future__ import annotations
 
 import json
-import os
 
 import numpy as np
 import pytest
@@ -96,16 +95,3 @@ def floats(tmp_path):
     g.node("ArgMax", ["product"], "place", axis=1, keepdims=0)
     inputs = [value("ids", ["N", "T"], TensorProto.INT64), value("scores", ["N", "T"])]
     return g.save(tmp_path / "f.onnx", inputs, [value("product", ["N", "T"]), value("place", ["N"], TensorProto.INT64)])
-
-
-@pytest.fixture
-def htp():
-    """QnnHtp; where everything must run (QNB_CI), its absence is a failure."""
-    from qnb.runtimes import QnnHtp, qnn_available
-
-    reason = qnn_available()
-    if reason and os.environ.get("QNB_CI"):
-        pytest.fail(f"QNB_CI is set, so this must run: {reason}")
-    if reason:
-        pytest.skip(reason)
-    return QnnHtp

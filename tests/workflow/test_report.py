@@ -7,7 +7,7 @@ import zipfile
 import pytest
 
 from qnb.errors import FileError, InputError
-from tests.flows import evil_flow, new_flow
+from tests.flows import deployment, evil_flow, new_flow
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +45,17 @@ def test_nothing_to_report_and_nowhere_to_write(digits, tmp_path):
     with pytest.raises(FileError, match="folder"):
         digits.report(tmp_path / "none" / "x.html")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("interactive", [True, False])
+def test_what_was_deployed_is_in_the_report(tmp_path, interactive):
+    flow = new_flow()
+    flow.run("w8a8")
+    flow.report(tmp_path / "before.html", interactive=interactive)
+    deployment(flow)
+    flow.report(tmp_path / "x.html", interactive=interactive)
+    page, before = ((tmp_path / name).read_text() for name in ("x.html", "before.html"))
+    for words in ("the simulation agrees to 35 dB on HTP v75", "w8a8.onnx", "Simulation against runtime"):
+        assert words in page and words not in before
+    assert page.count("Plotly.newPlot" if interactive else "<svg") > before.count(
+        "Plotly.newPlot" if interactive else "<svg")  # fmt: skip

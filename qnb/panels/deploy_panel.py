@@ -1,0 +1,129 @@
+"""Deploy panel: a run's files for the device, run on real runtimes; did the simulation tell the truth?"""
+
+from __future__ import annotations
+
+import ipywidgets as widgets
+
+from qnb import charts, html, runtimes
+from qnb.document import Document
+from qnb.errors import InputError
+from qnb.html import TONES, escape
+from qnb.panels.base import Panel, heading, line
+from qnb.panels.deploy_views import DeployViews
+from qnb.panels.widgets import Plot
+from qnb.workflow import deploy_documents, ladder
+from qnb.workflow.advice import FOLDER, deploy_code
+from qnb.workflow.deploy import RUNTIMES, default_soc
+
+TITLES = {"onnxruntime": "ONNX Runtime, CPU", "htp": "HTP"}
+MEASURES = {"Model size": "size_bytes", "File size": "file_bytes", "Latency": "latency_ms"}
+
+
+class DeployPanel(Panel):
+    """``flow.deploy_panel()``: see the module's docstring.
+
+    Args:
+        flow: a `qnb.Workflow`.
+        name: the run to begin with; by default the smallest within tolerance, else the selected one, else the last.
+    """
+
+    def __init__(self, flow, name: str | None = None):
+        best = ladder.best(flow)
+        self.name = flow[name].name if name else best.name if best else flow.selection.run or next(
+            reversed(flow.runs), None)  # fmt: skip
+        super().__init__(flow)
+
+    def build(self) -> list[widgets.Widget]:
+        self.head, self.told = widgets.HTML(), widgets.HTML()
+        self.run = _field(widgets.Dropdown, "Run", "150px", options=[""])
+        self.run.observe(lambda change: self.do(lambda: self._choose(change["new"])), "value")
+        self.folder = _field(widgets.Text, "into folder", "200px", value=FOLDER, continuous_update=False)
+        self.soc = _field(widgets.Dropdown, "for", "300px", options=_socs(self.flow.target))
+        self.soc.value = default_soc(self.flow.target).soc
+        why = runtimes.qnn_available()
+        self.boxes = {n: widgets.Checkbox(True, description=TITLES[n], indent=False, layout={"width": "auto"})
+                      for n in RUNTIMES}  # fmt: skip
+        self.boxes["htp"].value = why is None and self.flow.target.htp_arch is not None
+        self.boxes["htp"].disabled = why is not None
+        self.why = widgets.HTML(f"<span>HTP is not available: {escape(why)}</span>" if why else "")
+        self.deploy = self.button("Deploy", self._deploy, "Write the files, run them, compare", button_style="primary")
+        self.measure = self.button("Measure size and latency", self._measure,
+                                   "Latency of those runs that ONNX Runtime computes as a device")  # fmt: skip
+        self.views = DeployViews(self)
+        self.plot = Plot()
+        self.by = widgets.ToggleButtons(options=MEASURES, layout=widgets.Layout(width="auto"),
+                                        style={"button_width": "auto"})  # fmt: skip
+        self.by.observe(lambda change: self.refresh(), "value")
+        self.runs = widgets.VBox([line(self.by, self.measure), self.plot], layout=widgets.Layout(width="100%"))
+        return [self.head, line(self.run, self.folder, self.soc),
+                line(widgets.Label("Run it on"), *self.boxes.values(), self.why, self.deploy), self.job.widget,
+                self.told, self.views.widget, self.runs]  # fmt: skip
+
+    def draw(self) -> None:
+        flow = self.flow
+        names = list(flow.runs)
+        self.name = self.name if self.name in names else names[-1] if names else None
+        self.run.options, self.run.value = names or [""], self.name or ""
+        self.head.value = heading(f"Deploy for {flow.target.name}", "what the simulation promised, on real runtimes")
+        deployed = flow.deployments.get(self.name)
+        self.told.value = _told(deployed, self.name)
+        self.views.draw(deployed)
+        self.runs.layout.display = None if names else "none"
+        if names:
+            table = flow.summary()
+            self.plot.draw(charts.summary(table, tolerance=flow.tolerance, selected=self.name, x=self.by.value))
+        busy = flow.model is None or (flow.job is not None and flow.job.running)
+        self.deploy.disabled = busy or self.name is None
+        self.measure.disabled = busy or not names
+
+    def document(self) -> Document:
+        return deploy_documents.panel(self.flow, self.name)
+
+    def _choose(self, name: str) -> None:
+        self.name = name
+        self.refresh()
+
+    def order(self) -> dict:
+        """What `Workflow.deploy` is called with: only what differs from its defaults."""
+        chosen = [n for n, box in self.boxes.items() if box.value]
+        if not chosen:
+            raise InputError("Deploy", "no runtime", "choose one to run the files on")
+        if not self.folder.value.strip():
+            raise InputError("Deploy", "no folder", f"name one, such as {FOLDER!r}")
+        found = {"name": self.name, "folder": self.folder.value.strip()}
+        usual = RUNTIMES if self.flow.target.htp_arch is not None else RUNTIMES[:1]
+        found |= {} if chosen == list(usual) else {"runtimes": chosen}
+        return found | ({} if self.soc.value == default_soc(self.flow.target).soc else {"soc": self.soc.value})
+
+    def _deploy(self) -> None:
+        order, flow = self.order(), self.flow
+        flow.start(f"flow.deploy({self.name!r})", lambda report: flow.deploy(**order, progress=report))
+        self.note(deploy_code(flow.variable, order))
+
+    def _measure(self) -> None:
+        flow = self.flow
+        flow.start("flow.measure()", lambda report: flow.measure(progress=report))
+        self.note(f"{flow.variable}.measure()")
+
+
+def _field(kind, label: str, width: str, **traits):
+    return kind(description=label, style={"description_width": "initial"},
+                layout=widgets.Layout(width="auto", min_width=width), **traits)  # fmt: skip
+
+
+def _socs(target) -> list[tuple[str, str]]:
+    """(what to read, name): those of the target's architecture first."""
+    table = runtimes.socs()
+    table = table.assign(other=table.target != target.name).sort_values("other", kind="stable")
+    return [(f"{row.soc}: {row.name}, v{row.htp_arch}", row.soc) for row in table.itertuples(index=False)]
+
+
+def _told(deployed, name: str | None) -> str:
+    """The answer in a line; before there is one, what the button will do."""
+    if deployed is not None:
+        colour, words = TONES[deploy_documents.tone(deployed)], deploy_documents.title(deployed)
+        return (f'<div role="status" style="border-left:4px solid {colour};padding:2px 0 2px 10px;font-size:14px">'
+                f"<b>{escape(words)}</b></div>")  # fmt: skip
+    if name is None:
+        return html.paragraph("No run yet: run a step first, then deploy it.")
+    return html.paragraph(f"{name} is not deployed yet. Deploy: {deploy_documents.PROMISE}.")
