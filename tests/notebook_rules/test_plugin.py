@@ -10,6 +10,8 @@ import nbformat
 import pytest
 from nbformat import v4
 
+from tests.notebook_rules import stored
+
 ROOT = Path(__file__).parents[2]
 NAMED = "x = 37.25\nprint('value', x)"
 FIGURE = """
@@ -105,3 +107,11 @@ def test_broken(outcomes, notebook, item, says):
 
 def test_cells_after_a_stripped_one_run_with_what_it_defines(outcomes):
     assert outcomes["broken", "Cell 4"] == ""
+
+
+def test_what_a_machine_cannot_show_is_not_compared(monkeypatch):
+    tagged = {"metadata": {"tags": ["needs-qnn"]}}
+    monkeypatch.setattr(stored.importlib.util, "find_spec", lambda name: None)
+    assert not stored.can_show(tagged) and stored.can_show({"metadata": {}})
+    monkeypatch.setattr(stored.importlib.util, "find_spec", lambda name: name)
+    assert stored.can_show(tagged)
