@@ -48,6 +48,7 @@ function visible(model, state) {
 function render({ model, el }) {
   const state = { search: "", sort: null, down: false, anchor: null };
   let rows = [];
+  const lines = new Map(); // row -> its element, of those in the page
   el.classList.add("qnb-grid");
   const search = element("input", { type: "search", placeholder: "Search layers", className: "qnb-grid-search" });
   search.setAttribute("aria-label", "Search layers");
@@ -61,6 +62,7 @@ function render({ model, el }) {
   table.tabIndex = 0;
   table.setAttribute("role", "treegrid");
   table.setAttribute("aria-multiselectable", "true");
+  body.append(above, below);
   const frame = element("div", { className: "qnb-grid-frame" }, table);
   el.append(element("div", { className: "qnb-grid-tools" }, search, said), frame);
 
@@ -87,26 +89,34 @@ function render({ model, el }) {
   const draw = () => {
     const start = Math.max(0, Math.floor(frame.scrollTop / ROW) - AROUND);
     const end = Math.min(rows.length, start + Math.ceil(model.get("height") / ROW) + 2 * AROUND);
-    const chosen = new Set(model.get("selected"));
-    const width = model.get("columns").length;
-    body.replaceChildren(above, ...rows.slice(start, end).map((row, i) => line(row, start + i, chosen, width)), below);
+    const wanted = rows.slice(start, end), chosen = new Set(model.get("selected"));
+    // What stays in view keeps its element: a click that goes down on one and up on another is none.
+    const stay = new Set(wanted);
+    for (const [row, made] of lines) if (!stay.has(row)) { made.remove(); lines.delete(row); }
+    let before = above;
+    wanted.forEach((row, i) => {
+      if (!lines.has(row)) lines.set(row, line(row, start + i));
+      const made = lines.get(row);
+      if (made.parentNode !== body) before.after(made);
+      if (row.kind === "row") made.setAttribute("aria-selected", String(chosen.has(row.id)));
+      before = made;
+    });
     above.style.height = `${start * ROW}px`;
     below.style.height = `${(rows.length - end) * ROW}px`;
     const at = rows.findIndex(row => row.id === model.get("selected")[0]);
     if (at >= 0) table.setAttribute("aria-activedescendant", `${model.get("label")}-${at}`.replace(/\W+/g, "-"));
     el.dataset.drawn = String(Number(el.dataset.drawn ?? 0) + 1);
   };
-  const line = (row, index, chosen, width) => {
+  const line = (row, index) => {
     const made = element("tr", { id: `${model.get("label")}-${index}`.replace(/\W+/g, "-") });
     made.setAttribute("aria-rowindex", index + 2);
     if (row.kind === "group") {
       made.className = "qnb-grid-group";
       made.setAttribute("aria-expanded", String(!row.folded));
-      made.append(element("td", { colSpan: width, textContent: `${row.folded ? "▸" : "▾"} ${row.id} (${row.count})` }));
+      made.append(element("td", { colSpan: model.get("columns").length, textContent: `${row.folded ? "▸" : "▾"} ${row.id} (${row.count})` }));
       made.onclick = () => fold(row.id);
       return made;
     }
-    made.setAttribute("aria-selected", String(chosen.has(row.id)));
     row.cells.forEach((cell, i) => {
       const right = model.get("columns")[i]?.align === "right";
       made.append(element("td", { textContent: cell, title: cell, className: right ? "qnb-right" : "" }));

@@ -1,4 +1,4 @@
-"""Fixtures of the browser tests: one server and one browser for a session, one page for a test."""
+"""Fixtures of the browser tests: one server and one browser for all of them, one page for a test."""
 
 from __future__ import annotations
 
@@ -29,9 +29,12 @@ def server(notebook_folder, tmp_path_factory):
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser():
-    """What makes pages of one browser, which then loads JupyterLab's scripts once."""
+    """What makes pages of one browser, which then loads JupyterLab's scripts once.
+
+    It ends with this folder's tests: while it is there, its event loop runs in this thread and allows no other.
+    """
     if not labs.chromium():
         pytest.skip(NO_BROWSER)  # under QNB_CI, tests/conftest.py makes that a failure
     with labs.browse() as page:

@@ -203,6 +203,20 @@ def test_the_long_table_is_searched_sorted_and_walked_by_keys(opened):
     eventually(opened, lambda: kernel(opened, selected % 1) == "True")
 
 
+@opening("explorer")
+def test_a_click_while_the_table_scrolls_is_a_click(opened):
+    page = opened.page
+    page.locator(".qnb-panel .lm-TabBar-tab", has_text="All layers").click()
+    row = page.locator(".qnb-grid tr[aria-selected=false]").nth(3)
+    row.scroll_into_view_if_needed()
+    name, box = row.locator("td").first.inner_text(), row.bounding_box()
+    page.mouse.move(box["x"] + 30, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.locator(".qnb-grid-frame").last.evaluate("frame => frame.dispatchEvent(new Event('scroll'))")
+    page.mouse.up()
+    eventually(opened, lambda: kernel(opened, "print(flow.selection.layer)") == name)
+
+
 @opening("both")
 def test_dark(opened):
     opened.page.locator(".qnb-plot .point").first.wait_for(timeout=20_000)
