@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import onnx_ir as ir
 import torch
 
@@ -188,8 +186,3 @@ def _add(graph: ir.Graph, before: ir.Node, op: str, inputs: list[ir.Value], name
     output.meta["named"] = True
     graph.insert_before(before, node)
     return output
-
-
-def initializer_bytes(model: ir.Model) -> int:
-    """Bytes of all constants."""
-    return sum(math.ceil(v.const_value.nbytes) for v in model.graph.initializers.values() if v.const_value is not None)

@@ -1,14 +1,20 @@
-"""Exported files, and how far they are from the simulation."""
+"""A network to export, exported files, and how far they are from the simulation."""
 
 from __future__ import annotations
 
 import onnx
 import torch
+from torch import nn
 
 import qnb
 from qnb.export import export_onnx
 from qnb.measures.error import ErrorStats
 from qnb.runtimes import OnnxRuntime
+
+
+def net():
+    """Two weighted layers of different kinds."""
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 14 * 14, 5)).eval()
 
 
 def calibrated(model, batch, precision="w8a8", target="onnxruntime-cpu", **arguments):
