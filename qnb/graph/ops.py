@@ -127,5 +127,10 @@ def of(node: fx.Node) -> Op:
     return OPS.get(op, UNKNOWN)
 
 
+def groups(node: fx.Node) -> int:
+    """Of a convolution, transposed or not: their seventh argument."""
+    return node.args[6] if len(node.args) > 6 else node.kwargs.get("groups", 1)
+
+
 def is_known(node: fx.Node) -> bool:
     return name(node) in OPS

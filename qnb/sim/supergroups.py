@@ -39,11 +39,8 @@ def _fused(node: fx.Node, target: Target) -> list[fx.Node] | None:
 
 def is_depthwise(node: fx.Node) -> bool:
     """A convolution with as many groups as input channels (more than one)."""
-    if ops.name(node) not in ("conv1d", "conv2d", "conv3d") or len(node.args) < 7:
-        return False
-    groups = node.args[6]
-    channels = node.args[0].meta["val"].shape[1]
-    return isinstance(groups, int) and groups > 1 and groups == channels
+    is_conv = ops.name(node) in ("conv1d", "conv2d", "conv3d")
+    return is_conv and 1 < ops.groups(node) == node.args[0].meta["val"].shape[1]
 
 
 def _rms_norm(rsqrt: fx.Node) -> list[fx.Node] | None:

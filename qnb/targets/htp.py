@@ -3,7 +3,9 @@
 Source: AIMET's backend-aware configurations for HTP and Qualcomm's public op-definition tables. From v73 on,
 bounded activations have fixed ranges and 16-bit activations meet 16-bit weights. Those weights are multiplied as two
 signed bytes: a code above 127 * 256 + 127 saturates (measured on v75: one such weight costs its channel 20 dB).
-Which SoCs have no float16 is what QNN 2.51 says when asked to run a convolution of floats.
+Transposed convolutions of several groups take one scale per tensor (measured on v75: with scales per channel QNN
+refuses them or, where each channel is a group, computes other values). Which SoCs have no float16 is what QNN 2.51
+says when asked to run a convolution of floats.
 """
 
 from qnb.targets.generic import GENERIC
@@ -27,6 +29,7 @@ HTP_V68 = variant(
     ),
     fuse_depthwise=True,
     tied_resize=True,
+    grouped_transposed="tensor",
     simulate_bias=True,
     mask_encoding=True,
     precisions=BEFORE_V73,

@@ -34,6 +34,8 @@ class Target:
         norm_weights, embedding_weights: "weights" or "activations": whose grid they take.
         symmetric_matmul_at_16: the second input of a 16-bit matmul is symmetric.
         largest_int16: largest positive code of 16-bit weights, and of activations in their place.
+        grouped_transposed: "channel" or "tensor": what has a scale of its own in a transposed convolution of several
+            groups, where channels or blocks have one elsewhere.
         simulate_bias: int32 biases are part of the simulation.
         mask_encoding: scores need an encoding after the attention mask too.
         precisions: what the target runs, by name.
@@ -52,6 +54,7 @@ class Target:
     embedding_weights: str = "weights"
     symmetric_matmul_at_16: bool = False
     largest_int16: int = 32767
+    grouped_transposed: str = "channel"
     simulate_bias: bool = True
     mask_encoding: bool = False
     precisions: tuple[str, ...] = ()

@@ -106,6 +106,14 @@ def test_rows_of_a_16_bit_layer_norm_keep_their_order_on_htp(htp, tmp_path, posi
     assert on_htp(htp, model, torch.randn(8, positions, 40), "w8a16", tmp_path).sqnr_db.min() > 60
 
 
+@pytest.mark.parametrize("groups", [2, 16])
+def test_transposed_convolutions_of_several_groups_run_on_htp(htp, tmp_path, groups):
+    """With one scale per tensor; per channel, HTP refuses 2 groups, and of 16 it computes other values (-11 dB)."""
+    torch.manual_seed(0)
+    model = nn.ConvTranspose2d(16, 16, 2, 2, groups=groups)
+    assert on_htp(htp, model, torch.randn(8, 16, 9, 9), "w8a8", tmp_path).sqnr_db.min() > 35
+
+
 @pytest.mark.parametrize(("precision", "least_db"), [("w8a8", 20), ("w8a16", 52), ("w16a16", 52)])
 def test_a_transformer_runs_on_htp_whole(htp, tmp_path, precision, least_db):
     demo = qnb.demo.transformer()

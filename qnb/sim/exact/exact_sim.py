@@ -16,6 +16,7 @@ from qnb.sim.exact import htp, integer_ops, onnxruntime
 from qnb.sim.exact.integer_ops import Layer
 from qnb.sim.exact.operands import Operand
 from qnb.sim.plan import LayerGroup
+from qnb.sim.quantizer import spread
 from qnb.sim.quantsim import QuantSim
 from qnb.sim.superfluous import superfluous
 
@@ -26,9 +27,11 @@ _COMMON = _CONV | {
     "adaptive_avg_pool2d": integer_ops.mean, "avg_pool2d": integer_ops.average_pool, "softmax": integer_ops.softmax,
 }  # fmt: skip
 _TABLES = dict.fromkeys(("sigmoid", "tanh", "gelu", "hardswish"), integer_ops.unary)
+_TRANSPOSED = dict.fromkeys((f"conv_transpose{n}d" for n in (1, 2, 3)), integer_ops.conv_transpose)
+_GATED = {f"silu of {at}": integer_ops.gated(at) for at in (0, 1)}
 KERNELS: dict[str, tuple[ModuleType, dict[str, Callable], tuple[int, ...]]] = {
     "onnxruntime": (onnxruntime, _COMMON, (8,)),
-    "htp": (htp, _COMMON | _TABLES | {"sub": integer_ops.two("sub")}, (4, 8)),
+    "htp": (htp, _COMMON | _TRANSPOSED | _TABLES | _GATED | {"sub": integer_ops.two("sub")}, (4, 8)),
 }
 """Runtime -> its rules, the ops that it has integer kernels for, the widths of weights that they take.
 
@@ -118,10 +121,11 @@ def _replace(sim: ExactSim, rules: ModuleType, kernels: dict[str, Callable], run
     """Put integer ops in the place of those that the runtime has kernels for; gives their layers' names back."""
     nodes = {n.name: n for n in sim.graph_module.graph.nodes}
     gone = superfluous(sim)
+    chosen = {group.layer: _kernel(nodes[group.nodes[0]], kernels) for group in sim.groups}
     done = []
     for group in sim.groups:
         first = nodes[group.nodes[0]]
-        kernel = kernels.get(ops.name(first))
+        kernel = chosen[group.layer]
         alone = len(group.nodes) == 1 or (len(group.nodes) == 2 and nodes[group.nodes[1]] in gone)
         layer = _layer(sim, group, first) if kernel is not None and alone and _suits(first, runtime) else None
         if layer is None:
@@ -131,6 +135,22 @@ def _replace(sim: ExactSim, rules: ModuleType, kernels: dict[str, Callable], run
         done.append(group.layer)
     sim.graph_module.recompile()
     return done
+
+
+def _kernel(node: fx.Node, kernels: dict[str, Callable]) -> Callable | None:
+    """The integer kernel of an op; ``x * sigmoid(x)`` is one op where the runtime has a kernel for it."""
+    name = ops.name(node)
+    if name == "mul" and all(isinstance(a, fx.Node) for a in node.args):
+        for at, other in ((0, 1), (1, 0)):
+            gate = _source(node.args[other])
+            if gate.op == "call_function" and ops.name(gate) == "sigmoid" and gate.args[0] is node.args[at]:
+                name = f"silu of {at}" if f"silu of {at}" in kernels else name
+    return kernels.get(name)
+
+
+def _source(node: fx.Node) -> fx.Node:
+    """What a quantizer quantizes."""
+    return node.meta["quantizes"] if node.op == "call_module" else node
 
 
 def _bound(kernel: Callable, rules: ModuleType, layer: Layer, name: str) -> Callable:
@@ -146,6 +166,8 @@ def _suits(node: fx.Node, runtime: str) -> bool:
     name = ops.name(node)
     if name in ("add", "sub", "mul"):
         return len(node.args) == 2 and not node.kwargs and all(isinstance(a, fx.Node) for a in node.args)
+    if name.startswith("conv_transpose"):
+        return ops.groups(node) == 1  # others are split in ways not found
     value = _value(node.args[0])
     if name == "mean":
         axes = node.args[1] if len(node.args) > 1 else None
@@ -163,7 +185,7 @@ def _suits(node: fx.Node, runtime: str) -> bool:
 
 
 def _value(node: fx.Node):
-    return (node.meta["quantizes"] if node.op == "call_module" else node).meta["val"]
+    return _source(node).meta["val"]
 
 
 def _layer(sim: ExactSim, group: LayerGroup, node: fx.Node) -> Layer | None:
@@ -193,11 +215,10 @@ def _bias_codes(sim: ExactSim, node: fx.Node):
     if key not in sim.plan.biases or not sim.bias(key).active:
         return False
     values = sim.bias_tensor(key).detach().double()
-    return torch.round(values / sim.bias(key).scale.detach())
+    return torch.round(values / spread(sim.bias(key).scale.detach(), values.numel()))
 
 
 def _operand(sim: ExactSim, node: fx.Node) -> Operand | None:
-    name = node.meta["quantizes"].name if node.op == "call_module" else node.name
-    found = sim.plan.encoding(name)
+    found = sim.plan.encoding(_source(node).name)
     is_activation = found is not None and not zones.is_parameter(node)
     return Operand.of(sim, *found) if is_activation and sim.activation(found[0]).active else None

@@ -7,9 +7,8 @@ floats or tensors that hold float32 values.
 
 Measured with onnxruntime-qnn 2.7, share of equal elements (no other element is further than one step):
 Conv (3x3, 1x1, depthwise) and Gemm, with and without bias and ReLU, weights of 8 and 4 bits: 100 %.
-Add, Sub, GlobalAveragePool, ReduceMean, Sigmoid, Tanh, Gelu, HardSwish: 100 %; AveragePool: see `average_pool`.
-MatMul of two activations: 99.9 to 100 % (see `second_input`).
-Mul: 99 to 100 %. Softmax: 98.8 to 99.9 %.
+Add, Sub, Mul, GlobalAveragePool, ReduceMean, Sigmoid, Tanh, Gelu, HardSwish: 100 %; AveragePool: see `average_pool`.
+MatMul of two activations: 99.9 to 100 % (see `second_input`). Softmax: 98.8 to 99.9 %.
 """
 
 from __future__ import annotations
@@ -116,7 +115,8 @@ def add(
     """Output codes of Add: ``clamp(floor((a * k_a + b * k_b + offset) / 2^shift + 0.5))`` with integers k and offset.
 
     ``shift = min(15, 13 - floor(log2(s_a / s_y + s_b / s_y)))``, ``k_a = round(2^shift * s_a / s_y)``, k_b alike, and
-    ``offset = z_y * 2^shift - k_a * z_a - k_b * z_b`` rounded to a multiple of 256.
+    ``offset = z_y * 2^shift - k_a * z_a - k_b * z_b`` rounded to a multiple of 256, halves down: with a zero point of
+    128, as values around zero have it, every other offset is such a half.
 
     Args:
         a, b: float64 codes of shapes that broadcast.
@@ -137,28 +137,37 @@ def _weighted(a: Tensor, r_a: float, z_a: int, b: Tensor, r_b: float, z_b: int, 
     """``r_a * (a - z_a) + r_b * (b - z_b) + z_y`` in fixed point whose shift is chosen so that ``top`` fits."""
     one = 2.0 ** min(15, 13 - math.floor(math.log2(top)))
     k_a, k_b = math.floor(r_a * one + 0.5), math.floor(r_b * one + 0.5)
-    offset = 256 * math.floor((z_y * one - k_a * z_a - k_b * z_b) / 256 + 0.5)
+    offset = 256 * math.ceil((z_y * one - k_a * z_a - k_b * z_b) / 256 - 0.5)
     return _round((a * k_a + b * k_b + offset) / one)
-
-
-def _fifteen_bits(value: float) -> float:
-    """The value with its mantissa rounded to 15 bits."""
-    mantissa, exponent = math.frexp(value)
-    return math.ldexp(math.floor(mantissa * 2**15 + 0.5), exponent - 15)
 
 
 def mul(
     a: Tensor, s_a: float, z_a: int, b: Tensor, s_b: float, z_b: int, s_y: float, z_y: int, qmin: int, qmax: int
 ) -> Tensor:
-    """Output codes of Mul: ``clamp(round((a - z_a) * (b - z_b) * k) + z_y)``, ``k = s_a * s_b / s_y`` in 15 bits.
+    """Output codes of Mul: ``clamp(floor(((p - 256 r) * k + 2^15 * offset) / 2^shift + 0.5))``, all integers.
 
-    The runtime rounds a constant term too, in a way not found: up to 1 % of the codes are one step off.
+    ``p = (a - z_a) * (b - z_b)`` is taken relative to ``256 r``, ``r = round((127.5 - z_a) * (127.5 - z_b) / 128)``;
+    ``k = round(2^shift * s_a * s_b / s_y)`` has up to 15 bits; ``offset = round(r * k / 128) + z_y * 2^(shift - 15)``
+    puts it back, rounded. The shift is the largest one up to 22 with which both fit 16 bits. Halves go up.
+
+    100 % of elements equal where ``s_a * s_b < s_y``; beyond, where most codes are clamped, 99 %.
     """
-    multiplier = _fifteen_bits(float(s_a) * float(s_b) / float(s_y))
-    return (_round((a - z_a) * (b - z_b) * multiplier) + z_y).clamp(qmin, qmax)
+    ratio = float(s_a) * float(s_b) / float(s_y)
+    centre = math.floor((127.5 - z_a) * (127.5 - z_b) / 128 + 0.5)
+    shift = min(22, 15 - math.frexp(ratio)[1])
+    while True:
+        k = math.floor(math.ldexp(ratio, shift) + 0.5)
+        offset = math.floor(centre * k / 128 + 0.5) + math.ldexp(z_y, shift - 15)
+        if -(2**15) <= offset < 2**15:
+            break
+        shift -= 1
+    products = (a - z_a) * (b - z_b) - 256 * centre
+    return _round((products * k + 2**15 * offset) / 2.0**shift).clamp(qmin, qmax)
 
 
-def mean(total: Tensor, count: int, s_x: float, z_x: int, s_y: float, z_y: int, qmin: int, qmax: int) -> Tensor:
+def mean(
+    total: Tensor, count: int, s_x: float, z_x: int, s_y: float, z_y: int, qmin: int, qmax: int, higher: int = 0
+) -> Tensor:
     """Output codes of GlobalAveragePool and ReduceMean: ``clamp(round((total - count * z_x) * k) + z_y)``.
 
     ``k = s_x / (s_y * count)`` with its mantissa rounded to 15 bits; halves go up.
@@ -166,25 +175,36 @@ def mean(total: Tensor, count: int, s_x: float, z_x: int, s_y: float, z_y: int, 
     Args:
         total: exact integer sums of the codes over the window, float64.
         count: number of elements in a window.
+        higher: what is added before rounding, in units of k's last bit.
     """
-    multiplier = _fifteen_bits(float(s_x) / (float(s_y) * count))
-    return (_round((total - count * z_x) * multiplier) + z_y).clamp(qmin, qmax)
+    mantissa, exponent = math.frexp(float(s_x) / (float(s_y) * count))
+    unit = math.ldexp(1.0, exponent - 15)
+    multiplier = math.floor(mantissa * 2**15 + 0.5) * unit
+    return (_round((total - count * z_x) * multiplier + higher * unit) + z_y).clamp(qmin, qmax)
 
 
 def average_pool(
-    windows: Tensor, count: int, s_x: float, z_x: int, s_y: float, z_y: int, qmin: int, qmax: int
+    windows: Tensor, count: int, s_x: float, z_x: int, s_y: float, z_y: int, qmin: int, qmax: int,
+    kernel: tuple[int, int] = (0, 0), stride: tuple[int, int] = (0, 0),
 ) -> Tensor:
-    """Output codes of AveragePool: `mean` of each window.
+    """Output codes of AveragePool: `mean` of each window, but for two kinds that have kernels of their own.
 
-    Exact for most windows. Some have kernels of their own that round otherwise: up to 5 % of the codes of 2x2 windows
-    with stride 2 and of 3x3 windows with stride 1 (0.4 % with stride 2) and half of those of 4x4 windows differ.
+    Square windows of an odd size at stride 1 are depthwise convolutions with weights ``1 / count``: `requantize`. Those
+    of 2x2 at stride 2 round ``2^11`` of `mean`'s fixed-point units higher where ``k < 0.5``. Where a window is the
+    whole image or reaches across one of its sides, `mean` holds. Exact for these and for most others; of windows that
+    overlap up to 2 % of the codes are one step off, and 4x4 at stride 4 is wrong on the emulator itself, by up to 31.
 
     Args:
-        windows: float64 codes of shape (..., elements of a window); z_x where padding is.
+        windows: float64 codes of shape (..., rows, columns, elements of a window); z_x where padding is.
         count: what the sum is divided by.
+        kernel, stride: rows and columns of a window and between windows.
     """
-    spare = windows.shape[-1] - count
-    return mean(windows.sum(-1) - spare * z_x, count, s_x, z_x, s_y, z_y, qmin, qmax)
+    total = windows.sum(-1) - (windows.shape[-1] - count) * z_x
+    rows, columns = total.shape[-2:]
+    if stride == (1, 1) and kernel[0] == kernel[1] and kernel[0] % 2 and min(rows, columns) > 1:
+        return requantize(total - count * z_x, s_x, 1 / count, s_y, z_y, qmin, qmax)
+    finer = kernel == stride == (2, 2) and rows * columns > 1 and float(s_x) < 2 * float(s_y)
+    return mean(total, count, s_x, z_x, s_y, z_y, qmin, qmax, 2**11 if finer else 0)
 
 
 def softmax(x: Tensor, s_x: float, z_x: int, s_y: float, z_y: int, qmin: int, qmax: int) -> Tensor:

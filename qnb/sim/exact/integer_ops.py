@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from qnb.sim.exact.operands import Operand
+from qnb.sim.quantizer import spread
 
 aten = torch.ops.aten
 
@@ -48,6 +49,12 @@ def conv(rules: ModuleType, layer: Layer, x: Tensor, weight: Tensor, bias=None, 
     return _requantized(rules, layer, total, layer.inputs[0].scale, layer.weight_scale.reshape(-1), channels, rule)
 
 
+def conv_transpose(rules: ModuleType, layer: Layer, x: Tensor, weight: Tensor, bias=None, *rest, **named) -> Tensor:
+    channels = [1, -1] + [1] * (x.dim() - 2)
+    total = layer.op(layer.inputs[0].centred(x), layer.weight, None, *rest, **named)
+    return _requantized(rules, layer, total, layer.inputs[0].scale, layer.weight_scale.reshape(-1), channels)
+
+
 def linear(rules: ModuleType, layer: Layer, x: Tensor, weight: Tensor, bias=None) -> Tensor:
     total = layer.inputs[0].centred(x) @ layer.weight.T
     return _requantized(rules, layer, total, layer.inputs[0].scale, layer.weight_scale.reshape(-1), [-1])
@@ -69,7 +76,7 @@ def matmul(rules: ModuleType, layer: Layer, a: Tensor, b: Tensor) -> Tensor:
 def _requantized(rules, layer: Layer, total: Tensor, s_x: float, s_w: Tensor, shape: list[int],
                  rule: str = "requantize") -> Tensor:  # fmt: skip
     """Accumulator -> output: the bias added, then the runtime's rule. ``shape`` lines channels up with the sums."""
-    wide = s_w.expand(total.shape[shape.index(-1) - len(shape)])
+    wide = spread(s_w, total.shape[shape.index(-1) - len(shape)])
     if layer.bias is not None:
         as_it_is = rule == "requantize_strided"  # that kernel takes the file's codes
         total = total + (layer.bias if as_it_is else rules.bias(layer.bias, s_x, wide)).view(shape)
@@ -104,7 +111,8 @@ def average_pool(rules: ModuleType, layer: Layer, x: Tensor, kernel, stride=(), 
     operand, y = layer.inputs[0], layer.output
     (high, wide), steps = _pair(kernel), _pair(stride or kernel)
     windows = operand.codes(x).unfold(-2, high, steps[0]).unfold(-2, wide, steps[1]).flatten(-2)
-    return y.real(rules.average_pool(windows, high * wide, *operand.encoding, *y.encoding, *y.ends))
+    how = operand.encoding, y.encoding, y.ends
+    return y.real(rules.average_pool(windows, high * wide, *sum(how, ()), (high, wide), steps))
 
 
 def _pair(value) -> tuple[int, int]:
@@ -115,6 +123,17 @@ def _pair(value) -> tuple[int, int]:
 def softmax(rules: ModuleType, layer: Layer, x: Tensor, *_) -> Tensor:
     operand, y = layer.inputs[0], layer.output
     return y.real(rules.softmax(operand.codes(x), *operand.encoding, *y.encoding, *y.ends))
+
+
+def gated(at: int) -> Callable:
+    """``x * sigmoid(x)``, x the argument ``at``, which the runtime reads from one table: nothing between is rounded."""
+
+    def run(rules: ModuleType, layer: Layer, *args: Tensor) -> Tensor:
+        operand, y = layer.inputs[at], layer.output
+        silu = torch.nn.functional.silu
+        return y.real(rules.unary(operand.codes(args[at]), silu, *operand.encoding, *y.encoding, *y.ends))
+
+    return run
 
 
 def unary(rules: ModuleType, layer: Layer, x: Tensor, *rest, **named) -> Tensor:

@@ -105,13 +105,15 @@ def mean(total: Tensor, count: int, s_x: float, z_x: int, s_y: float, z_y: int, 
 
 
 def average_pool(
-    windows: Tensor, count: int, s_x: float, z_x: int, s_y: float, z_y: int, qmin: int, qmax: int
+    windows: Tensor, count: int, s_x: float, z_x: int, s_y: float, z_y: int, qmin: int, qmax: int,
+    kernel: tuple[int, int] = (0, 0), stride: tuple[int, int] = (0, 0),
 ) -> Tensor:
     """Output codes of AveragePool: a float32 sum in the window's order, over count and s_y, z_y inside the rounding.
 
     Args:
         windows: float64 codes of shape (..., elements of a window in row-major order); z_x where padding is.
         count: what the sum is divided by.
+        kernel, stride: all windows are computed alike (another runtime has kernels for some).
     """
     values = (windows.float() - z_x) * _float32(s_x)
     total = torch.zeros_like(values[..., 0])

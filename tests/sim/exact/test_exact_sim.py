@@ -187,6 +187,25 @@ def test_networks_on_htp(htp, written, name, precision):
     assert table["sqnr_db"].min() >= 45 > plain["sqnr_db"].min()
 
 
+LAYERS = {
+    "silu": lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.SiLU()),
+    "transposed": lambda: nn.Sequential(nn.ConvTranspose2d(3, 8, 3, 2, 1), nn.ReLU()),
+    "average pools": lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.AvgPool2d(2), nn.AvgPool2d(3, 1)),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_on_htp(htp, tmp_path, name):
+    torch.manual_seed(0)
+    batch = torch.randn(4, 3, 16, 16)
+    sim = quantized(LAYERS[name]().eval(), batch)
+    runtime = htp(export_onnx(sim, tmp_path / "m.onnx", batch=1, integer_io=True), SOC, threads=1)
+    exact = sim.exact("htp")
+    assert exact.layers_exact == [g.layer for g in sim.groups]
+    assert agreement(exact, runtime, batch)["equal_fraction"].min() >= 0.999 > agreement(
+        sim, runtime, batch)["equal_fraction"].min()  # fmt: skip
+
+
 @pytest.mark.slow
 def test_attention_on_htp(htp, written):
     """Softmax and layer norm have no integer rule there: their steps go on from layer to layer."""

@@ -56,13 +56,27 @@ def test_conv_and_gemm(kind, bits, relu, biased):
         equal(rule.requantize(acc, x.scale, s_w, s_y, z_y, 0, 255), theirs)
 
 
-@pytest.mark.parametrize(("op", "relu"), [("Add", ""), ("Add", "Relu"), ("Sub", ""), ("Mul", "")])
+@pytest.mark.parametrize(("op", "relu"), [("Add", ""), ("Add", "Relu"), ("Sub", ""), ("Mul", ""), ("Mul", "Relu")])
 def test_binary(op, relu):
-    for rng, (a, b) in randoms(3, 6, 2):
-        operate = {"Add": torch.add, "Sub": torch.sub, "Mul": torch.mul}[op]
-        s_y, z_y = scale_of(operate(a.real, b.real), rng.uniform(0.4, 1.1)), 0 if relu else int(rng.integers(90, 166))
+    """Any zero points: at 128 offsets are halves, at 0 and 255 they are largest."""
+    operate = {"Add": torch.add, "Sub": torch.sub, "Mul": torch.mul}[op]
+    for rng, (a, b) in randoms(3, 8, 2):
+        a.zero_point, b.zero_point = (int(z) for z in rng.choice([0, 128, 255, a.zero_point, b.zero_point], 2))
+        s_y, z_y = scale_of(operate(a.real, b.real), rng.uniform(0.4, 1.1)), 0 if relu else int(rng.integers(0, 256))
         theirs = run(build(op, [a, b], s_y, z_y, None, relu), [a, b], htp=True)
-        equal(getattr(rule, op.lower())(*binary(a, b), s_y, z_y, 0, 255), theirs, 0.99 if op == "Mul" else 1.0)
+        equal(getattr(rule, op.lower())(*binary(a, b), s_y, z_y, 0, 255), theirs)
+
+
+@pytest.mark.parametrize("z_a", [0, 128])
+def test_mul_of_every_pair_of_codes(z_a):
+    rng = np.random.default_rng(z_a)
+    first, second = np.meshgrid(*2 * [np.arange(256, dtype=np.uint8)], indexing="ij")
+    for z_b, z_y in ((0, 0), (100, 255), (128, 20)):
+        a = Codes(first.reshape(1, 16, 64, 64).copy(), float(np.float32(rng.uniform(0.01, 0.05))), z_a)
+        b = Codes(second.reshape(1, 16, 64, 64).copy(), float(np.float32(rng.uniform(0.01, 0.05))), z_b)
+        s_y = scale_of(a.real * b.real, rng.uniform(0.4, 1.1))
+        theirs = run(build("Mul", [a, b], s_y, z_y), [a, b], htp=True)
+        equal(rule.mul(*binary(a, b), s_y, z_y, 0, 255), theirs)
 
 
 @pytest.mark.parametrize("z_b", [128, 90, 180])
@@ -85,9 +99,17 @@ def test_means():
         equal(ours, run(build("GlobalAveragePool", [x], s_y, z_y), [x], htp=True))
         axes = (np.array([2, 3]),)
         equal(ours, run(build("ReduceMean", [x], s_y, z_y, constants=axes, keepdims=1), [x], htp=True))
-        windows = x.exact.unfold(2, 2, 2).unfold(3, 3, 3).flatten(-2)
-        theirs = run(build("AveragePool", [x], s_y, z_y, kernel_shape=[2, 3], strides=[2, 3]), [x], htp=True)
-        equal(rule.average_pool(windows, 6, x.scale, x.zero_point, s_y, z_y, 0, 255), theirs)
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [((2, 2), (2, 2)), ((3, 3), (1, 1)), ((5, 5), (1, 1)), ((2, 3), (2, 3))])
+@pytest.mark.parametrize("ratio", [0.3, 0.45, 0.7, 1.2])
+def test_average_pool(kernel, stride, ratio):
+    for rng, (x,) in randoms(6, 2):
+        s_y, z_y = float(np.float32(x.scale * ratio * rng.uniform(0.97, 1.03))), int(rng.integers(0, 256))
+        windows = x.exact.unfold(2, kernel[0], stride[0]).unfold(3, kernel[1], stride[1]).flatten(-2)
+        theirs = run(build("AveragePool", [x], s_y, z_y, kernel_shape=kernel, strides=stride), [x], htp=True)
+        count = kernel[0] * kernel[1]
+        equal(rule.average_pool(windows, count, x.scale, x.zero_point, s_y, z_y, 0, 255, kernel, stride), theirs)
 
 
 def test_values_that_only_move_stay():
