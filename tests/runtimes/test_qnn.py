@@ -1,6 +1,7 @@
 """Qualcomm's HTP, emulated: what it runs, what it refuses, what it writes."""
 
 import re
+import shutil
 import subprocess
 import sys
 
@@ -117,6 +118,8 @@ def test_compile(htp, quantized, x, tmp_path):
     assert list(compiled.placement()["op"]) == ["EPContext"]
     before = path.read_bytes()
     assert runtime.compile(path) == path and path.read_bytes() == before
+    moved = shutil.copy(runtime.path, path.parent / "elsewhere.onnx")
+    assert htp(moved).compile(tmp_path / "m.onnx").read_bytes() == before, "wherever the original lies"
 
 
 def test_compile_refuses(htp, quantized, tmp_path):
