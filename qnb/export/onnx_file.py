@@ -65,7 +65,8 @@ def default_form(sim) -> str:
 
 
 def finish(model, exported: Program, form: str, integer_io: bool) -> None:
-    """Names, quantization, and pooling in the form that runtimes know."""
+    """Names, quantization, and ops in the form that runtimes know."""
+    from qnb.export.gathers import whole_gathers
     from qnb.export.pooling import global_pooling
     from qnb.export.products import signed_second_inputs
     from qnb.export.qdq import name_tensors
@@ -73,6 +74,7 @@ def finish(model, exported: Program, form: str, integer_io: bool) -> None:
 
     drop_ones(model, exported.tensors)
     global_pooling(model)
+    whole_gathers(model)
     name_tensors(model, exported.tensors, form == "qdq", integer_io)
     signed_second_inputs(model)
     model.ir_version, model.producer_name = IR_VERSION, "qnb"

@@ -90,7 +90,7 @@ class _Row:
 
     def update(self, found: torch.Tensor, simulated: torch.Tensor) -> None:
         """``found``: the runtime's codes, or values; ``simulated``: the sim's values."""
-        simulated = simulated.detach().cpu()
+        found, simulated = self._alike(found, simulated.detach().cpu())
         if not simulated.is_floating_point():
             self.same, self.samples = self.same + int((found == simulated).sum()), self.samples + simulated.numel()
             self.stats.update(found.float(), simulated.float())
@@ -109,6 +109,14 @@ class _Row:
         if self.op == "output" and simulated.dim() > 1 and simulated.shape[-1] > 1:
             self.same += int((found.argmax(-1) == simulated.argmax(-1)).sum())
             self.samples += simulated.numel() // simulated.shape[-1]
+
+    def _alike(self, found: torch.Tensor, simulated: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """In one shape: what samples share (position embeddings) comes once, or once for each piece of a batch."""
+        try:
+            return torch.broadcast_tensors(found, simulated)
+        except RuntimeError:
+            raise InputError("fidelity", f"{self.name!r} has shape {list(found.shape)} in the file, "
+                             f"{list(simulated.shape)} in the sim", "export this sim again") from None  # fmt: skip
 
     def _steps(self, x: torch.Tensor) -> torch.Tensor:
         """Distance from zero in steps, float64 integers."""

@@ -156,6 +156,9 @@ def activation_encodings(sim, only: set[str] | None = None) -> None:
             low, high = quantizer.minimum, quantizer.maximum
         else:
             continue
+        if quantizer.grid.bits == 16:
+            missing = (site.least_span_at_16 - (high - low)).clamp(min=0) / 2
+            low, high = low - missing, high + missing
         if site.masked:
             low = low - margin(quantizer.grid.bits, site.nodes[0].meta["val"].shape[-1])
         quantizer.set_range(low, _headroom(high, quantizer.grid, sim.target))

@@ -124,6 +124,9 @@ class _Placement:
             self._tie(node, node.args[0])
         if self.target.symmetric_matmul_at_16 and ops.name(node) in ("matmul", "bmm"):
             self._symmetric_second_input(node)
+        if ops.name(node) == "softmax" and (key := self.sources.key(node.args[0])):
+            scores, factor = self.result.activations[key], self.sources.factor(node.args[0])
+            scores.least_span_at_16 = max(scores.least_span_at_16, self.target.least_scores_at_16 / factor)
         self.result.groups.append(
             LayerGroup(layer, first.meta.get("module", ""), names, tuple(n.name for n in chain), node.name, site.key)
         )
@@ -187,6 +190,7 @@ class _Placement:
                 continue
             leader.nodes += site.nodes
             leader.symmetric_at_16 |= site.symmetric_at_16
+            leader.least_span_at_16 = max(leader.least_span_at_16, site.least_span_at_16)
             leader.fixed = leader.fixed if leader.fixed == site.fixed else None
             del self.result.activations[key]
         self.result.groups = [

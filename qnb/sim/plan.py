@@ -40,6 +40,7 @@ class ActivationSite:
     nodes: list[fx.Node]
     fixed: tuple[float, float] | None = None
     symmetric_at_16: bool = False
+    least_span_at_16: float = 0.0
     masked: bool = False
 
 

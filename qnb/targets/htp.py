@@ -4,8 +4,9 @@ Source: AIMET's backend-aware configurations for HTP and Qualcomm's public op-de
 bounded activations have fixed ranges and 16-bit activations meet 16-bit weights. Those weights are multiplied as two
 signed bytes: a code above 127 * 256 + 127 saturates (measured on v75: one such weight costs its channel 20 dB).
 Transposed convolutions of several groups take one scale per tensor (measured on v75: with scales per channel QNN
-refuses them or, where each channel is a group, computes other values). Which SoCs have no float16 is what QNN 2.51
-says when asked to run a convolution of floats.
+refuses them or, where each channel is a group, computes other values). A softmax whose 16-bit input spans less than
+0.17 gives the largest score of each row half of its due (measured on v68 to v81). Which SoCs have no float16 is what
+QNN 2.51 says when asked to run a convolution of floats.
 """
 
 from qnb.targets.generic import GENERIC
@@ -30,6 +31,7 @@ HTP_V68 = variant(
     fuse_depthwise=True,
     tied_resize=True,
     grouped_transposed="tensor",
+    least_scores_at_16=0.2,
     simulate_bias=True,
     mask_encoding=True,
     precisions=BEFORE_V73,

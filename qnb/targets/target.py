@@ -33,6 +33,7 @@ class Target:
         tied_resize: an interpolating resize keeps its input's encoding.
         norm_weights, embedding_weights: "weights" or "activations": whose grid they take.
         symmetric_matmul_at_16: the second input of a 16-bit matmul is symmetric.
+        least_scores_at_16: a softmax needs its 16-bit input to span this much, from the range's lower to its upper end.
         largest_int16: largest positive code of 16-bit weights, and of activations in their place.
         grouped_transposed: "channel" or "tensor": what has a scale of its own in a transposed convolution of several
             groups, where channels or blocks have one elsewhere.
@@ -53,6 +54,7 @@ class Target:
     norm_weights: str = "weights"
     embedding_weights: str = "weights"
     symmetric_matmul_at_16: bool = False
+    least_scores_at_16: float = 0.0
     largest_int16: int = 32767
     grouped_transposed: str = "channel"
     simulate_bias: bool = True

@@ -93,6 +93,26 @@ def test_a_superfluous_relu_is_left_out_and_a_needed_one_kept(tmp_path):
         assert len(file.ops("Relu")) == joined, "in a concat, the range goes down to the input's"
 
 
+@pytest.mark.parametrize(("batch", "keys", "gathers"), [(1, 8, 0), (1, 7, 1), (None, 8, 1)])
+def test_a_gather_of_everything_is_a_reshape(tmp_path, batch, keys, gathers):
+    """As transformers make their attention masks; HTP has no GatherND."""
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(8, 8)
+
+        def forward(self, x):
+            samples = torch.arange(x.shape[0])[:, None, None]
+            return self.fc(x)[samples, torch.arange(keys)] * 2
+
+    x = torch.randn(4, 8)
+    sim = calibrated(Model().eval(), x)
+    runtime = exported(sim, tmp_path / "m.onnx", batch=batch)
+    assert len(File(runtime.path).ops("GatherND")) == gathers
+    assert agreement_db(sim, runtime, x) >= 25
+
+
 def test_a_switched_off_quantizer_leaves_its_tensor_in_float(tmp_path):
     x = images()
     sim = calibrated(net(), x).disable("0")

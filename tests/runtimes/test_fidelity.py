@@ -11,6 +11,7 @@ import qnb
 from qnb import columns
 from qnb.errors import CalibrationError, InputError
 from qnb.runtimes.fidelity import _Row
+from tests.models import transformers_zoo
 
 CODES = {"grid": "uint8", "scale": 0.5, "zero_point": 10}
 
@@ -48,6 +49,15 @@ def test_an_output_comes_as_values():
     row.update(torch.tensor([[0.0, 1.0], [2.0, 1.0]]), torch.tensor([[0.0, 1.0], [1.0, 2.0]]))
     found = row.row()
     assert found["top1_agreement"] == 0.5 and found["equal_fraction"] == 0.5 and found["max_steps"] == 2
+
+
+def test_what_samples_share_is_compared_and_what_does_not_fit_is_named():
+    row = _Row("positions", "embedding", None)
+    row.update(torch.ones(1, 5, 3), torch.ones(4, 5, 3))
+    row.update(torch.ones(4, 5, 3), torch.ones(1, 5, 3))
+    assert row.row()["numel"] == 2 * 60 and row.row()["sqnr_db"] == math.inf
+    with pytest.raises(InputError, match=r"'positions' has shape \[4, 6, 3\] in the file, \[4, 5, 3\] in the sim"):
+        row.update(torch.ones(4, 6, 3), torch.ones(4, 5, 3))
 
 
 def test_a_wrong_simulation_is_found_where_it_is_wrong(exported):
@@ -104,6 +114,22 @@ def test_rows_of_a_16_bit_layer_norm_keep_their_order_on_htp(htp, tmp_path, posi
     torch.manual_seed(0)
     model = nn.Sequential(nn.LayerNorm(40), nn.Linear(40, 24))
     assert on_htp(htp, model, torch.randn(8, positions, 40), "w8a16", tmp_path).sqnr_db.min() > 60
+
+
+def test_a_softmax_of_scores_that_are_close_to_each_other(htp, tmp_path):
+    """Below a span of 0.17 HTP halves the largest one of each row: 19 dB."""
+    torch.manual_seed(0)
+    x = torch.randn(4, 20, 20) * 0.01
+    assert on_htp(htp, nn.Softmax(-1), x, "w8a16", tmp_path).sqnr_db.min() > 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["bert", "gpt2", "llama", "whisper"])
+def test_transformers_with_masks_run_on_htp_whole(htp, tmp_path, name):
+    """One sample at a time, where the simulation has two: position embeddings, which they share, come once."""
+    model, batch = transformers_zoo()[name]
+    table = on_htp(htp, model, batch, "w8a16", tmp_path)
+    assert table[table.op == "output"].sqnr_db.min() > 55 and table.sqnr_db.min() > 45
 
 
 @pytest.mark.parametrize("groups", [2, 16])
