@@ -16,6 +16,7 @@ from qnb.graph.batches import length, reiterable
 from qnb.numerics import Grid
 from qnb.ranges import RULES, tensor_range
 from qnb.sim.masking import attended, margin
+from qnb.sim.plan import ActivationSite
 from qnb.sim.quantizer import BiasQuantizer, Quantizer, WeightQuantizer, spread
 
 Progress = Callable[[int, int | None, str], None]
@@ -156,12 +157,18 @@ def activation_encodings(sim, only: set[str] | None = None) -> None:
             low, high = quantizer.minimum, quantizer.maximum
         else:
             continue
-        if quantizer.grid.bits == 16:
-            missing = (site.least_span_at_16 - (high - low)).clamp(min=0) / 2
-            low, high = low - missing, high + missing
-        if site.masked:
-            low = low - margin(quantizer.grid.bits, site.nodes[0].meta["val"].shape[-1])
-        quantizer.set_range(low, _headroom(high, quantizer.grid, sim.target))
+        quantizer.set_range(*_widened(low, high, quantizer.grid, site, sim.target))
+        quantizer.minimum, quantizer.maximum = low.detach(), high.detach()  # on another grid, less may be needed
+
+
+def _widened(low: torch.Tensor, high: torch.Tensor, grid: Grid, site: ActivationSite, target) -> tuple:
+    """A range with what this grid needs beyond it on this target: a span, room below for a mask, headroom."""
+    if grid.bits == 16:
+        missing = (site.least_span_at_16 - (high - low)).clamp(min=0) / 2
+        low, high = low - missing, high + missing
+    if site.masked:
+        low = low - margin(grid.bits, site.nodes[0].meta["val"].shape[-1])
+    return low, _headroom(high, grid, target)
 
 
 def guard_bias_overflow(sim) -> None:

@@ -59,6 +59,16 @@ def test_saved_and_loaded_gives_the_same_numbers(models, name, tmp_path):
             assert torch.equal(a, b)
 
 
+def test_what_a_grid_needs_beyond_the_range_is_not_added_twice(models, tmp_path):
+    """Room for a mask, headroom, a span: a loaded sim knows the range that calibration saw."""
+    model, batch = models["attention"]
+    sim = qnb.QuantSim(model, batch, "w16a16", target="htp-v75").calibrate([batch])
+    sim.save(tmp_path / "sim.qnbsim")
+    loaded = qnb.QuantSim.load(tmp_path / "sim.qnbsim")
+    for precision in ("w8a8", "w16a16"):
+        assert loaded.set_precision(None, precision).encodings().equals(sim.set_precision(None, precision).encodings())
+
+
 @pytest.mark.parametrize("kind", [torch.nn.LSTM, torch.nn.GRU])
 def test_recurrent_weights_inputs_and_outputs_are_quantized(models, kind):
     model, batch = models[kind.__name__.lower()]
