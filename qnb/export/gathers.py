@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from qnb.export.nodes import sizes, take_place
+
 
 def whole_gathers(model: ir.Model) -> None:
     """GatherND of every element in order becomes Reshape.
@@ -12,22 +14,10 @@ def whole_gathers(model: ir.Model) -> None:
     Attention masks are made so in many models: ``mask[batch_index, key_index]`` with all indices of both, which come
     out as constants where the batch is fixed.
     """
-    graph = model.graph
-    for node in list(graph):
-        if node.op_type != "GatherND" or not _takes_all(node):
-            continue
-        old = node.outputs[0]
-        sizes = np.array(node.inputs[1].const_value.shape[:-1], np.int64)
-        name = f"{old.name}_sizes"
-        shape = ir.val(name, ir.DataType.INT64, [len(sizes)], const_value=ir.tensor(sizes, name=name))
-        graph.initializers[name] = shape
-        made = ir.node("Reshape", [node.inputs[0], shape], name=node.name)
-        made.outputs[0].dtype, made.outputs[0].shape = old.dtype, old.shape
-        graph.insert_before(node, made)
-        kept, old.name = old.name, None
-        made.outputs[0].name = kept
-        old.replace_all_uses_with(made.outputs[0], replace_graph_outputs=True)
-        graph.remove(node, safe=True)
+    for node in list(model.graph):
+        if node.op_type == "GatherND" and _takes_all(node):
+            name, shape = f"{node.outputs[0].name}_sizes", node.inputs[1].const_value.shape[:-1]
+            take_place(model.graph, node, "Reshape", [node.inputs[0], sizes(model.graph, name, shape)])
 
 
 def _takes_all(node: ir.Node) -> bool:

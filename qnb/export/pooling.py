@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from qnb.export.nodes import take_place
+
 
 def global_pooling(model: ir.Model) -> None:
     """ReduceMean over the last two of four dimensions, both kept, becomes GlobalAveragePool."""
     for node in list(model.graph):
-        if node.op_type != "ReduceMean" or not _is_global(node):
-            continue
-        value, old = node.inputs[0], node.outputs[0]
-        made = ir.node("GlobalAveragePool", [value], name=node.name)
-        output = made.outputs[0]
-        output.dtype, output.shape = old.dtype, old.shape
-        model.graph.insert_before(node, made)
-        name, old.name = old.name, None
-        output.name = name
-        old.replace_all_uses_with(output, replace_graph_outputs=True)
-        model.graph.remove(node, safe=True)
+        if node.op_type == "ReduceMean" and _is_global(node):
+            take_place(model.graph, node, "GlobalAveragePool", [node.inputs[0]])
 
 
 def _is_global(node: ir.Node) -> bool:

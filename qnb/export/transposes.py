@@ -7,6 +7,7 @@ from dataclasses import replace
 import onnx_ir as ir
 
 from qnb.export.marker import DOMAIN, OP
+from qnb.export.nodes import sizes
 from qnb.export.tensors import FileTensor
 
 
@@ -30,11 +31,11 @@ def _rewrite(graph: ir.Graph, node: ir.Node, tensors, order: list[int], kept: li
     value, old = node.inputs[0], node.outputs[0]
     moved = _marked(value)
     small = [axis for axis in order if axis in kept]
-    value = _add(graph, node, "Reshape", [value, _shape(graph, f"{old.name}_in", [value.shape[a] for a in kept])])
+    value = _add(graph, node, "Reshape", [value, sizes(graph, f"{old.name}_in", [value.shape[a] for a in kept])])
     value = _mark(graph, node, value, moved, tensors)
     value = _add(graph, node, "Transpose", [value], perm=[kept.index(axis) for axis in small])
     value = _mark(graph, node, value, moved, tensors)
-    value = _add(graph, node, "Reshape", [value, _shape(graph, f"{old.name}_out", list(old.shape))])
+    value = _add(graph, node, "Reshape", [value, sizes(graph, f"{old.name}_out", list(old.shape))])
     value.shape, value.dtype = old.shape, old.dtype
     old.replace_all_uses_with(value, replace_graph_outputs=True)
     graph.remove(node, safe=True)
@@ -52,12 +53,6 @@ def _mark(graph: ir.Graph, before: ir.Node, value: ir.Value, moved: str | None, 
     name = next(n for i in range(1, len(tensors) + 2) if (n := f"{moved}.moved_{i}") not in tensors)
     tensors[name] = replace(tensors[moved], name=name, kind="activation", follows=True)
     return _add(graph, before, OP, [value], DOMAIN, name=name)
-
-
-def _shape(graph: ir.Graph, name: str, sizes: list[int]) -> ir.Value:
-    value = ir.val(name, ir.DataType.INT64, [len(sizes)], const_value=ir.tensor(sizes, ir.DataType.INT64, name=name))
-    graph.initializers[name] = value
-    return value
 
 
 def _add(graph: ir.Graph, before: ir.Node, op: str, inputs: list[ir.Value], domain: str = "", **attributes) -> ir.Value:

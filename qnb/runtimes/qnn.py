@@ -115,25 +115,22 @@ class QnnHtp(Runtime):
         with folder as work:
             made = Path(work, path.name)
             entries = {"ep.context_enable": "1", "ep.context_file_path": str(made), "ep.context_embed_mode": "0"}
-            self._session(self._source(), self._sizes, entries)
+            original = onnx_file.load(self.path, operation)
+            # Of a path, ONNX Runtime hashes the folder into a node's name.
+            source = str(self.path) if onnx_file.has_external_data(original) else original.SerializeToString()
+            self._session(source, self._sizes, entries)
             if not made.exists():
                 raise TargetError(operation, "QNN wrote no context: no node runs on HTP", "see placement()")
-            self._keep_metadata(made)
+            self._keep_metadata(made, original)
             rest = [file for file in Path(work).iterdir() if file != made]
             for file in [*rest, made]:  # the one that refers to the others comes last
                 os.replace(file, path.parent / file.name)
         return path
 
-    def _source(self) -> str | bytes:
-        """The model itself, if it is all in one file: of a path, ONNX Runtime hashes the folder into a node's name."""
-        model = onnx_file.load(self.path, self._operation("compile"))
-        return str(self.path) if onnx_file.has_external_data(model) else model.SerializeToString()
-
-    def _keep_metadata(self, path: Path) -> None:
+    def _keep_metadata(self, path: Path, original: Any) -> None:
         import onnx
 
         model = onnx_file.load(path, self._operation("compile"))
-        original = onnx_file.load(self.path, self._operation("compile"))
         written = {entry.key: entry.value for entry in [*original.metadata_props, *model.metadata_props]}
         written["qnb"] = json.dumps({**self.metadata, "soc": self.soc.soc})
         onnx.helper.set_model_props(model, written)

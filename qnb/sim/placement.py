@@ -124,9 +124,8 @@ class _Placement:
             self._tie(node, node.args[0])
         if self.target.symmetric_matmul_at_16 and ops.name(node) in ("matmul", "bmm"):
             self._symmetric_second_input(node)
-        if ops.name(node) == "softmax" and (key := self.sources.key(node.args[0])):
-            scores, factor = self.result.activations[key], self.sources.factor(node.args[0])
-            scores.least_span_at_16 = max(scores.least_span_at_16, self.target.least_scores_at_16 / factor)
+        if ops.name(node) == "softmax":
+            self._scores(node.args[0])
         self.result.groups.append(
             LayerGroup(layer, first.meta.get("module", ""), names, tuple(n.name for n in chain), node.name, site.key)
         )
@@ -134,6 +133,11 @@ class _Placement:
     def _symmetric_second_input(self, node: fx.Node) -> None:
         if zones.weight_position(node) is None and (key := self.sources.key(node.args[1])):
             self.result.activations[key].symmetric_at_16 = True
+
+    def _scores(self, node: fx.Node) -> None:
+        if key := self.sources.key(node):
+            site, least = self.result.activations[key], self.target.least_scores_at_16 / self.sources.factor(node)
+            site.least_span_at_16 = max(site.least_span_at_16, least)
 
     def _concat(self, node: fx.Node) -> None:
         """All inputs and the output on one grid; an input that only has a scaled encoding gets its own."""

@@ -124,8 +124,8 @@ def test_a_softmax_of_scores_that_are_close_to_each_other(htp, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["bert", "gpt2", "llama", "whisper"])
-def test_transformers_with_masks_run_on_htp_whole(htp, tmp_path, name):
+@pytest.mark.parametrize("name", ["bert", "gpt2", "llama", "vit", "whisper"])
+def test_transformers_run_on_htp_whole(htp, tmp_path, name):
     """One sample at a time, where the simulation has two: position embeddings, which they share, come once."""
     model, batch = transformers_zoo()[name]
     table = on_htp(htp, model, batch, "w8a16", tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 
 import torch
@@ -28,10 +29,9 @@ _COMMON = _CONV | {
 }  # fmt: skip
 _TABLES = dict.fromkeys(("sigmoid", "tanh", "gelu", "hardswish"), integer_ops.unary)
 _TRANSPOSED = dict.fromkeys((f"conv_transpose{n}d" for n in (1, 2, 3)), integer_ops.conv_transpose)
-_GATED = {f"silu of {at}": integer_ops.gated(at) for at in (0, 1)}
 KERNELS: dict[str, tuple[ModuleType, dict[str, Callable], tuple[int, ...]]] = {
     "onnxruntime": (onnxruntime, _COMMON, (8,)),
-    "htp": (htp, _COMMON | _TRANSPOSED | _TABLES | _GATED | {"sub": integer_ops.two("sub")}, (4, 8)),
+    "htp": (htp, _COMMON | _TRANSPOSED | _TABLES | {"sub": integer_ops.two("sub"), "silu": integer_ops.silu}, (4, 8)),
 }
 """Runtime -> its rules, the ops that it has integer kernels for, the widths of weights that they take.
 
@@ -139,13 +139,11 @@ def _replace(sim: ExactSim, rules: ModuleType, kernels: dict[str, Callable], run
 
 def _kernel(node: fx.Node, kernels: dict[str, Callable]) -> Callable | None:
     """The integer kernel of an op; ``x * sigmoid(x)`` is one op where the runtime has a kernel for it."""
-    name = ops.name(node)
-    if name == "mul" and all(isinstance(a, fx.Node) for a in node.args):
-        for at, other in ((0, 1), (1, 0)):
-            gate = _source(node.args[other])
+    if "silu" in kernels and ops.name(node) == "mul" and all(isinstance(a, fx.Node) for a in node.args):
+        for at, gate in enumerate(map(_source, reversed(node.args))):
             if gate.op == "call_function" and ops.name(gate) == "sigmoid" and gate.args[0] is node.args[at]:
-                name = f"silu of {at}" if f"silu of {at}" in kernels else name
-    return kernels.get(name)
+                return partial(kernels["silu"], at=at)
+    return kernels.get(ops.name(node))
 
 
 def _source(node: fx.Node) -> fx.Node:

@@ -7,7 +7,7 @@ dequantized values; it returns the dequantized output.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import ModuleType
 
 import torch
@@ -28,7 +28,6 @@ class Layer:
         inputs: encoding per argument; None where it is no quantized activation.
         output: encoding of the result.
         weight, weight_scale, bias: float64 codes and scales, None without.
-        weight_at: the weight's argument.
     """
 
     op: Callable
@@ -37,22 +36,20 @@ class Layer:
     weight: Tensor | None = None
     weight_scale: Tensor | None = None
     bias: Tensor | None = None
-    weight_at: int = 1
-    settings: dict = field(default_factory=dict)
 
 
 def conv(rules: ModuleType, layer: Layer, x: Tensor, weight: Tensor, bias=None, *rest, **named) -> Tensor:
-    channels = [1, -1] + [1] * (x.dim() - 2)
-    total = layer.op(layer.inputs[0].centred(x), layer.weight, None, *rest, **named)
     strided = layer.weight.shape[1] == 1 < x.shape[1] and any(n > 1 for n in (rest[0] if rest else ()))
     rule = "requantize_strided" if strided and hasattr(rules, "requantize_strided") else "requantize"
-    return _requantized(rules, layer, total, layer.inputs[0].scale, layer.weight_scale.reshape(-1), channels, rule)
+    return conv_transpose(rules, layer, x, weight, bias, *rest, rule=rule, **named)
 
 
-def conv_transpose(rules: ModuleType, layer: Layer, x: Tensor, weight: Tensor, bias=None, *rest, **named) -> Tensor:
+def conv_transpose(rules: ModuleType, layer: Layer, x: Tensor, weight: Tensor, bias=None, *rest,
+                   rule: str = "requantize", **named) -> Tensor:  # fmt: skip
+    """Any convolution: its sums, and a rule."""
     channels = [1, -1] + [1] * (x.dim() - 2)
     total = layer.op(layer.inputs[0].centred(x), layer.weight, None, *rest, **named)
-    return _requantized(rules, layer, total, layer.inputs[0].scale, layer.weight_scale.reshape(-1), channels)
+    return _requantized(rules, layer, total, layer.inputs[0].scale, layer.weight_scale.reshape(-1), channels, rule)
 
 
 def linear(rules: ModuleType, layer: Layer, x: Tensor, weight: Tensor, bias=None) -> Tensor:
@@ -111,8 +108,8 @@ def average_pool(rules: ModuleType, layer: Layer, x: Tensor, kernel, stride=(), 
     operand, y = layer.inputs[0], layer.output
     (high, wide), steps = _pair(kernel), _pair(stride or kernel)
     windows = operand.codes(x).unfold(-2, high, steps[0]).unfold(-2, wide, steps[1]).flatten(-2)
-    how = operand.encoding, y.encoding, y.ends
-    return y.real(rules.average_pool(windows, high * wide, *sum(how, ()), (high, wide), steps))
+    encodings = *operand.encoding, *y.encoding, *y.ends
+    return y.real(rules.average_pool(windows, high * wide, *encodings, (high, wide), steps))
 
 
 def _pair(value) -> tuple[int, int]:
@@ -125,19 +122,16 @@ def softmax(rules: ModuleType, layer: Layer, x: Tensor, *_) -> Tensor:
     return y.real(rules.softmax(operand.codes(x), *operand.encoding, *y.encoding, *y.ends))
 
 
-def gated(at: int) -> Callable:
+def silu(rules: ModuleType, layer: Layer, *args: Tensor, at: int) -> Tensor:
     """``x * sigmoid(x)``, x the argument ``at``, which the runtime reads from one table: nothing between is rounded."""
-
-    def run(rules: ModuleType, layer: Layer, *args: Tensor) -> Tensor:
-        operand, y = layer.inputs[at], layer.output
-        silu = torch.nn.functional.silu
-        return y.real(rules.unary(operand.codes(args[at]), silu, *operand.encoding, *y.encoding, *y.ends))
-
-    return run
+    return _table(rules, layer, args[at], torch.nn.functional.silu, at)
 
 
 def unary(rules: ModuleType, layer: Layer, x: Tensor, *rest, **named) -> Tensor:
     """An elementwise op that the runtime reads from a table."""
-    operand, y = layer.inputs[0], layer.output
-    function = lambda real: layer.op(real, *rest, **named)  # noqa: E731
+    return _table(rules, layer, x, lambda real: layer.op(real, *rest, **named))
+
+
+def _table(rules: ModuleType, layer: Layer, x: Tensor, function: Callable, at: int = 0) -> Tensor:
+    operand, y = layer.inputs[at], layer.output
     return y.real(rules.unary(operand.codes(x), function, *operand.encoding, *y.encoding, *y.ends))
