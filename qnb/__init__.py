@@ -24,7 +24,7 @@ _WHERE = {
     "Workflow": "qnb.workflow",
     "load": "qnb.workflow",
 }
-_MODULES = ("charts", "demo", "errors", "panels", "runtimes", "targets")
+_MODULES = ("charts", "demo", "errors", "methods", "panels", "runtimes", "targets")
 
 __all__ = ["__version__", *_WHERE, *_MODULES]
 

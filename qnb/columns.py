@@ -17,6 +17,12 @@ ENCODINGS = (
 LAYERS = (LAYER, MODULE, OP, "weight_bits", "activation_bits", "enabled", "weight_numel", "output_shape", "source")
 """What `QuantSim.layers()` returns, one row per layer in graph order."""
 
+RECOVERY = (LAYER, OP, "own_before_db", "own_after_db", "before_db", "after_db")
+"""First columns of a recovery method's `Result.table`, one row per layer; the method's own figures follow."""
+
+SENSITIVITY = (LAYER, KIND, "score", "low", "high")
+"""What `qnb.sensitivity` returns, the most sensitive first."""
+
 COST = (LAYER, OP, "macs", "bops", "weight_bytes", "activation_bytes")
 """What `qnb.measures.cost` returns, one row per layer."""
 

@@ -55,6 +55,14 @@ def size(count: float) -> str:
     return f"{count:.0f} bytes"
 
 
+def decibel(value: float) -> str:
+    """
+    >>> decibel(41.234), decibel(float("inf"))
+    ('41.2 dB', 'no error')
+    """
+    return "no error" if value == math.inf else "overflow" if value == -math.inf else f"{value:.1f} dB"
+
+
 def count(value: float) -> str:
     """A count with its thousands as k, M or G.
 

@@ -11,7 +11,7 @@ NAMES = {
     "FloatGrid", "Grid", "Precision", "QuantSim", "Score", "Workflow", "accuracy", "compare_layers",
     "export_encodings", "export_onnx", "fidelity", "inputs", "load",
 }  # fmt: skip
-MODULES = {"charts", "demo", "errors", "panels", "runtimes", "targets"}
+MODULES = {"charts", "demo", "errors", "methods", "panels", "runtimes", "targets"}
 
 SIGNATURES = {
     "QuantSim": "model, example_inputs=None, precision='w8a16', *, target='htp-v75', dynamic_shapes=None, "

@@ -31,6 +31,8 @@ class QuantSim(GraphModel):
         dynamic_shapes: as for torch.export; None finds out by itself.
         simulate_bias: int32 biases; None follows the target.
 
+    ``applied`` names the recovery methods (`qnb.methods`) it has had, in order.
+
     Raises:
         CaptureError, InputError, PrecisionError, TargetError: before any long work.
 
@@ -51,6 +53,7 @@ class QuantSim(GraphModel):
         super().__init__(captured, build.build(captured.module, plan, precision))
         self.precision, self.target, self.plan = precision, target, plan
         self.groups = plan.groups
+        self.applied: tuple[str, ...] = ()
         self._moved_reference: fx.GraphModule | None = None
         if simulate_bias is not None:
             if simulate_bias and not plan.biases:
@@ -198,6 +201,7 @@ class QuantSim(GraphModel):
     def copy(self) -> QuantSim:
         """An independent sim: encodings are copied, weights shared until either side may write to them."""
         other = QuantSim(self.captured, precision=self.precision, target=self.target)
+        other.applied = self.applied
         from_modules = dict(self.graph_module.named_modules())
         for name, module in other.graph_module.named_modules():
             if isinstance(module, (Quantizer, BiasQuantizer)):

@@ -6,9 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from qnb.html import size
+from qnb.html import decibel, size
 from qnb.workflow import ladder
-from qnb.workflow.verdict import AGREES_DB, FAIL, OK, UNDECIDED, decibel
+from qnb.workflow.verdict import AGREES_DB, FAIL, OK, UNDECIDED
 
 FOLDER = "deploy"
 """Where files go unless one says otherwise."""

@@ -9,11 +9,11 @@ import pandas as pd
 
 from qnb import columns
 from qnb.document import Code, Document, Facts, Table, Text
-from qnb.html import cell_text, size
+from qnb.html import cell_text, decibel, size
 from qnb.workflow import ladder
 from qnb.workflow.advice import FOLDER, deploy_code
 from qnb.workflow.layer_documents import figure
-from qnb.workflow.verdict import amount, decibel
+from qnb.workflow.verdict import amount
 
 PROMISE = (
     "it writes the files that a device loads, runs them on real runtimes, and compares every layer with what the "

@@ -9,10 +9,9 @@ from typing import Any
 import pandas as pd
 
 from qnb.document import Document, Shown, Table
-from qnb.html import paragraph
+from qnb.html import decibel, paragraph
 from qnb.measures import LayerProfile
 from qnb.workflow import layer_documents
-from qnb.workflow.verdict import decibel
 
 PLOTLY = "application/vnd.plotly.v1+json"
 

@@ -6,10 +6,9 @@ import math
 from dataclasses import replace
 
 from qnb.document import Code, Document, Facts, Ladder, Table, Text
-from qnb.html import count, size
+from qnb.html import count, decibel, size
 from qnb.workflow import deploy_documents, ladder
 from qnb.workflow.layer_documents import figure, worst
-from qnb.workflow.verdict import decibel
 
 TONES = {"ok": "good", "fail": "bad", "undecided": "warn", "reference": "neutral"}
 VERDICTS = {state: f"{mark} {state}" for state, mark in ladder.MARKS.items()}

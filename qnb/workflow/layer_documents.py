@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from qnb.document import Document, Figure, Table
-from qnb.html import count, number
+from qnb.html import count, decibel, number
 from qnb.sim import tables
-from qnb.workflow.verdict import decibel
 
 SHOWN = ["layer", "op", "sqnr_db", "own_sqnr_db", "saturated_fraction", "fp32_min", "fp32_max"]
 

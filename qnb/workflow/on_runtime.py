@@ -7,11 +7,11 @@ from pathlib import Path
 
 from qnb.errors import DependencyError, PrecisionError, QnbError, TargetError
 from qnb.measures import Score
+from qnb.measures.evaluation import score_of
 from qnb.runtimes import OnnxRuntime, QnnHtp, Runtime, RuntimeModel, fidelity
 from qnb.runtimes.qnn import emulated
 from qnb.workflow import deploy
 from qnb.workflow.deployment import MISSING, REFUSED, OnRuntime
-from qnb.workflow.evaluation import score_of
 from qnb.workflow.performance import sim_of, timed
 from qnb.workflow.verdict import judge
 

@@ -11,14 +11,15 @@ import torch
 
 from qnb.errors import Cancelled, InputError
 from qnb.measures import Score, activation_bytes, compare_layers, cost, model_bytes
+from qnb.measures.evaluation import score_of
 from qnb.measures.float16 import Float16Watch
+from qnb.measures.outputs import output_db
 from qnb.measures.profile import profile_layers
 from qnb.numerics import Precision
 from qnb.ranges import RULES
 from qnb.sim import QuantSim
 from qnb.sim.graph_model import ReferenceModel
 from qnb.workflow import settings
-from qnb.workflow.evaluation import score_of
 from qnb.workflow.progress import Line
 from qnb.workflow.run import Run
 from qnb.workflow.verdict import REFERENCE, Verdict, judge, judge_control
@@ -182,17 +183,3 @@ def _settings(flow, method: str, options: dict) -> dict[str, Any]:
     return {"seed": flow.seed, "target": flow.target.name, "method": method, "options": options,
             "tolerance": flow.tolerance, "data": settings.fingerprint(flow.calibration),
             **settings.versions()}  # fmt: skip
-
-
-def output_db(sim, table) -> float:
-    """The lowest SQNR among the layers that the model's outputs come from."""
-    keys = {g.output: g.layer for g in sim.groups}
-    output = next(n for n in sim.captured.module.graph.nodes if n.op == "output")
-    layers = []
-    for node in output.all_input_nodes:
-        while node.name not in keys and node.all_input_nodes:  # back through ops that only move values
-            node = node.all_input_nodes[0]
-        layers.append(keys.get(node.name))
-    found = table[table.layer.isin([layer for layer in layers if layer])]
-    return float(found.sqnr_db.min()) if len(found) else float("inf")
-

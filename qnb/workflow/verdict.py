@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from qnb.html import decibel
 from qnb.measures import Score, paired_drop
 from qnb.measures.score import Drop
 
@@ -57,14 +58,6 @@ def amount(value: float) -> str:
     ('0.012', '0')
     """
     return f"{value:.2g}" if value else "0"
-
-
-def decibel(value: float) -> str:
-    """
-    >>> decibel(41.234), decibel(float("inf"))
-    ('41.2 dB', 'no error')
-    """
-    return "no error" if value == math.inf else "overflow" if value == -math.inf else f"{value:.1f} dB"
 
 
 def _interval(drop: Drop) -> str:

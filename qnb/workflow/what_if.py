@@ -12,13 +12,13 @@ import torch
 from qnb.columns import LAYER, OWN_SQNR_DB, SQNR_DB
 from qnb.document import Document, Facts, Shown, Table
 from qnb.errors import InputError
-from qnb.html import size
+from qnb.html import decibel, size
 from qnb.measures import compare_layers, model_bytes
+from qnb.measures.outputs import output_db
 from qnb.numerics import Precision
 from qnb.ranges import RULES
 from qnb.workflow import steps
 from qnb.workflow.advice import run_code
-from qnb.workflow.verdict import decibel
 
 BATCHES = 2
 """Changes are looked at on so many batches; a run that is kept is measured in full."""
@@ -176,7 +176,7 @@ class WhatIf(Shown):
             raise InputError("what_if", "no change yet", "call change(layers, precision) first")
         table, sim = self._tables[which], self._sims[which]
         own = table[table[LAYER].isin(self._changed())][OWN_SQNR_DB].min()
-        return {"sqnr_db": steps.output_db(sim, table), "own_sqnr_db": float(own), "size_bytes": model_bytes(sim)}
+        return {"sqnr_db": output_db(sim, table), "own_sqnr_db": float(own), "size_bytes": model_bytes(sim)}
 
     def _measure(self, sim, progress) -> pd.DataFrame:
         ticks = steps.Ticks(progress, "comparing")

@@ -11,7 +11,7 @@ from torch import nn
 
 from qnb.errors import EvaluateError, QnbError
 from qnb.graph.blame import at
-from qnb.measures import Score
+from qnb.measures.score import Score
 
 REMEDY = "return a float, or qnb.Score(value, n)"
 

@@ -1,0 +1,162 @@
+"""What all recovery methods share: order, undo on failure, seed, progress, and layers measured before and after."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import islice
+
+import pandas as pd
+import torch
+
+from qnb import columns
+from qnb.errors import CalibrationError, InputError
+from qnb.graph.batches import reiterable
+from qnb.measures.layers import compare_layers
+from qnb.measures.outputs import output_db
+from qnb.methods.result import Found, Result
+from qnb.methods.undo import all_or_nothing
+from qnb.registry import Registry
+
+STAGES = ("rescale", "range", "round", "correct", "train")
+"""In this order: FP32 scales move between layers, ranges are chosen, weights rounded, biases corrected, trained."""
+MEASURED_BATCHES = 2
+"""Layers are measured before and after on the first batches, so many at most."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One technique.
+
+    Args:
+        name: as `Workflow.recover` takes it.
+        title: as panels show it.
+        stage: of `STAGES`.
+        apply: ``apply(sim, batches, **options) -> Result``.
+        once: whether a second time would undo the first one's work.
+    """
+
+    name: str
+    title: str
+    stage: str
+    apply: Callable[..., Result]
+    once: bool = True
+
+    @property
+    def options(self) -> list[str]:
+        """What it can be told beside sim, batches and progress."""
+        names = list(inspect.signature(self.apply).parameters)
+        return [n for n in names if n not in ("sim", "batches", "loader", "progress")]
+
+    @property
+    def summary(self) -> str:
+        """The first line of its docstring."""
+        return (self.apply.__doc__ or "").strip().splitlines()[0].rstrip(".")
+
+
+METHODS: Registry[Method] = Registry("recovery method")
+
+
+def method(name: str, title: str, stage: str, *, calibrated: bool = True, once: bool = True):
+    """Register a function ``(sim, batches, *, ..., progress=None) -> Found`` as a method that returns a `Result`.
+
+    Inside, the sim's tensors are its own; if anything is raised, it is as it was before. ``batches`` (or ``loader``)
+    may be gone through again. ``progress(done, total, message)`` is always callable; raising `Cancelled` in it
+    cancels. Random numbers start from the ``seed`` option (0).
+    """
+
+    def wrap(function: Callable[..., Found]) -> Callable[..., Result]:
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def apply(sim, *args, **kwargs) -> Result:
+            given = signature.bind(sim, *args, **kwargs)
+            given.apply_defaults()
+            return _apply(METHODS[name], function, given.arguments, calibrated)
+
+        METHODS.add(name, Method(name, title, stage, apply, once))
+        return apply
+
+    return wrap
+
+
+def _apply(row: Method, function, given: dict, calibrated: bool) -> Result:
+    operation, sim = f"qnb.methods.{row.name}", given["sim"]
+    check_order([*sim.applied, row.name], operation)
+    data = next((n for n in ("batches", "loader") if given.get(n) is not None), None)
+    if data is not None:
+        given[data] = reiterable(given[data], operation)
+    if calibrated and not sim.calibrated:
+        raise CalibrationError(operation, "the sim is not calibrated", "call sim.calibrate(batches) first")
+    report = given["progress"] = given.get("progress") or (lambda *_: None)
+    measured = list(islice(iter(given["batches"]), MEASURED_BATCHES)) if data == "batches" else None
+    start = time.perf_counter()
+    with torch.random.fork_rng(devices=[]), all_or_nothing(sim):
+        torch.manual_seed(given.get("seed") or 0)
+        before = _measure(sim, measured, report)
+        found = function(**given)
+        sim.drop_cache()
+        after = _measure(sim, measured, report)
+        sim.applied = (*sim.applied, row.name)
+    sim.drop_cache()
+    return Result(
+        row.name, _table(sim, before, after, found.layers), found.history, _plain_options(row, given),
+        time.perf_counter() - start, found.notes, _output(sim, before), _output(sim, after),
+    )  # fmt: skip
+
+
+def check_order(names: Iterable[str], operation: str) -> None:
+    """Whether methods go together, in this order.
+
+    Raises:
+        InputError: names the right order.
+    """
+    rows = [METHODS[name] for name in names]
+    for index, row in enumerate(rows):
+        for other in rows[:index]:
+            if other.name == row.name and row.once:
+                raise InputError(operation, f"{row.name} a second time", f"leave the second {row.name!r} out")
+            if other.stage == row.stage == "round" and other.name != row.name:
+                raise InputError(operation, f"{other.name} and then {row.name}, which would round the weights again",
+                                 f"take one of {other.name!r} and {row.name!r}")  # fmt: skip
+            if STAGES.index(other.stage) > STAGES.index(row.stage):
+                right = sorted(rows, key=lambda r: STAGES.index(r.stage))
+                raise InputError(operation, f"{row.name} after {other.name}, whose work it would undo",
+                                 f"go in this order: {', '.join(dict.fromkeys(r.name for r in right))}")  # fmt: skip
+
+
+def _measure(sim, batches, report) -> pd.DataFrame | None:
+    if batches is None or not sim.calibrated:
+        return None
+    tick = lambda done, total, _: report(done, total, "measuring layers")  # noqa: E731
+    return compare_layers(sim, batches, progress=tick, watch=lambda _: report(0, None, "measuring layers"))
+
+
+def _output(sim, table: pd.DataFrame | None) -> float:
+    return float("nan") if table is None else output_db(sim, table)
+
+
+def _table(sim, before, after, own: pd.DataFrame | None) -> pd.DataFrame:
+    table = pd.DataFrame({columns.LAYER: [g.layer for g in sim.groups], columns.OP: [g.op for g in sim.groups]})
+    for name, column in (("own_{}_db", columns.OWN_SQNR_DB), ("{}_db", columns.SQNR_DB)):
+        for when, measured in (("before", before), ("after", after)):
+            if before is not None and after is not None:
+                table[name.format(when)] = measured[column].to_numpy()
+    if own is not None and len(own):
+        table = table.merge(own, how="left", on=columns.LAYER)
+    return table
+
+
+def _plain_options(row: Method, given: dict) -> dict:
+    """Options as a file can hold them; functions and models by their name."""
+    found = {n: given[n] for n in row.options if given.get(n) is not None}
+    return {n: v if isinstance(v, bool | int | float | str) else _named(v) for n, v in found.items()}
+
+
+def _named(value) -> str | list[str]:
+    if isinstance(value, list | tuple) and all(isinstance(v, str) for v in value):
+        return list(value)
+    return getattr(value, "__name__", type(value).__name__)

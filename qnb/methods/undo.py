@@ -1,0 +1,55 @@
+"""A method changes the sim it is given, wholly or not at all."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+from qnb.sim.quantizer import BiasQuantizer, Quantizer
+
+_SIM = ("captured", "precision", "applied", "_moved_reference", "_shared")
+_QUANTIZER = ("grid", "axis", "enabled", "minimum", "maximum", "statistics", "rule", "observer")
+
+
+@contextmanager
+def all_or_nothing(sim):
+    """What is done to ``sim`` inside is undone, bit by bit, if anything is raised: an error, a cancel, an interrupt.
+
+    Inside, the sim's tensors and encodings are copies of its own, so that writing into them is fine.
+    """
+    restore = _snapshot(sim)
+    sim._shared = True  # whoever's they were: from here on the sim has its own
+    sim.own_tensors()
+    try:
+        yield
+    except BaseException:
+        restore()
+        raise
+
+
+def _snapshot(sim):
+    """A function that puts everything back."""
+    own = {name: getattr(sim, name) for name in _SIM}
+    modes = [(module, module.training) for module in sim.modules()]
+    tensors = [(module, dict(module._parameters), dict(module._buffers)) for module in sim.graph_module.modules()]
+    flags = [(p, p.requires_grad) for _, parameters, _ in tensors for p in parameters.values() if p is not None]
+    quantizers = [(m, {name: getattr(m, name) for name in _QUANTIZER if hasattr(m, name)})
+                  for m in sim.graph_module.modules() if isinstance(m, (Quantizer, BiasQuantizer))]  # fmt: skip
+
+    def restore() -> None:
+        for module, mode in modes:
+            module.training = mode
+        for module, parameters, buffers in tensors:
+            module._parameters.clear()
+            module._parameters.update(parameters)
+            module._buffers.clear()
+            module._buffers.update(buffers)
+        for parameter, needs in flags:
+            parameter.requires_grad_(needs)
+        for module, values in quantizers:
+            for name, value in values.items():
+                setattr(module, name, value)
+        for name, value in own.items():
+            setattr(sim, name, value)
+        sim.drop_cache()
+
+    return restore
