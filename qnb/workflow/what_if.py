@@ -17,8 +17,8 @@ from qnb.measures import compare_layers, model_bytes
 from qnb.measures.outputs import output_db
 from qnb.numerics import Precision
 from qnb.ranges import RULES
-from qnb.workflow import steps
 from qnb.workflow.advice import run_code
+from qnb.workflow.ticks import Ticks
 
 BATCHES = 2
 """Changes are looked at on so many batches; a run that is kept is measured in full."""
@@ -89,7 +89,7 @@ class WhatIf(Shown):
             if precision is not None:
                 sim.set_precision(list(chosen), precision)
             if method is not None:
-                ticks = steps.Ticks(progress, f"calibrating by {method}")
+                ticks = Ticks(progress, f"calibrating by {method}")
                 sim.calibrate(self.flow.calibration, method, ticks.progress, layers=list(chosen))
             first = [] if self._tables else [self._measure(self.run.sim, progress)]
             tables = [*first, self._measure(sim, progress)]
@@ -179,7 +179,7 @@ class WhatIf(Shown):
         return {"sqnr_db": output_db(sim, table), "own_sqnr_db": float(own), "size_bytes": model_bytes(sim)}
 
     def _measure(self, sim, progress) -> pd.DataFrame:
-        ticks = steps.Ticks(progress, "comparing")
+        ticks = Ticks(progress, "comparing")
         batches = list(islice(iter(self.flow.calibration), BATCHES))
         table = compare_layers(sim, batches, progress=ticks.progress, watch=ticks.watch)
         sim.drop_cache()

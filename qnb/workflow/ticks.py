@@ -1,0 +1,54 @@
+"""Progress of one stage of a step."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+import torch
+
+from qnb.errors import Cancelled
+from qnb.workflow.progress import Line
+
+
+class Ticks:
+    """Reports one stage of a step; called in each batch too, so that it can be cancelled there.
+
+    Args:
+        total: where it is known beforehand.
+        also: another watcher of layers.
+    """
+
+    def __init__(self, report, message: str, total: int | None = None, also=None):
+        self.report = report or (lambda *_: None)
+        self.message, self.total, self.also, self.done = message, total, also, 0
+
+    def progress(self, done: int, total: int | None, _: str = "") -> None:
+        self.done, self.total = done, total
+        self.report(done, total, self.message)
+
+    def watch(self, values) -> None:
+        self.report(self.done, self.total, self.message)
+        if self.also is not None:
+            self.also(values)
+
+    def forward(self, calls: int) -> None:
+        """Before each forward pass of an evaluation."""
+        self.done = calls
+        known = self.total is not None and calls <= self.total
+        self.report(calls - 1 if known else calls, self.total if known else None, self.message)
+
+
+@contextmanager
+def reporting(flow, title: str, progress):
+    """Gives the function to report to (a line on stderr where ``progress`` is None). Inside, random numbers start
+    from the workflow's seed; an interrupt is a cancel."""
+    line = None if progress else Line()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(flow.seed)
+        try:
+            yield progress or line
+        except KeyboardInterrupt as error:
+            raise Cancelled(title, "interrupted; everything is as it was") from error
+        finally:
+            if line is not None:
+                line.close()
