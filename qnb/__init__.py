@@ -19,6 +19,7 @@ _WHERE = {
     "export_encodings": "qnb.export",
     "export_onnx": "qnb.export",
     "fidelity": "qnb.runtimes",
+    "sensitivity": "qnb.measures",
     "Score": "qnb.measures",
     "accuracy": "qnb.measures",
     "Workflow": "qnb.workflow",

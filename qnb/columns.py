@@ -23,6 +23,16 @@ RECOVERY = (LAYER, OP, "own_before_db", "own_after_db", "before_db", "after_db")
 SENSITIVITY = (LAYER, KIND, "score", "low", "high")
 """What `qnb.sensitivity` returns, the most sensitive first."""
 
+ATTEMPTS = ("tried", "metric", "low", "high", "drop", "verdict", SQNR_DB, "size_bytes", "seconds", "kept")
+"""What the recipe "auto" tried, one row per technique on top of what was kept before it; SQNR at the output."""
+
+FRONT = ("point", "cost", "cost_fraction", "predicted", "measured", "low", "high", "metric", "chosen")
+"""Points of a mixed-precision search, the cheapest first: cost, also as a share of the costliest candidate's,
+predicted loss, and of those that were verified the metric and its drop with an interval."""
+
+BITS = ("point", LAYER, "weight_bits", "activation_bits")
+"""One row per point and layer in graph order, inputs too; no ``weight_bits`` where there are no weights."""
+
 COST = (LAYER, OP, "macs", "bops", "weight_bytes", "activation_bytes")
 """What `qnb.measures.cost` returns, one row per layer."""
 

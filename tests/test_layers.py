@@ -22,7 +22,9 @@ APART = {
 LATE = {
     "workflow/display.py": {"charts"}, "workflow/documents.py": {"charts"},
     "workflow/layer_documents.py": {"charts"}, "workflow/deploy_documents.py": {"charts"},
-    "workflow/workflow.py": {"panels"},
+    "workflow/recovery_documents.py": {"charts"}, "workflow/sensitivities.py": {"charts"},
+    "workflow/mixed_precision.py": {"charts"},
+    "workflow/workflow.py": {"panels"}, "workflow/recovering.py": {"panels"},
     "demo/__main__.py": {"workflow"}, "sim/quantsim.py": {"export"},
 }  # fmt: skip
 """Where a picture of a value is asked for: these files may reach further, but only inside a function."""

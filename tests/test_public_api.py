@@ -9,7 +9,7 @@ import qnb
 
 NAMES = {
     "FloatGrid", "Grid", "Precision", "QuantSim", "Score", "Workflow", "accuracy", "compare_layers",
-    "export_encodings", "export_onnx", "fidelity", "inputs", "load",
+    "export_encodings", "export_onnx", "fidelity", "inputs", "load", "sensitivity",
 }  # fmt: skip
 MODULES = {"charts", "demo", "errors", "methods", "panels", "runtimes", "targets"}
 
@@ -38,6 +38,8 @@ SIGNATURES = {
     "runtimes.OnnxRuntime.latency": "*inputs, runs=50, warmup=5",
     "runtimes.OnnxRuntime.placement": "",
     "inputs": "loader, keep=1",
+    "sensitivity": "sim, batches=None, *, method='fisher', evaluate=None, loss=None, executor=None, layers=None, "
+    "seed=0, progress=None",
     "Score": "value, n=None, per_sample=None, higher_is_better=True",
     "accuracy": "loader",
     "load": "path, *, model=None, calibration=None, evaluate=None",

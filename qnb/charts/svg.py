@@ -65,7 +65,7 @@ def _read(figure: Any) -> tuple[list[dict], dict]:
     data = [t for t in figure.get("data") or () if t.get("visible", True) is True]
     for trace in data:
         kind = trace.get("type", "scatter")
-        if kind not in ("bar", "scatter") or trace.get("orientation") == "h" or trace.get("xaxis", "x") != "x":
+        if kind not in ("bar", "scatter") or trace.get("xaxis", "x") != "x":
             raise InputError("charts.svg", f"a figure with a {kind} trace that cannot be drawn", REMEDY)
     layout = figure["layout"]
     return data, _over((layout.get("template") or {}).get("layout") or {}, layout)
@@ -88,12 +88,12 @@ def _axes(data: list[dict], layout: Mapping) -> tuple[Axis, Axis]:
         kind = svg_axes.kind_of(said, values)
         names = [*listed(said.get("categoryarray")), *values] if kind == "category" else []
         axes.append(Axis(letter, said, kind, {name: i for i, name in enumerate(dict.fromkeys(names))}))
-    x, y = axes
-    slots = marks.slots(data, x, 0.0).values()  # the gap between bars is also at both ends
+    along, up = reversed(axes) if marks.lying(data) else axes
+    slots = marks.slots(data, along, 0.0).values()  # the gap between bars is also at both ends
     reach = [d for slot in slots for d in slot] or [0.0]
-    x.fit((p + d for t in data for p in x.places(t) if p is not None for d in reach), 0.0 if slots else 0.04)
-    y.fit((y.place(v) for t in data for v in marks.ends(t)), 0.06)
-    return x, y
+    along.fit((p + d for t in data for p in along.places(t) if p is not None for d in reach), 0.0 if slots else 0.04)
+    up.fit((up.place(v) for t in data for v in marks.ends(t, up.letter)), 0.06)
+    return tuple(axes)
 
 
 def _gap(layout: Mapping) -> float:
@@ -169,14 +169,15 @@ def _same_scale(x: Axis, y: Axis) -> tuple[Axis, Axis]:
 
 def _plot(data: list[dict], layout: Mapping, x: Axis, y: Axis, colours: list[str]) -> str:
     """Shapes and marks, cut off at the plot's edges except what may leave it."""
-    slots = marks.slots(data, x, _gap(layout))
+    along, up = (y, x) if marks.lying(data) else (x, y)
+    slots = marks.slots(data, along, _gap(layout))
     shapes = layout.get("shapes") or ()
     inside = "".join(svg_notes.shape(s, x, y) for s in shapes if s.get("layer") == "below")
     over = ""
     for i, trace in enumerate(data):
         own = marks.colour_of(trace, i, colours)
         if i in slots:
-            inside += marks.bars(trace, x, y, slots[i], own)
+            inside += marks.bars(trace, along, up, slots[i], own)
             continue
         low, high = svg_points.scatter(trace, x, y, own)
         inside += low

@@ -19,8 +19,13 @@ def colour_of(trace: Mapping[str, Any], i: int, colours: Sequence[str]) -> str:
     return next((c for c in said if isinstance(c, str)), colours[i % len(colours)])
 
 
+def lying(data: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a figure's bars lie: their places stand along y, their values along x."""
+    return any(t.get("orientation") == "h" for t in data)
+
+
 def slots(data: Sequence[Mapping[str, Any]], x: Axis, gap: float) -> dict[int, tuple[float, float]]:
-    """For each trace of bars, from where to where they go around their place, in the axis' units."""
+    """For each trace of bars, from where to where they go around their place, in the units of the places' axis."""
     bars = {i: t for i, t in enumerate(data) if t.get("type") == "bar"}
     groups = list(dict.fromkeys(str(t.get("offsetgroup", f"trace {i}")) for i, t in bars.items()))
     places = sorted({p for t in bars.values() for p in x.places(t) if p is not None})
@@ -33,9 +38,9 @@ def slots(data: Sequence[Mapping[str, Any]], x: Axis, gap: float) -> dict[int, t
     return found
 
 
-def ends(trace: Mapping[str, Any]) -> list[float | None]:
-    """What values a trace reaches along y: for the range of an axis that has none."""
-    y = [finite(v) for v in listed(trace.get("y"))]
+def ends(trace: Mapping[str, Any], letter: str = "y") -> list[float | None]:
+    """What values a trace reaches along an axis: for a range where the figure has none."""
+    y = [finite(v) for v in listed(trace.get(letter))]
     if trace.get("type") == "bar":
         base = _bases(trace, len(y))
         return [*base, *(None if v is None else b + v for b, v in zip(base, y, strict=True))]
@@ -54,14 +59,16 @@ def _bases(trace: Mapping[str, Any], count: int) -> list[float]:
 
 
 def bars(trace: Mapping[str, Any], x: Axis, y: Axis, slot: tuple[float, float], colour: str) -> str:
-    """Bars; those with a pattern are striped and outlined."""
-    values = [finite(v) for v in listed(trace.get("y"))]
+    """Bars; those with a pattern are striped and outlined. Of lying ones, ``x`` is the figure's y axis."""
+    values = [finite(v) for v in listed(trace.get(y.letter))]
     boxes = []
     for place, base, value in zip(x.places(trace), _bases(trace, len(values)), values, strict=False):
         sides = None if place is None or value is None else (y.place(base), y.place(base + value))
         if sides is not None and sides[1] is not None:
             bottom, top = (y.low if s is None else s for s in sides)  # a logarithmic axis has no 0
-            boxes.append((x.pixel(place + slot[0]), y.pixel(bottom), x.pixel(place + slot[1]), y.pixel(top)))
+            near, far = x.pixel(place + slot[0]), x.pixel(place + slot[1])
+            low, high = y.pixel(bottom), y.pixel(top)
+            boxes.append((near, low, far, high) if x.letter == "x" else (low, near, high, far))
     return box_path(boxes, trace.get("marker") or {}, colour, trace.get("opacity"))
 
 

@@ -10,4 +10,5 @@ from qnb.measures.score import Drop as Drop
 from qnb.measures.score import Score as Score
 from qnb.measures.score import accuracy as accuracy
 from qnb.measures.score import paired_drop as paired_drop
+from qnb.measures.sensitivity import sensitivity as sensitivity
 from qnb.measures.weights import weight_channels as weight_channels

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import pandas as pd
 import torch
@@ -12,7 +13,7 @@ from qnb import columns
 from qnb.graph import ops
 from qnb.graph.capture import batch_size
 from qnb.numerics import Grid
-from qnb.sim.quantizer import BiasQuantizer, Quantizer
+from qnb.sim.quantizer import Quantizer
 
 
 def cost(sim) -> pd.DataFrame:
@@ -31,9 +32,9 @@ def cost(sim) -> pd.DataFrame:
     for group in sim.groups:
         ran = [nodes[name] for name in group.nodes]
         macs = sum(_macs(n) for n in ran) / samples
-        bops = sum(_macs(n) * math.prod(_operand_bits(sim, n)) for n in ran) / samples
+        bops = sum(_macs(n) * math.prod(map(bits_of, factors(sim, n))) for n in ran) / samples
         value = nodes[group.output].meta["val"]
-        bits = _bits(sim.activation(group.key))
+        bits = bits_of(sim.activation(group.key))
         rows.append((group.layer, group.op, int(macs), int(bops), stored.pop(group.layer, 0.0),
                      value.numel() / samples * bits / 8))  # fmt: skip
     frame = pd.DataFrame(rows, columns=list(columns.COST))
@@ -47,14 +48,22 @@ def model_bytes(sim) -> int:
 
 
 def _stored_bytes(sim) -> dict[str, float]:
-    """Bytes of constants per layer; those of no layer under ''. A tensor that is read twice counts once."""
-    quantizers = {s.tensor: (s.layer, _bits(sim.weight(k))) for k, s in sim.plan.weights.items()}
+    """Bytes of constants per layer; those of no layer under ''."""
+    total: dict[str, float] = {}
+    for layer, numel, bits in stored(sim):
+        bits = bits if isinstance(bits, int) else bits_of(bits)
+        total[layer] = total.get(layer, 0.0) + numel * bits / 8
+    return total
+
+
+def stored(sim) -> Iterator[tuple[str, int, int | Quantizer]]:
+    """(layer, number of elements, quantizer or bits) of each constant. A tensor that is read twice comes once."""
+    quantizers: dict[str, tuple] = {s.tensor: (s.layer, sim.weight(k)) for k, s in sim.plan.weights.items()}
     quantizers |= {s.tensor: (s.layer, 32 if sim.bias(k).active else 0) for k, s in sim.plan.biases.items()}
     for key, site in sim.plan.activations.items():
         if site.kind == "weight":
-            quantizers.setdefault(site.tensor, (site.layer, _bits(sim.activation(key))))
+            quantizers.setdefault(site.tensor, (site.layer, sim.activation(key)))
     width = _float_bits(sim)
-    total: dict[str, float] = {}
     seen: set[int] = set()
     for name, tensor in sim.tensors().items():
         if tensor.data_ptr() in seen:
@@ -63,8 +72,7 @@ def _stored_bytes(sim) -> dict[str, float]:
         layer, bits = quantizers.get(name, ("", 0))
         if not tensor.is_floating_point():
             bits = 8 * tensor.element_size()
-        total[layer] = total.get(layer, 0.0) + tensor.numel() * (bits or width) / 8
-    return total
+        yield layer, tensor.numel(), bits or width
 
 
 def _float_bits(sim) -> int:
@@ -73,18 +81,29 @@ def _float_bits(sim) -> int:
     return weights.bits if weights is not None and not isinstance(weights, Grid) and weights.bits == 16 else 32
 
 
-def _bits(quantizer: Quantizer | BiasQuantizer) -> int:
-    return quantizer.grid.bits if isinstance(quantizer, Quantizer) and quantizer.active else 32
+def bits_of(quantizer: Quantizer | None) -> int:
+    """Of a tensor with this quantizer; 32 where it is off, or where there is none."""
+    return quantizer.grid.bits if quantizer is not None and quantizer.active else 32
 
 
-def _operand_bits(sim, node: fx.Node) -> tuple[int, ...]:
-    """Bits of the two factors of a product."""
-    weights = [_bits(sim.weight(k)) for k in sim.plan.weights_into.get(node.name, ())]
+def factors(sim, node: fx.Node) -> tuple[Quantizer | None, Quantizer | None]:
+    """The quantizers of a product's two factors, the weight's first; None where a factor has none."""
+    weights = [sim.weight(k) for k in sim.plan.weights_into.get(node.name, ())]
     keys = [sim.plan.encoding_of.get(n.name) for n in node.all_input_nodes]
-    bits = [_bits(sim.activation(k)) for k in keys if k]
+    values = [sim.activation(k) for k in keys if k]
     if weights:
-        return max(weights), (bits[0] if bits else 32)
-    return (*bits[:2], *[32] * (2 - len(bits[:2])))
+        return max(weights, key=bits_of), (values[0] if values else None)
+    return (*values[:2], *[None] * (2 - len(values[:2])))
+
+
+def products(sim) -> Iterator[tuple[str, float, Quantizer | None, Quantizer | None]]:
+    """(layer, multiply-accumulates per sample, quantizers of both factors) of each product."""
+    nodes = {n.name: n for n in sim.captured.module.graph.nodes}
+    samples = batch_size(sim.captured)
+    for group in sim.groups:
+        for node in (nodes[name] for name in group.nodes):
+            if macs := _macs(node):
+                yield group.layer, macs / samples, *factors(sim, node)
 
 
 def _macs(node: fx.Node) -> int:

@@ -17,12 +17,14 @@ from qnb.errors import CalibrationError, InputError
 from qnb.graph.batches import reiterable
 from qnb.measures.layers import compare_layers
 from qnb.measures.outputs import output_db
+from qnb.methods.report import Report
 from qnb.methods.result import Found, Result
 from qnb.methods.undo import all_or_nothing
 from qnb.registry import Registry
 
-STAGES = ("rescale", "range", "round", "correct", "train")
-"""In this order: FP32 scales move between layers, ranges are chosen, weights rounded, biases corrected, trained."""
+STAGES = ("rescale", "precision", "range", "round", "correct", "train")
+"""In this order: FP32 scales move between layers, bits and then ranges are chosen, weights rounded, biases corrected,
+all of it trained."""
 MEASURED_BATCHES = 2
 """Layers are measured before and after on the first batches, so many at most."""
 
@@ -52,6 +54,11 @@ class Method:
         return [n for n in names if n not in ("sim", "batches", "loader", "progress")]
 
     @property
+    def searches(self) -> bool:
+        """Whether it chooses by the user's metric."""
+        return self.stage == "precision"
+
+    @property
     def summary(self) -> str:
         """The first line of its docstring."""
         return (self.apply.__doc__ or "").strip().splitlines()[0].rstrip(".")
@@ -60,12 +67,15 @@ class Method:
 METHODS: Registry[Method] = Registry("recovery method")
 
 
-def method(name: str, title: str, stage: str, *, calibrated: bool = True, once: bool = True):
+def method(name: str, title: str, stage: str, *, calibrated: bool = True, once: bool = True,
+           measured: Callable[[dict], Iterable] | None = None):  # fmt: skip
     """Register a function ``(sim, batches, *, ..., progress=None) -> Found`` as a method that returns a `Result`.
 
     Inside, the sim's tensors are its own; if anything is raised, it is as it was before. ``batches`` (or ``loader``)
-    may be gone through again. ``progress(done, total, message)`` is always callable; raising `Cancelled` in it
-    cancels. Random numbers start from the ``seed`` option (0).
+    may be gone through again. ``progress`` is a `Report`: always callable, ``progress(done, total, message)``;
+    ``progress.row(step=..., loss=...)`` adds to the history. Raising `Cancelled` in it cancels. Random numbers start
+    from the ``seed`` option (0). Layers are measured on the first ``batches``, or on what ``measured`` makes of the
+    arguments by name.
     """
 
     def wrap(function: Callable[..., Found]) -> Callable[..., Result]:
@@ -75,7 +85,7 @@ def method(name: str, title: str, stage: str, *, calibrated: bool = True, once: 
         def apply(sim, *args, **kwargs) -> Result:
             given = signature.bind(sim, *args, **kwargs)
             given.apply_defaults()
-            return _apply(METHODS[name], function, given.arguments, calibrated)
+            return _apply(METHODS[name], function, given.arguments, calibrated, measured or _first_batches)
 
         METHODS.add(name, Method(name, title, stage, apply, once))
         return apply
@@ -83,7 +93,7 @@ def method(name: str, title: str, stage: str, *, calibrated: bool = True, once: 
     return wrap
 
 
-def _apply(row: Method, function, given: dict, calibrated: bool) -> Result:
+def _apply(row: Method, function, given: dict, calibrated: bool, inputs) -> Result:
     operation, sim = f"qnb.methods.{row.name}", given["sim"]
     check_order([*sim.applied, row.name], operation)
     data = next((n for n in ("batches", "loader") if given.get(n) is not None), None)
@@ -91,21 +101,27 @@ def _apply(row: Method, function, given: dict, calibrated: bool) -> Result:
         given[data] = reiterable(given[data], operation)
     if calibrated and not sim.calibrated:
         raise CalibrationError(operation, "the sim is not calibrated", "call sim.calibrate(batches) first")
-    report = given["progress"] = given.get("progress") or (lambda *_: None)
-    measured = list(islice(iter(given["batches"]), MEASURED_BATCHES)) if data == "batches" else None
+    report = given["progress"] = Report(given.get("progress"))
     start = time.perf_counter()
     with torch.random.fork_rng(devices=[]), all_or_nothing(sim):
         torch.manual_seed(given.get("seed") or 0)
+        measured = inputs(given)
         before = _measure(sim, measured, report)
         found = function(**given)
         sim.drop_cache()
         after = _measure(sim, measured, report)
         sim.applied = (*sim.applied, row.name)
     sim.drop_cache()
+    history = found.history if len(found.history) else report.history()
     return Result(
-        row.name, _table(sim, before, after, found.layers), found.history, _plain_options(row, given),
+        row.name, _table(sim, before, after, found.layers), history, _plain_options(row, given),
         time.perf_counter() - start, found.notes, _output(sim, before), _output(sim, after),
+        found.tables,
     )  # fmt: skip
+
+
+def _first_batches(given: dict) -> list | None:
+    return list(islice(given["batches"], MEASURED_BATCHES)) if given.get("batches") is not None else None
 
 
 def check_order(names: Iterable[str], operation: str) -> None:

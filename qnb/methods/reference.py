@@ -16,8 +16,12 @@ from qnb.errors import InputError
 from qnb.graph.attributes import attribute, set_tensor
 
 
-def replace_reference(sim, tensors: Mapping[str, torch.Tensor], operation: str) -> None:
+def replace_reference(sim, tensors: Mapping[str, torch.Tensor], operation: str,
+                      statistics: Mapping[str, Mapping[str, torch.Tensor]] | None = None) -> None:  # fmt: skip
     """Put ``tensors`` (by name) into the sim and into a reference of its own; the one it shared stays as it is.
+
+    Args:
+        statistics: by node, the parts of its folded batch norm (``gamma, beta, mean, variance``) that changed too.
 
     Weights' and activations' encodings are not touched: whoever calls this renews them.
 
@@ -34,11 +38,24 @@ def replace_reference(sim, tensors: Mapping[str, torch.Tensor], operation: str) 
     old = {name: kept[name] for name in tensors}
     kept |= {name: _like(old[name], value.to(old[name].device)) for name, value in tensors.items()}
     captured = copy.copy(sim.captured)
-    captured.module = fx.GraphModule(kept, module.graph)
+    captured.module = fx.GraphModule(kept, _with_statistics(module.graph, statistics or {}))
     sim.captured, sim._moved_reference = captured, None
     sim.own_tensors()
     for name, value in tensors.items():
         set_tensor(sim.graph_module, name, _like(old[name], value.to(device).clone()))
+
+
+def _with_statistics(graph: fx.Graph, statistics: Mapping[str, Mapping[str, torch.Tensor]]) -> fx.Graph:
+    """A copy of the graph whose folded batch norms have these statistics: other sims may share the graph."""
+    copied = fx.Graph()
+    output = copied.graph_copy(graph, {})
+    copied.output(output)
+    for node in copied.nodes:
+        if node.name in statistics:
+            old = node.meta["folded_batch_norm"]
+            node.meta["folded_batch_norm"] = old | {k: _like(old[k], v.to(old[k].device))
+                                                    for k, v in statistics[node.name].items()}  # fmt: skip
+    return copied
 
 
 def _like(old: torch.Tensor, value: torch.Tensor) -> torch.Tensor:

@@ -20,11 +20,13 @@ class Found:
         layers: columns ``layer`` and the method's own figures, one row per layer that it worked on.
         history: one row per step, ``layer`` first where it went layer by layer, for plotting.
         notes: what was left out and why, a sentence each.
+        tables: further ones by name.
     """
 
     layers: pd.DataFrame | None = None
     history: pd.DataFrame = field(default_factory=pd.DataFrame)
     notes: tuple[str, ...] = ()
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, repr=False)
@@ -39,6 +41,7 @@ class Result(Shown):
         options: what it was called with.
         seconds: how long it took.
         notes: what was left out and why.
+        tables: further ones by name.
     """
 
     method: str
@@ -49,6 +52,7 @@ class Result(Shown):
     notes: tuple[str, ...] = ()
     output_before_db: float = float("nan")
     output_after_db: float = float("nan")
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
 
     def sentence(self) -> str:
         """What it brought, in one line."""

@@ -104,7 +104,7 @@ function render({ model, el }) {
       chart.on("plotly_click", event => {
         const point = event.points[0];
         const keys = event.event ?? {};
-        model.send({ kind: "click", place: point.pointNumber, text: String(point.text ?? ""),
+        model.send({ kind: "click", place: point.pointNumber, curve: point.curveNumber, text: String(point.text ?? ""),
           more: Boolean(keys.ctrlKey || keys.metaKey || keys.shiftKey) });
       });
     }

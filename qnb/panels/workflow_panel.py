@@ -12,7 +12,9 @@ from qnb.html import escape
 from qnb.panels.base import Panel, columns, heading, line
 from qnb.panels.widgets import CodeButton, Grid, Plot
 from qnb.workflow import documents, ladder
-from qnb.workflow.advice import FOLDER, deploy_code, next_steps, run_code
+from qnb.workflow.advice import FOLDER, deploy_code, next_steps, recover_code, run_code
+from qnb.workflow.recover import AUTO
+from qnb.workflow.verdict import FAIL, UNDECIDED
 
 REDUCED = ("w8a16", "w8a8", "w4a16", "w4a8")
 """Offered in the field of the Reduce stage; any other precision can be typed there."""
@@ -40,6 +42,8 @@ class WorkflowPanel(Panel):
             self.button("Run", self._reduce, "Run the precision in the field"),
         ]
         self.deploy_button = self.button("Deploy", self._deploy, f"Take the smallest run within tolerance to {FOLDER}/")
+        self.recover_button = self.button("Recover", self._recover,
+                                          "Techniques in rising effort, for the first run that is not within tolerance")
         self.plot = Plot(on_click=lambda message: self.do(lambda: self._select(unescape(message.get("text", "")))))
         self.grid = Grid(label="runs", empty="No run yet", height=240)
         self.grid.observe(lambda change: self.do(lambda: self._select(*change["new"][:1])), "selected")
@@ -64,6 +68,7 @@ class WorkflowPanel(Panel):
         busy = flow.model is None or (flow.job is not None and flow.job.running)
         for button in self.run_buttons:
             button.disabled = busy
+        self.recover_button.disabled = busy or self._lost() is None
         self.deploy_button.disabled = busy or ladder.best(flow) is None
         self.next_button.disabled = busy or not self._action()
 
@@ -73,7 +78,7 @@ class WorkflowPanel(Panel):
     def _ladder(self) -> widgets.Widget:
         check, fp16, w16a16, reduce = self.run_buttons
         tools = {"check": (check,), "fp16": (fp16,), "w16a16": (w16a16,), "reduce": (self.precision, reduce),
-                 "deploy": (self.deploy_button,)}  # fmt: skip
+                 "restore": (self.recover_button,), "deploy": (self.deploy_button,)}  # fmt: skip
         rows = []
         for name, text in self.stages.items():
             rows.append(line(text, *tools.get(name, ()), wrap=False))
@@ -93,6 +98,8 @@ class WorkflowPanel(Panel):
         """What Run next does; None where the advice is not a step to run."""
         if advice.run is not None:
             return lambda: self._run(advice.run)
+        if advice.recover is not None:
+            return lambda: self._recover(advice.recover)
         if advice.deploy is not None:
             return lambda: self._deploy(advice.deploy)
         return self._check if advice.code.endswith(".check()") else None
@@ -112,6 +119,16 @@ class WorkflowPanel(Panel):
     def _run(self, arguments: dict) -> None:
         self.flow.submit(**arguments)
         self.note(run_code(self.flow.variable, arguments))
+
+    def _lost(self) -> str | None:
+        """The first reduced run that is not within tolerance."""
+        lost = (r for r in self.flow.runs.values() if r.verdict.state in (FAIL, UNDECIDED))
+        return next((r.name for r in lost if ladder.stage_of(r) == "reduce"), None)
+
+    def _recover(self, order: dict | None = None) -> None:
+        order = order or {"precision": self._lost(), "methods": AUTO}
+        self.flow.submit_recover(**order)
+        self.note(recover_code(self.flow.variable, order["precision"], (order["methods"],)))
 
     def _deploy(self, order: dict | None = None) -> None:
         flow, order = self.flow, order or {"name": ladder.best(self.flow).name, "folder": FOLDER}

@@ -137,6 +137,15 @@ def weight_encodings(sim, only: set[str] | None = None) -> None:
             quantizer.set_range(low, _headroom(high, quantizer.grid, sim.target))
 
 
+def lower_again(sim, but: set[str]) -> None:
+    """The encodings that all weights ``but`` these had before `guard_bias_overflow`: of the range chosen for them,
+    which need not be that of the weights (SeqMSE), nor of the weights as they are now (AdaRound)."""
+    for key in sim.plan.weights.keys() - but:
+        quantizer = sim.weight(key)
+        if isinstance(quantizer.grid, Grid) and quantizer.minimum is not None:
+            quantizer.set_range(quantizer.minimum, quantizer.maximum)
+
+
 def _headroom(high: torch.Tensor, grid: Grid, target) -> torch.Tensor:
     """The range's upper end, raised so that no int16 code is larger than the target multiplies exactly."""
     return high * (grid.qmax / target.largest_int16) if grid.bits == 16 and grid.symmetric else high

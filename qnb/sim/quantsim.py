@@ -18,6 +18,7 @@ from qnb.sim import build, calibration, select, tables
 from qnb.sim.graph_model import GraphModel, ReferenceModel
 from qnb.sim.placement import place
 from qnb.sim.quantizer import BiasQuantizer, Quantizer, WeightQuantizer
+from qnb.sim.refusals import refuse_unsupported
 
 
 class QuantSim(GraphModel):
@@ -126,9 +127,15 @@ class QuantSim(GraphModel):
         Args:
             layers: a name, a glob (``"block1.*"``) or a list of them; None means all, inputs included.
             precision: as for `QuantSim`. Encodings follow from the statistics of the last calibration.
+
+        Raises:
+            TargetError: the target does not run some of the layers like that. A whole model may be simulated at any
+                precision, and its layers may go back to that one.
         """
         precision = Precision.parse(precision)
         chosen = self.named(layers, "QuantSim.set_precision")
+        if layers is not None and precision != self.precision:
+            refuse_unsupported(self, sorted(chosen), precision, "QuantSim.set_precision")
         was_calibrated = self.calibrated
         activations = self.output_keys(chosen)
         weights = {k for k, s in self.plan.weights.items() if s.layer in chosen}
@@ -139,7 +146,8 @@ class QuantSim(GraphModel):
             self._regrid(self.weight(key), *build.weight_grid(site, self.weight_tensor(key).shape, precision))
         if was_calibrated:
             calibration.activation_encodings(self, activations)
-            calibration.weight_encodings(self)  # all: the bias guard may have raised others for the old grids
+            calibration.weight_encodings(self, weights)
+            calibration.lower_again(self, weights)  # the bias guard may have raised others for the old grids
             calibration.guard_bias_overflow(self)
         return self
 

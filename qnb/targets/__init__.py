@@ -1,6 +1,7 @@
 """Targets: where quantizers go and which precisions run, as data."""
 
 from qnb.targets import generic, htp  # noqa: F401  (each registers its rows)
+from qnb.targets.supported import runs as runs
 from qnb.targets.supported import supported as supported
 from qnb.targets.target import TARGETS as TARGETS
 from qnb.targets.target import Supergroup as Supergroup

@@ -35,6 +35,7 @@ HTP_V68 = variant(
     simulate_bias=True,
     mask_encoding=True,
     precisions=BEFORE_V73,
+    any_precision=False,
     notes=HALF_OF_SOME_V68,
     verified_by="HTP emulator",
     htp_arch=68,

@@ -40,6 +40,24 @@ def supported(target: str | Target) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
+def runs(target: str | Target, precision: str | Precision, weights: bool = True) -> bool:
+    """Whether a target runs a layer at a precision, whatever the scales' granularity.
+
+    Args:
+        weights: whether the layer has any; without, only its output counts.
+
+    >>> runs("htp-v75", "w4a8"), runs("htp-v75", "w3a8"), runs("htp-v75", "w3a8", weights=False), runs("generic", "w3a8")
+    (True, False, True, True)
+    """
+    target, wanted = get(target), Precision.parse(precision)
+    known = [Precision.parse(name) for name in target.precisions]
+    return target.any_precision or not known or any(
+        _grid(wanted.activations) == _grid(p.activations)
+        and (not weights or _grid(wanted.weights) == _grid(p.weights))
+        for p in known
+    )  # fmt: skip
+
+
 def _stored(precision: Precision) -> tuple[str, str]:
     """Weights and activations as files hold them: activations are unsigned there."""
     weights, activations = precision.weights, precision.activations

@@ -40,6 +40,7 @@ class Target:
         simulate_bias: int32 biases are part of the simulation.
         mask_encoding: scores need an encoding after the attention mask too.
         precisions: what the target runs, by name.
+        any_precision: others than these run too, as it is no device or computes in floats.
         notes: what is worth knowing about one of them, by name; ``"*"`` stands for those that are not named.
         verified_by: the program that precisions are verified with, "" where there is none.
         htp_arch: Hexagon architecture, for HTP targets.
@@ -60,6 +61,7 @@ class Target:
     simulate_bias: bool = True
     mask_encoding: bool = False
     precisions: tuple[str, ...] = ()
+    any_precision: bool = False
     notes: Mapping[str, str] = field(default_factory=dict, hash=False)
     verified_by: str = ""
     htp_arch: int | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +20,8 @@ LADDER = ("fp16", "w16a16", "w8a16", "w8a8", "w4a8")
 class Advice:
     """``what`` to do, ``why`` (with numbers), and the ``code`` that does it.
 
-    ``run`` holds the arguments of `Workflow.run` where the code is such a call, ``deploy`` those of
-    `Workflow.deploy`.
+    ``run`` holds the arguments of `Workflow.run` where the code is such a call, ``recover`` those of
+    `Workflow.recover`, ``deploy`` those of `Workflow.deploy`.
     """
 
     what: str
@@ -28,6 +29,7 @@ class Advice:
     code: str = ""
     run: dict[str, Any] | None = None
     deploy: dict[str, Any] | None = None
+    recover: dict[str, Any] | None = None
 
     def __str__(self) -> str:
         return f"{self.what}: {self.why}" + (f"\n    {self.code}" if self.code else "")
@@ -41,6 +43,17 @@ def run_code(variable: str, arguments: dict[str, Any]) -> str:
     """
     rest = "".join(f", {k}={json.dumps(v, ensure_ascii=False)}" for k, v in arguments.items() if k != "precision")
     return f"{variable}.run({json.dumps(arguments['precision'])}{rest})"
+
+
+def recover_code(variable: str, name: str, methods: Sequence[str], options: Mapping[str, Any] | None = None) -> str:
+    """The call of `Workflow.recover` with these arguments.
+
+    >>> recover_code("flow", "w4a8", ("equalize", "adaround"), {"iterations": 500})
+    'flow.recover("w4a8", ["equalize", "adaround"], iterations=500)'
+    """
+    said = json.dumps(methods[0] if len(methods) == 1 else list(methods))
+    rest = "".join(f", {k}={v!r}" for k, v in (options or {}).items())
+    return f"{variable}.recover({json.dumps(name, ensure_ascii=False)}, {said}{rest})"
 
 
 def deploy_code(variable: str, arguments: dict[str, Any]) -> str:
@@ -93,19 +106,28 @@ def _diagnosis(flow) -> list[Advice]:
         layers = ", ".join(flow.runs["fp16"].overflowing[:3])
         found.append(Advice("Keep FP16 out of these layers", f"values beyond 65,504 overflow in {layers}"))
     if _state(flow, "w8a16") == FAIL and _state(flow, "w16a16") == OK:
-        found.append(_worst(flow, flow.runs["w8a16"], "W8A16 fails and W16A16 does not: the weights are sensitive"))
+        found += _lost(flow, flow.runs["w8a16"], "W8A16 fails and W16A16 does not: the weights are sensitive")
     elif _state(flow, "w8a8") == FAIL and _state(flow, "w8a16") == OK:
-        found.append(_worst(flow, flow.runs["w8a8"], "W8A8 fails and W8A16 does not: the activations are sensitive"))
+        found += _lost(flow, flow.runs["w8a8"], "W8A8 fails and W8A16 does not: the activations are sensitive")
     elif _state(flow, "w4a8") == FAIL and _state(flow, "w8a8") in (OK, UNDECIDED):
-        found.append(_worst(flow, flow.runs["w4a8"], "W4A8 fails and W8A8 does not: 4-bit weights cost the accuracy"))
+        found += _lost(flow, flow.runs["w4a8"], "W4A8 fails and W8A8 does not: 4-bit weights cost the accuracy")
     return found
 
 
-def _worst(flow, run, why: str) -> Advice:
+def _lost(flow, run, why: str) -> list[Advice]:
+    """Get it back, unless that was done; else more bits for the layer that loses most."""
+    recovered = [r for r in flow.runs.values() if r.settings.get("from") == run.name]
+    if any(r.verdict.state == OK for r in recovered):
+        return []
     layer, own_db = run.worst_layer
     higher = "w8a16" if run.name != "w8a16" else "w16a16"
-    return _run(flow, "Look at the layer that loses most, then give it more bits",
+    bits = _run(flow, "Look at the layer that loses most, then give it more bits",
                 f"{why}; {layer!r} itself gives {decibel(own_db)}", run.name, layers={layer: higher})  # fmt: skip
+    order = {"precision": run.name, "methods": "auto"}
+    code = recover_code(flow.variable, run.name, ("auto",))
+    recover = Advice("Get the accuracy back", f"{why}; techniques in rising effort, until it is within the tolerance",
+                     code, recover=order)  # fmt: skip
+    return [bits] if recovered else [recover, bits]
 
 
 def _ladder(flow) -> list[Advice]:
@@ -121,6 +143,9 @@ def _ladder(flow) -> list[Advice]:
 def _target(flow) -> Advice:
     """The last step: the smallest run that will do, on the device."""
     best = ladder.best(flow) or ladder.smallest(flow.runs.values())
+    lost = [run for run in flow.runs.values() if ladder.stage_of(run) == "reduce"]
+    if best is None and lost and (found := _lost(flow, lost[-1], f"{lost[-1].name} {lost[-1].verdict.text}")):
+        return found[0]
     if best is None:
         return Advice("Raise the tolerance or the bits", "no precision keeps the metric within the tolerance")
     if best.name not in flow.deployments:

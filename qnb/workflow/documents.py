@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from qnb.document import Code, Document, Facts, Ladder, Table, Text
 from qnb.html import count, decibel, size
-from qnb.workflow import deploy_documents, ladder
+from qnb.workflow import deploy_documents, ladder, recovery_documents
 from qnb.workflow.layer_documents import figure, worst
 
 TONES = {"ok": "good", "fail": "bad", "undecided": "warn", "reference": "neutral"}
@@ -32,6 +32,7 @@ def facts(run) -> dict[str, str]:
     if run.float16 is not None:
         found["overflow in FP16"] = ", ".join(run.overflowing) or "no layer"
         found["flushed to zero in FP16"] = ", ".join(run.flushed) or "no layer"
+    found |= recovery_documents.facts(run)
     operations = f"{count(run.cost.macs.sum())} MACs, {count(run.cost.bops.sum())} bit operations"
     found["cost"] = f"{size(run.size_bytes)}" + (f", {operations}" if run.cost.macs.sum() else "")
     return found
@@ -39,7 +40,7 @@ def facts(run) -> dict[str, str]:
 
 def run(run) -> Document:
     return Document(
-        "run", headline(run), (Facts(facts(run)),), TONES[run.verdict.state],
+        "run", headline(run), (Facts(facts(run)), *recovery_documents.blocks(run)), TONES[run.verdict.state],
         {"target": run.settings.get("target", ""), "tolerance": f"{run.settings.get('tolerance', '')}"},
         runs=(ladder.row(run),), next=advised(run.next),
     )  # fmt: skip
@@ -102,6 +103,7 @@ def dashboard(flow) -> Document:
         if found.comparison is None:
             continue
         blocks += [Text(headline(found), TONES[found.verdict.state]), Facts(facts(found)),
+                   *recovery_documents.blocks(found),
                    figure(charts.layer_sqnr({found.name: found.comparison}, own=True)),
                    worst(found.name, found.comparison)]  # fmt: skip
     for deployed in flow.deployments.values():

@@ -16,6 +16,18 @@ from qnb.errors import Cancelled
 from qnb.workflow.progress import EVERY_S
 from qnb.workflow.signal import Signal
 
+
+@dataclass(frozen=True)
+class Report:
+    """What the work calls: itself for progress, ``row`` for its history."""
+
+    progress: Callable[[int, int | None, str], None]
+    row: Callable[..., None]
+
+    def __call__(self, done: int, total: int | None, message: str = "") -> None:
+        self.progress(done, total, message)
+
+
 RUNNING, DONE, CANCELLED, FAILED = "running", "done", "cancelled", "failed"
 
 
@@ -48,7 +60,10 @@ class Job:
 
     Args:
         name: what is being done, for people.
-        work: takes ``report(done, total, message)``, to be called between pieces of work.
+        work: takes ``report(done, total, message)``, to be called between pieces of work; ``report.row(...)`` adds
+            to the history.
+
+    ``history`` holds the rows that the work has given to ``report.row`` so far.
 
     ``reported`` (at most ten times a second) and ``finished`` are signals; their callbacks get the job, in its
     thread.
@@ -59,6 +74,7 @@ class Job:
         self.state, self.progress = RUNNING, Progress()
         self.error: BaseException | None = None
         self.reported, self.finished = Signal(), Signal()
+        self.history: list[dict[str, Any]] = []
         self._value: Any = None
         self._cancel = threading.Event()
         self._stage_start = self._last = time.monotonic()
@@ -124,11 +140,15 @@ class Job:
         self._last, self.progress = now, Progress(message, done, total, left)
         self.reported.emit(self)
 
+    def row(self, **figures: Any) -> None:
+        """Called by work that has a history (of a loss, say): one row more."""
+        self.history.append(figures)
+
     def _run(self) -> None:
         state = DONE
         try:
             torch.set_num_threads(self._threads)
-            self._value = self._work(self.report)
+            self._value = self._work(Report(self.report, self.row))
         except Cancelled as error:
             state, self.error = CANCELLED, error
         except BaseException as error:

@@ -19,7 +19,7 @@ ASKS = {
     "fp16": "is half precision enough?",
     "w16a16": "a control: does the simulation agree with FP32?",
     "reduce": "how few bits keep the metric?",
-    "restore": "get the accuracy back: more bits where they count, other ranges",
+    "restore": "get the accuracy back: recovery methods, more bits where they count, training",
     "deploy": "measure on the target",
 }
 
@@ -50,7 +50,7 @@ def stage_of(run) -> str:
     """Which stage a run belongs to; empty for FP32."""
     if run.name == "fp32":
         return ""
-    if run.settings.get("layers") or run.settings.get("methods"):
+    if any(run.settings.get(what) for what in ("layers", "methods", "recover")):
         return "restore"
     return run.precision if run.precision in ("fp16", "w16a16") else "fp16" if run.precision == "bf16" else "reduce"
 

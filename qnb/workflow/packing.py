@@ -9,13 +9,16 @@ import pandas as pd
 
 from qnb.measures import Score
 from qnb.measures.score import Drop
+from qnb.methods import Result
 from qnb.runtimes import Latency
 from qnb.workflow.deployment import Deployment, OnRuntime
 from qnb.workflow.performance import Performance
 
 
 def plain(value):
-    """JSON has no NaN and no infinity: they travel as text."""
+    """JSON has no NaN and no infinity: they travel as text; what is missing as null."""
+    if value is pd.NA:
+        return None
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value.item() if hasattr(value, "item") else value
@@ -35,6 +38,21 @@ def read_frame(stored: dict | None) -> pd.DataFrame | None:
     if stored is None:
         return None
     return pd.DataFrame({c: [number(v) for v in values] for c, values in stored.items()})
+
+
+def result(found: Result) -> dict:
+    """A recovery method's result; options are plain already."""
+    return _fields(found) | {"table": frame(found.table), "history": frame(found.history),
+                             "tables": {name: frame(t) for name, t in found.tables.items()},
+                             "notes": list(found.notes), "output_before_db": plain(found.output_before_db),
+                             "output_after_db": plain(found.output_after_db)}  # fmt: skip
+
+
+def read_result(stored: dict) -> Result:
+    return Result(**stored | {"table": read_frame(stored["table"]), "history": read_frame(stored["history"]),
+                              "tables": {name: read_frame(t) for name, t in stored.get("tables", {}).items()},
+                              "notes": tuple(stored["notes"]), "output_before_db": number(stored["output_before_db"]),
+                              "output_after_db": number(stored["output_after_db"])})  # fmt: skip
 
 
 def drop(drop: Drop | None) -> dict | None:

@@ -10,6 +10,7 @@ import pandas as pd
 from qnb.document import Document, Shown
 from qnb.measures import Score
 from qnb.measures.score import Drop
+from qnb.methods import Result
 from qnb.workflow.advice import Advice
 from qnb.workflow.verdict import Verdict
 
@@ -31,6 +32,8 @@ class Run(Shown):
         sim: the calibrated QuantSim; None for FP32.
         output_sqnr_db: at the model's outputs, the lowest of several.
         float16: FP16 runs: per layer, what overflows or becomes zero.
+        recovery: what recovery methods did to it, a `qnb.methods.Result` each, in order.
+        attempts: of the recipe "auto": what was tried and what each brought, `qnb.columns.ATTEMPTS`.
         settings: seed, versions, target, range rule, data fingerprint: what it takes to get the numbers again.
         seconds: how long the step took.
         next: what to do next, as it was when the step ended.
@@ -48,6 +51,8 @@ class Run(Shown):
     sim: Any = None
     output_sqnr_db: float = float("inf")
     float16: pd.DataFrame | None = None
+    recovery: tuple[Result, ...] = ()
+    attempts: pd.DataFrame | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     next: tuple[Advice, ...] = ()

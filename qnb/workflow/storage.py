@@ -98,7 +98,8 @@ def _pack(run: Run) -> dict:
         "size_bytes": run.size_bytes, "activation_bytes": run.activation_bytes,
         "output_sqnr_db": packing.plain(run.output_sqnr_db), "seconds": run.seconds,
         "settings": run.settings, "cost": packing.frame(run.cost), "comparison": packing.frame(run.comparison),
-        "float16": packing.frame(run.float16),
+        "float16": packing.frame(run.float16), "attempts": packing.frame(run.attempts),
+        "recovery": [packing.result(r) for r in run.recovery],
     }  # fmt: skip
 
 
@@ -108,5 +109,6 @@ def _unpack(stored: dict, sim) -> Run:
         packing.read_frame(stored["cost"]), stored["size_bytes"], stored.get("activation_bytes", 0),
         drop=packing.read_drop(stored["drop"]), comparison=packing.read_frame(stored["comparison"]),
         sim=sim, output_sqnr_db=packing.number(stored["output_sqnr_db"]), float16=packing.read_frame(stored["float16"]),
-        settings=stored["settings"], seconds=stored["seconds"],
+        recovery=tuple(packing.read_result(r) for r in stored.get("recovery", ())),
+        attempts=packing.read_frame(stored.get("attempts")), settings=stored["settings"], seconds=stored["seconds"],
     )  # fmt: skip

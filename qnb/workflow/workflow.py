@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -20,6 +19,7 @@ from qnb.workflow.check import Check, check
 from qnb.workflow.job import Job
 from qnb.workflow.jobs import Jobs
 from qnb.workflow.on_target import OnTarget
+from qnb.workflow.recovering import Recovering
 from qnb.workflow.run import Run
 from qnb.workflow.selection import Selection
 from qnb.workflow.steps import Step
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 REFERENCE = "fp32"
 
 
-class Workflow(Jobs, OnTarget, Shown):
+class Workflow(Jobs, Recovering, OnTarget, Shown):
     """Walks a model from FP32 to low precision and keeps what each step found.
 
     Args:
@@ -75,6 +75,7 @@ class Workflow(Jobs, OnTarget, Shown):
         self.selection = Selection(self)
         self._begin_jobs()
         self._captured: Captured | None = None
+        self._begin_recovering()
         self._begin_on_target()
         self._profiles: dict[str, tuple[Run, dict]] = {}
         self._forwards: int | None = None
@@ -116,8 +117,7 @@ class Workflow(Jobs, OnTarget, Shown):
         with self._alone(step.title):
             for result in steps.run(self, step, progress):  # FP32 first, where it was needed
                 self.runs[result.name] = result
-            self.runs[step.name] = result = replace(result, next=tuple(advice.next_steps(self)))
-            self._forget(step.name)
+            result = self._keep(result)
         self.changed.emit()
         return result
 

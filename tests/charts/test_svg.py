@@ -276,7 +276,7 @@ def test_what_is_no_figure(bad):
         svg(bad)
 
 
-@pytest.mark.parametrize("trace", [go.Heatmap(z=[[1]]), go.Bar(x=[1], y=["a"], orientation="h")])
+@pytest.mark.parametrize("trace", [go.Heatmap(z=[[1]]), go.Bar(x=[1], y=["a"], orientation="h", xaxis="x2")])
 def test_a_trace_that_cannot_be_drawn(trace):
     with pytest.raises(InputError, match="cannot be drawn"):
         svg(go.Figure(trace))

@@ -105,7 +105,7 @@ def test_set_precision_takes_names_globs_and_lists(sim, batches):
     assert (table.weight_bits["6"], table.activation_bits["6"]) == (4, 16)
     assert (table.weight_bits["0"], table.activation_bits["0"]) == (8, 8)
     assert sim.calibrated and torch.isfinite(sim(batches[0])).all()
-    sim.set_precision(["0", "3*"], "w4a4")
+    sim.set_precision(["0", "3*"], "w4a8")
     assert list(sim.layers().weight_bits) == [4, 4, 4]
 
 

@@ -1,0 +1,210 @@
+"""AdaRound: learn whether each weight is rounded up or down (arXiv 2004.10568), by layer or by block (BRECQ)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from qnb.columns import LAYER
+from qnb.errors import InputError
+from qnb.methods.blocks import Block, by_block, by_layer
+from qnb.methods.flips import flip
+from qnb.methods.frontier import Frontier, Segment
+from qnb.methods.layer_problem import LayerProblem, is_by_channel, sampled
+from qnb.methods.layers import WeightedLayer, integer_layers
+from qnb.methods.method import method
+from qnb.methods.result import Found
+from qnb.methods.rounding import Schedule, SoftRounding, learn
+from qnb.methods.steps import Steps
+from qnb.methods.tied import once_each, put_everywhere
+from qnb.methods.unfold import Product, by_element, products
+from qnb.numerics import quantize
+
+COLUMNS = 32
+"""Output positions per sample in an iteration: those of one feature map are much alike."""
+FLIPS = 100
+"""Steps of coordinate descent at most, and no more than iterations."""
+TABLE = (LAYER, "loss_nearest", "loss", "flipped_fraction", "iterations", "rounding")
+
+
+@method("adaround", "AdaRound", "round")
+def adaround(sim, batches, *, iterations: int = 1000, layers=None, blocks: bool = False, batch_size: int = 32,
+             learning_rate: float = 0.1, regularization: float = 4.0, warm_start: float = 0.2,
+             early_stop: bool = True, memory_bytes: int = 2**30, seed: int = 0, progress=None) -> Found:  # fmt: skip
+    """Learn which weights to round up and which down, so that each layer's output comes closest to FP32's.
+
+    Layer by layer in graph order, V minimizes ``|f(W~ x') - f(W x)|^2 + lambda sum(1 - |2 h(V) - 1|^beta)`` with
+    ``W~ = s clip(floor(W / s) + h(V), n, p)``: x' is what the layers before, already rounded, give, and f the fused
+    activation. Then single weights are turned over as long as that lowers the loss. The sim's weight becomes
+    ``code * scale``, so that its quantizer, whose encoding stays, gives these codes. A layer that this does not help
+    on ``batches`` keeps rounding to nearest.
+
+    A tenth of the usual 10,000 iterations is enough because each channel's reconstruction loss is measured in that of
+    rounding to nearest (so that one learning rate and lambda suit all), V starts at h(V) = the weight's fraction, and
+    what is left between or wrong is settled by the descent on single weights. An iteration sees a sample of output
+    positions, not whole feature maps.
+
+    Args:
+        batches: unlabelled, as the model takes them.
+        iterations: per layer (or block), at most.
+        layers: a name, a glob or a list of them; None means all.
+        blocks: reconstruct the output of residual, attention and feed-forward blocks, with all their weights at once
+            and their activations quantized (BRECQ), where the graph has such; every iteration sees a whole batch.
+        batch_size: samples per iteration, for layers.
+        learning_rate, regularization, warm_start, early_stop: see `qnb.methods.rounding.Schedule`.
+        memory_bytes: of kept activations; what is beyond lies in memory-mapped files.
+        seed: of the samples.
+
+    Returns:
+        per layer ``loss_nearest`` and ``loss``: squared error of the layer's (or block's) output over its squared
+        FP32 values; ``flipped_fraction`` of the weights that are not rounded to nearest; ``iterations``;
+        ``rounding``, ``"learned"`` or ``"nearest"``; with ``blocks`` the ``block``'s number. The history's ``loss`` is
+        that of an iteration's sample in units of what rounding to nearest has.
+
+    Raises:
+        InputError: options out of range. PrecisionError: no integer weights.
+
+    Source: Nagel et al. 2020, arXiv 2004.10568; blocks: Li et al. 2021, arXiv 2102.05426, without its Fisher weights.
+
+    >>> import torch, qnb
+    >>> model, x = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.ReLU()).eval(), torch.randn(64, 8)
+    >>> sim = qnb.QuantSim(model, x, "w3a8").calibrate([x])
+    >>> result = qnb.methods.adaround(sim, [x], iterations=100)
+    >>> bool((result.table.loss <= result.table.loss_nearest).all())
+    True
+    """
+    schedule = Schedule(iterations, learning_rate, regularization, warm_start, early_stop)
+    _check(schedule, batch_size)
+    chosen, notes = once_each(sim, integer_layers(sim, layers, "qnb.methods.adaround"))
+    steps = Steps("adaround", progress, iterations)
+    walk = Frontier(sim, batches, memory_bytes=memory_bytes, tick=steps.tick, operation="qnb.methods.adaround")
+    steps.blocks = by_block(sim, walk, chosen) if blocks else by_layer(chosen)
+    rows = []
+    for number, block in enumerate(steps.blocks):
+        steps.start(number)
+        walk.advance(block.layers[0].node)
+        found, note = _round_block(sim, walk, block, schedule, batch_size, steps)
+        rows += [row | {"block": number} for row in found]
+        notes += note
+    return Found(pd.DataFrame(rows, columns=[*TABLE, *(["block"] if blocks else [])]), notes=tuple(notes))
+
+
+def _check(schedule: Schedule, batch_size: int) -> None:
+    if schedule.iterations < 1 or batch_size < 1:
+        raise InputError("qnb.methods.adaround", f"iterations={schedule.iterations}, batch_size={batch_size}",
+                         "use at least 1 of both")  # fmt: skip
+    if not 0 <= schedule.warm_start < 1 or schedule.learning_rate <= 0 or schedule.regularization < 0:
+        raise InputError(
+            "qnb.methods.adaround", f"learning_rate={schedule.learning_rate}, "
+            f"regularization={schedule.regularization}, warm_start={schedule.warm_start}",
+            "use a positive learning rate, no negative regularization and a warm start of 0 up to 1",
+        )  # fmt: skip
+
+
+def _round_block(sim, walk: Frontier, block: Block, schedule: Schedule, batch_size: int, steps: Steps
+                 ) -> tuple[list[dict], list[str]]:  # fmt: skip
+    """Round the weights of a layer, or block, and put them into the sim; rows of the table, and notes."""
+    segment = walk.segment(block.output)
+    targets = [walk.shelf.keep(segment.target(batch)) for batch in steps.ticking(segment.count)]
+    product = _product(sim, walk, block, segment)
+    if product is not None:
+        problem = sampled(walk, product, segment, targets, steps.tick)
+        learned = [_learn_layer(sim, product, problem, schedule, batch_size, steps)]
+    else:
+        learned = _learn_block(sim, block, segment, targets, schedule, steps)
+    nearest, loss = (_relative_error(segment, targets, weights, steps)
+                     for weights in ({}, _in_place_of(sim, block, learned)))  # fmt: skip
+    for target in targets:
+        walk.shelf.release(target)
+    flipped = [_flipped(sim, layer, weight) for layer, weight in zip(block.layers, learned, strict=True)]
+    notes = [f"{layer.layer} keeps the nearest codes: {sim.weight_tensor(layer.weight_key).dtype} cannot hold others."
+             for layer, part in zip(block.layers, flipped, strict=True) if part is None]  # fmt: skip
+    better = loss < nearest and not notes
+    if better:
+        for layer, weight in zip(block.layers, learned, strict=True):
+            put_everywhere(sim, layer, weight)
+    figures = {"loss_nearest": nearest, "loss": loss if better else nearest, "iterations": steps.iteration,
+               "rounding": "learned" if better else "nearest"}  # fmt: skip
+    return [{LAYER: layer.layer, "flipped_fraction": part if better else 0.0, **figures}
+            for layer, part in zip(block.layers, flipped, strict=True)], notes  # fmt: skip
+
+
+def _learn_layer(sim, product: Product, problem: LayerProblem, schedule: Schedule, batch_size: int, steps: Steps
+                 ) -> Tensor:  # fmt: skip
+    """AdaRound of one layer; its rounded weight.
+
+    Each output channel's loss is taken in units of its own for rounding to nearest.
+    """
+    rounding = _rounding(sim, product.layer, product.rows)
+    nearest = problem.losses(rounding.weight(rounding.nearest_up))
+    unit = nearest.clamp(min=max(1e-3 * float(nearest.mean()), torch.finfo(nearest.dtype).tiny))
+
+    def reconstruction(weights: list[Tensor]) -> Tensor:
+        return (problem.losses(weights[0], problem.sample(batch_size * COLUMNS)) / unit).mean()
+
+    learn([rounding], reconstruction, schedule, steps.after)
+    up = flip(problem, rounding, rounding.learned_up(), min(FLIPS, schedule.iterations), steps.tick)
+    return product.weight(rounding.weight(up), _wide(sim.weight_tensor(product.layer.weight_key)))
+
+
+def _learn_block(sim, block: Block, segment: Segment, targets: list[Tensor], schedule: Schedule, steps: Steps
+                 ) -> list[Tensor]:  # fmt: skip
+    """BRECQ: all weights of a block at once, for the block's output; also for a weight that is no single matrix."""
+    roundings = [_rounding(sim, layer) for layer in block.layers]
+    error = sum(_squared_error(segment, targets[i], i, {}) for i in steps.ticking(segment.count))
+    unit = max(error / sum(target.numel() for target in targets), torch.finfo(torch.float32).tiny)
+
+    def reconstruction(weights: list[Tensor]) -> Tensor:
+        batch = int(torch.randint(segment.count, ()))
+        output = segment.run(segment.values(batch), _in_place_of(sim, block, weights))
+        return (output - targets[batch]).float().square().mean() / unit
+
+    learn(roundings, reconstruction, schedule, steps.after)
+    return [rounding.weight(rounding.learned_up()) for rounding in roundings]
+
+
+def _rounding(sim, layer: WeightedLayer, arranged: Callable[[Tensor], Tensor] = lambda weight: weight) -> SoftRounding:
+    """The layer's weight on its grid, in its own or another arrangement."""
+    quantizer, weight = sim.weight(layer.weight_key), _wide(sim.weight_tensor(layer.weight_key))
+    scale, zero_point = (by_element(t.detach(), weight, quantizer) for t in (quantizer.scale, quantizer.zero_point))
+    return SoftRounding(arranged(weight), arranged(scale), arranged(zero_point), quantizer.grid)
+
+
+def _product(sim, walk: Frontier, block: Block, segment: Segment) -> Product | None:
+    """A single layer as a matrix product with its output channels independent, where it is one."""
+    if len(block.layers) > 1 or block.output != block.layers[0].group.output:
+        return None
+    found, _ = products(sim, list(block.layers))
+    return found[0] if found and is_by_channel(walk, found[0], segment) else None
+
+
+def _wide(weight: Tensor) -> Tensor:
+    return weight.detach().to(torch.promote_types(weight.dtype, torch.float32))
+
+
+def _in_place_of(sim, block: Block, weights: list[Tensor]) -> dict[str, Tensor]:
+    """The weights as `Segment.run` takes them, each in the model's own dtype."""
+    return {f"weight_quantizers.{layer.weight_key}": weight.to(sim.weight_tensor(layer.weight_key).dtype)
+            for layer, weight in zip(block.layers, weights, strict=True)}  # fmt: skip
+
+
+def _squared_error(segment: Segment, target: Tensor, batch: int, replaced: dict[str, Tensor]) -> float:
+    with torch.no_grad():
+        return float((segment.run(segment.values(batch), replaced) - target).double().square().sum())
+
+
+def _relative_error(segment: Segment, targets: list[Tensor], replaced: dict[str, Tensor], steps: Steps) -> float:
+    """Squared error of the output over the squared FP32 output, on all batches."""
+    error = sum(_squared_error(segment, targets[batch], batch, replaced) for batch in steps.ticking(segment.count))
+    return error / max(sum(float(t.double().square().sum()) for t in targets), torch.finfo(torch.float64).tiny)
+
+
+def _flipped(sim, layer: WeightedLayer, rounded: Tensor) -> float | None:
+    """The part of the codes that are not the nearest; None where the weight's own dtype gives other codes than these."""
+    quantizer, weight = sim.weight(layer.weight_key), sim.weight_tensor(layer.weight_key)
+    nearest, found, held = (quantize(w, *quantizer.encoding(), quantizer.grid, quantizer.axis, quantizer.block_size)
+                            for w in (weight, rounded, rounded.to(weight.dtype)))  # fmt: skip
+    return float((found != nearest).double().mean()) if torch.equal(found, held) else None

@@ -1,0 +1,38 @@
+"""What a method calls while it works: progress, and rows of its history, which whoever follows it sees at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+
+class Report:
+    """Passes both on to ``progress``: called as ``progress(done, total, message)``; rows go to ``progress.row``,
+    where it has one.
+
+    >>> report = Report()
+    >>> report(1, 2, "training")
+    >>> report.row(step=1, loss=0.5)
+    >>> report.history()
+       step  loss
+    0     1   0.5
+    """
+
+    def __init__(self, progress: Callable | None = None):
+        self._progress = progress or (lambda *_: None)
+        self._row = getattr(progress, "row", None)
+        self.rows: list[dict[str, Any]] = []
+
+    def __call__(self, done: int, total: int | None, message: str = "") -> None:
+        self._progress(done, total, message)
+
+    def row(self, **figures: Any) -> None:
+        """One row of the history."""
+        self.rows.append(figures)
+        if self._row is not None:
+            self._row(**figures)
+
+    def history(self) -> pd.DataFrame:
+        return pd.DataFrame(self.rows)

@@ -1,0 +1,61 @@
+"""SmoothQuant: move the outliers of activations into the weights that read them (arXiv 2211.10438)."""
+
+from __future__ import annotations
+
+import torch
+
+from qnb.errors import InputError
+from qnb.methods.method import method
+from qnb.methods.rescale import Magnitudes, Rescaling
+from qnb.methods.result import Found
+
+ALPHAS = [i / 10 for i in range(11)]
+
+
+@method("smooth", "SmoothQuant", "rescale")
+def smooth(sim, batches, *, alpha: float | None = None, layers=None, progress=None) -> Found:
+    """Divide each channel between two layers by a scale that evens out activations, and give it to the weights.
+
+    ``s_j = max|x_j|^alpha / max|w_j|^(1 - alpha)``: the norm or layer that makes x is divided by s, the layers that
+    read it are multiplied, so the FP32 function stays the same. One s serves all readers (query, key and value of one
+    norm). It is for activations at 8 bits or fewer, with one range for all channels; `scale_search` is for weights.
+
+    Scales pass through everything that only moves, pools or mixes positions: heads of attention, ReLU, gates. Channels
+    that something else reads too (a residual sum, GELU) keep scale 1; a layer with no other input stays as it is.
+
+    Args:
+        batches: unlabelled, as the model takes them; the scaled activations get new ranges from them, by the rule that
+            they were calibrated with.
+        alpha: None tries 0 to 1 in steps of 0.1 at each place, weights and activations quantized, and takes the best
+            if the readers' outputs then have a smaller error than without scales. A number is used everywhere.
+        layers: readers, by name, glob or a list of them; None means all. Those that share an input go along.
+
+    Raises:
+        InputError: an alpha outside 0 to 1; weights that are no longer the model's. PrecisionError: no integer weights.
+
+    Source: Xiao et al. 2022, arXiv 2211.10438; the search is this package's.
+
+    >>> import torch, qnb
+    >>> norm, x = torch.nn.LayerNorm(8), torch.randn(64, 8)
+    >>> with torch.no_grad(): _ = norm.weight[3].fill_(100.0)
+    >>> model = torch.nn.Sequential(norm, torch.nn.Linear(8, 8)).eval()
+    >>> sim = qnb.QuantSim(model, x, "w8a8").calibrate([x])
+    >>> result = qnb.methods.smooth(sim, [x])
+    >>> result.output_after_db > result.output_before_db
+    True
+    """
+    if alpha is not None and not 0 <= alpha <= 1:
+        raise InputError("qnb.methods.smooth", f"alpha={alpha}", "use 0 to 1, or None to search")
+    search = Rescaling(sim, smoothing_scales, True, "qnb.methods.smooth")
+    return search.run(batches, layers, ALPHAS if alpha is None else [alpha], alpha is not None, progress)
+
+
+def smoothing_scales(of: Magnitudes, alpha: float) -> torch.Tensor:
+    """``s_j = max|x_j|^alpha / max|w_j|^(1 - alpha)``; 1 where a channel or its weights are all zero.
+
+    >>> ones = torch.ones(2)
+    >>> smoothing_scales(Magnitudes(torch.tensor([16.0, 1.0]), ones, ones), 0.5)
+    tensor([4., 1.])
+    """
+    scale = of.largest**alpha / of.weight ** (1 - alpha)
+    return torch.where((of.largest > 0) & (of.weight > 0), scale, 1.0)

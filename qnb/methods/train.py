@@ -1,0 +1,198 @@
+"""Quantization-aware training: weights and ranges learned with the quantizers in place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from itertools import islice
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from qnb.columns import LAYER
+from qnb.errors import FileError, InputError, PrecisionError
+from qnb.graph.batches import length
+from qnb.methods.checkpoint import Checkpoint, identity
+from qnb.methods.method import MEASURED_BATCHES, method
+from qnb.methods.objective import OPERATION, Objective
+from qnb.methods.result import Found
+from qnb.methods.schedule import SCHEDULES
+from qnb.methods.trained import Trained
+from qnb.methods.training import OPTIMIZERS, Settings, Training
+from qnb.numerics import Grid
+
+
+def _checked_inputs(given: dict[str, Any]) -> list:
+    """The first batches as the model takes them, to measure layers with; an option that does not fit is an error."""
+    sim, loss = given["sim"], given["loss"]
+    if not any(q.active and isinstance(q.grid, Grid) for q in sim.quantizers()):
+        raise PrecisionError(OPERATION, f"no integer grid to train for ({sim.precision.name})",
+                             "use a precision with integers, w4a8 say")  # fmt: skip
+    _check_options(given)
+    split = Objective(sim, loss, 0.0, 1.0).split
+    batches = [split(batch)[0] for batch in islice(given["loader"], MEASURED_BATCHES)]
+    for batch in batches:
+        sim.flatten(batch, OPERATION)
+    return batches
+
+
+@method("train", "Quantization-aware training", "train", once=False, measured=_checked_inputs)
+def train(sim, loader: Iterable, loss: Callable[[Any, Any], torch.Tensor] | None = None, *,
+          epochs: int = 20, steps: int | None = None, learning_rate: float = 1e-3, scale_learning_rate: float = 1e-2,
+          optimizer: str | Callable = "adam", schedule: str = "cosine", warmup: int = 0,
+          distill: float | None = None, temperature: float = 4.0, learn_scales: bool = True,
+          learn_offsets: bool = True, evaluate: Callable | None = None, patience: int | None = None,
+          checkpoint: str | PathLike | None = None, resume: bool = True, device: str | torch.device | None = None,
+          seed: int = 0, progress=None):  # fmt: skip
+    """Quantization-aware training: weights, biases, scales and zero points learned with the quantizers in place.
+
+    By default no labels are needed: the simulation learns to give what the FP32 reference gives, by the divergence
+    of class scores and the relative squared error of other outputs (`qnb.methods.distill`). All parameters train that
+    require gradients, and the ranges of all integer grids (LSQ, arXiv 1902.08153; LSQ+, arXiv 2004.09576:
+    `qnb.methods.lsq`) but fixed ones, masked scores and symmetric 16-bit grids. Each layer's precision is what it is.
+    Batch norms are folded, and those that could not be keep the statistics of inference; dropout is off.
+
+    Args:
+        sim: a calibrated QuantSim. Activations of 8 bits and less start best from ``calibrate(batches, "mse")``.
+        loader: re-iterable; without a loss, of batches as the model takes them. With one, of tuples ``(input, ...,
+            target)`` or of dicts whose other keys are the target. Shuffle in the loader.
+        loss: ``loss(output, target)`` to a 0-dim tensor, the output as the user's model gives it; None for
+            distillation alone.
+        epochs: passes through the loader; ``steps`` (of one batch each), if given, counts instead.
+        learning_rate: of the parameters, at its height.
+        scale_learning_rate: of ranges, relative to their size: 0.01 moves a scale by 1 % in a step of Adam.
+        optimizer: ``"adam"``, ``"sgd"`` (momentum 0.9; mind its smaller steps), or a callable that takes parameter
+            groups, such as ``functools.partial(torch.optim.AdamW, weight_decay=0.01)``.
+        schedule: ``"cosine"``, ``"linear"`` or ``"constant"``, after ``warmup`` steps of rising.
+        distill: the share of distillation in the sum with ``loss``, 0 to 1; by default 0 with a loss.
+        temperature: of class scores in distillation.
+        learn_scales, learn_offsets: False keeps ranges, or zero points, as they are.
+        evaluate: a metric, ``evaluate(sim)`` to a float or a `qnb.Score`, asked before training and after each epoch;
+            the best state is kept.
+        patience: stop after so many epochs without gain, by ``evaluate`` or else by the epoch's loss; the best state
+            is kept.
+        checkpoint: a file, written after each epoch, every minute and on a cancel. Where it exists already the
+            training goes on from it, on one CPU thread to the same bits, as far as ``loader`` draws its random
+            numbers from torch; ``resume=False`` begins anew.
+        device: where to train; None takes a GPU where there is one. Afterwards the sim is where it was.
+
+    Returns:
+        Result: per layer ``weight_scale_ratio`` and ``output_scale_ratio``, learned scales over those before
+        (geometric mean); history ``step, epoch, loss, learning_rate, metric`` with the metric NaN where not asked.
+
+    Raises:
+        PrecisionError: there is no integer grid. InputError: options, batches, or a loss that is NaN.
+        EvaluateError: loss or evaluate raised or gave no number. FileError: a checkpoint of another training.
+
+    >>> import qnb
+    >>> model = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 4)).eval()
+    >>> batches = [torch.randn(32, 8) for _ in range(4)]
+    >>> sim = qnb.QuantSim(model, batches[0], "w3a4").calibrate(batches)
+    >>> result = train(sim, batches, epochs=20)
+    >>> result.output_after_db > result.output_before_db + 1
+    True
+    """
+    settings = Settings(_steps(loader, epochs, steps), learning_rate, scale_learning_rate, optimizer, schedule, warmup,
+                        learn_scales, learn_offsets, patience)  # fmt: skip
+    share = _share(loss, distill)
+    file = None
+    if checkpoint is not None:
+        options = {**vars(settings), "optimizer": _name(optimizer), "loss": _name(loss), "distill": share,
+                   "temperature": temperature, "evaluate": _name(evaluate), "seed": seed}  # fmt: skip
+        file = Checkpoint(checkpoint, identity(sim, options), resume)
+    home, device = sim.device, _device(sim, device)
+    if device != home:
+        sim.to(device)
+    objective = Objective(sim, loss, share, temperature)
+    objective.check(next(iter(loader)))
+    training = Training(sim, loader, objective, settings, evaluate, home, file, progress)
+    training.run()
+    if device != home:
+        sim.to(home)
+        sim._moved_reference = None
+    history = pd.DataFrame(training.place.history, columns=["step", "epoch", "loss", "learning_rate", "metric"])
+    return Found(_layers(sim, training.trained), history, _notes(sim, training))
+
+
+def _check_options(given: dict[str, Any]) -> None:
+    def fail(name: str, remedy: str):
+        raise InputError(OPERATION, f"{name}={given[name]!r}", remedy)
+
+    for name in ("epochs", "steps", "patience", "warmup"):
+        value, least = given[name], 0 if name == "warmup" else 1
+        optional = name in ("steps", "patience") and value is None
+        if not optional and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+            fail(name, f"give a whole number of {least} or more")
+    for name in ("learning_rate", "scale_learning_rate", "temperature"):
+        if not (isinstance(given[name], int | float) and 0 < given[name] < math.inf):
+            fail(name, "give a positive number")
+    if given["schedule"] not in SCHEDULES:
+        fail("schedule", f"use one of {', '.join(SCHEDULES)}")
+    if not callable(given["optimizer"]) and given["optimizer"] not in OPTIMIZERS:
+        fail("optimizer", f"use one of {', '.join(OPTIMIZERS)}, or a callable that takes parameter groups")
+    for name in ("loss", "evaluate"):
+        if given[name] is not None and not callable(given[name]):
+            fail(name, "give a function, or leave it out")
+    share = given["distill"]
+    if share is not None and (not 0 <= share <= 1 or (given["loss"] is None and share < 1)):
+        fail("distill", "give a share from 0 to 1, and a loss for the rest of it")
+    path = given["checkpoint"]
+    if path is not None and not Path(path).parent.is_dir():
+        raise FileError(OPERATION, f"checkpoint {str(path)!r} in a folder that does not exist", "make the folder first")
+    _steps(given["loader"], given["epochs"], given["steps"])
+
+
+def _steps(loader: Iterable, epochs: int, steps: int | None) -> int:
+    if steps is not None:
+        return steps
+    count = length(loader)
+    if count is None:
+        raise InputError(OPERATION, "a loader that does not know its length", "say how long to train with steps=")
+    return epochs * count
+
+
+def _share(loss: Callable | None, distill: float | None) -> float:
+    return (1.0 if loss is None else 0.0) if distill is None else float(distill)
+
+
+def _name(function: Callable | str | None) -> str | None:
+    return function if function is None or isinstance(function, str) else getattr(function, "__name__", "a function")
+
+
+def _device(sim, device: str | torch.device | None) -> torch.device | None:
+    if device is None:
+        on_cpu = sim.device is not None and sim.device.type == "cpu"
+        return torch.device("cuda", torch.cuda.current_device()) if on_cpu and torch.cuda.is_available() else sim.device
+    device = torch.device(device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(OPERATION, f"device={str(device)!r} where torch finds no GPU", "leave device out")
+    return device
+
+
+def _layers(sim, trained: Trained) -> pd.DataFrame:
+    """How far the ranges went, by layer."""
+
+    def ratio(*paths: str) -> float:
+        moved = [trained.ranges[p].theta.detach().cpu().flatten() for p in paths if p in trained.ranges]
+        return math.exp(float(torch.cat(moved).mean())) if moved else math.nan
+
+    weights = sim.plan.weights_of
+    rows = [(g.layer, ratio(*(f"weight_quantizers.{k}" for k in weights.get(g.layer, ()))),
+             ratio(f"activation_quantizers.{g.key}")) for g in sim.groups]  # fmt: skip
+    return pd.DataFrame(rows, columns=[LAYER, "weight_scale_ratio", "output_scale_ratio"])
+
+
+def _notes(sim, training: Training) -> tuple[str, ...]:
+    notes, place = [], training.place
+    integer = {k for k in sim.plan.activations if sim.activation(k).active and isinstance(sim.activation(k).grid, Grid)}
+    kept = {k for k in integer if f"activation_quantizers.{k}" not in training.trained.ranges}
+    if kept and training.settings.learn_scales:
+        notes.append(f"Output ranges that stay as they are, being fixed, masked or of symmetric 16 bits: {len(kept)}.")
+    if place.stopped:
+        notes.append(
+            f"Stopped after {place.step} of {training.settings.steps} steps: no gain in {place.waited} epochs."
+        )
+    return tuple(notes)

@@ -1,0 +1,131 @@
+"""Recovery panel: choose techniques, follow the loss, see before and after by layer, keep the new run or not."""
+
+from __future__ import annotations
+
+import ipywidgets as widgets
+
+from qnb import html
+from qnb.document import Document
+from qnb.errors import InputError
+from qnb.html import TONES, escape
+from qnb.methods import METHODS
+from qnb.panels.base import Panel, heading, line
+from qnb.panels.recovery_views import RecoveryViews
+from qnb.workflow import recovery_documents as documents
+from qnb.workflow.advice import recover_code
+from qnb.workflow.recover import AUTO
+from qnb.workflow.verdict import FAIL, UNDECIDED
+
+
+class RecoveryPanel(Panel):
+    """``flow.recovery_panel()``: see the module's docstring.
+
+    Args:
+        flow: a `qnb.Workflow`.
+        name: the run to start from; by default the selected one, else the first that is not within tolerance.
+    """
+
+    def __init__(self, flow, name: str | None = None):
+        self.name = flow[name].name if name else _default(flow)
+        super().__init__(flow)
+
+    def build(self) -> list[widgets.Widget]:
+        self.head, self.told = widgets.HTML(), widgets.HTML()
+        self.run = widgets.Dropdown(description="Run", options=[""], style={"description_width": "initial"},
+                                    layout=widgets.Layout(width="auto", min_width="150px"))  # fmt: skip
+        self.run.observe(lambda change: self.do(lambda: self._choose(change["new"])), "value")
+        self.boxes = {row.name: widgets.Checkbox(False, description=row.title, indent=False, tooltip=row.summary,
+                                                 layout=widgets.Layout(width="auto"))
+                      for row in documents.in_order()}  # fmt: skip
+        self.auto = self.button("Auto", self._auto, "Try techniques in rising effort until the metric is within the "
+                                "tolerance", button_style="primary")  # fmt: skip
+        self.start = self.button("Recover", self._recover, "Apply the chosen techniques, in order")
+        self.keep = self.button("Keep", self._keep, "Make it a run like the others", button_style="success")
+        self.discard = self.button("Discard", self._discard, "Forget it; the runs stay as they are")
+        self.decide = line(self.keep, self.discard)
+        self.views = RecoveryViews(self)
+        first, second = line(self.run, self.auto, widgets.Label("or choose:")), line(*self.boxes.values(), self.start)
+        return [self.head, first, second, self.job.widget, self.told, self.decide, self.views.widget]
+
+    def draw(self) -> None:
+        flow = self.flow
+        names = flow.compared
+        self.name = self.name if self.name in names else names[-1] if names else None
+        self.run.options, self.run.value = names or [""], self.name or ""
+        self.head.value = heading("Recover accuracy", f"for {flow.target.name}, tolerance {flow.tolerance:g}")
+        self._draw_boxes()
+        shown = self.shown
+        self.told.value = self._told(shown)
+        self.decide.layout.display = "flex" if flow.proposal is not None else "none"
+        self.views.draw(shown)
+        busy = flow.model is None or (flow.job is not None and flow.job.running)
+        self.auto.disabled = self.start.disabled = busy or self.name is None
+        self.keep.disabled = self.discard.disabled = busy
+
+    def document(self) -> Document:
+        return documents.panel(self.flow, self.name, self.shown)
+
+    @property
+    def shown(self):
+        """The proposal; else the chosen run, where it was recovered; else None."""
+        if self.flow.proposal is not None:
+            return self.flow.proposal
+        run = self.flow.runs.get(self.name)
+        return run if run is not None and run.recovery else None
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        return tuple(name for name, box in self.boxes.items() if box.value)
+
+    def _draw_boxes(self) -> None:
+        """What a run has had cannot be chosen again."""
+        applied = self.flow[self.name].sim.applied if self.name else ()
+        for name, box in self.boxes.items():
+            box.disabled = METHODS[name].once and name in applied
+
+    def _told(self, shown) -> str:
+        if self.name is None:
+            return html.paragraph("No run yet: run a step first, w4a8 say, then recover what it lost.")
+        if shown is None:
+            run = self.flow[self.name]
+            return html.paragraph(f"{self.name} {run.verdict.text}. Recover: {documents.PROMISE}.")
+        before = documents.before_of(self.flow, shown)
+        words = documents.change(before, shown) if before is not None else shown.name
+        tone = TONES[{"ok": "good", "fail": "bad", "undecided": "warn"}[shown.verdict.state]]
+        asks = "Keep it?" if shown is self.flow.proposal else ""
+        return (f'<div role="status" style="border-left:4px solid {tone};padding:2px 0 2px 10px;font-size:14px">'
+                f"<b>{escape(words)}</b><br>{escape(shown.verdict.text)}. {asks}</div>")  # fmt: skip
+
+    def _choose(self, name: str) -> None:
+        self.name = name
+        self.refresh()
+
+    def _auto(self) -> None:
+        self._submit((AUTO,))
+
+    def _recover(self) -> None:
+        if not self.chosen:
+            raise InputError("Recover", "no technique", "choose some, or press Auto")
+        self._submit(self.chosen)
+
+    def _submit(self, methods: tuple[str, ...]) -> None:
+        flow = self.flow
+        flow.submit_recover(self.name, methods, keep=False)
+        self.views.follow(flow.job)
+        self.note(recover_code(flow.variable, self.name, methods))
+
+    def _keep(self) -> None:
+        kept = self.flow.keep()
+        self.name = kept.name
+        self.flow.selection.run = kept.name
+        self.refresh()
+
+    def _discard(self) -> None:
+        self.flow.discard()
+
+
+def _default(flow) -> str | None:
+    if flow.selection.run in flow.compared:
+        return flow.selection.run
+    lost = [n for n in flow.compared if flow[n].verdict.state in (FAIL, UNDECIDED)]
+    return next(iter(lost), next(reversed(flow.compared), None))

@@ -1,0 +1,163 @@
+"""A run's Pareto front of mixed precisions, to look at, to measure points of, and to make a run of one."""
+
+from __future__ import annotations
+
+import time
+
+import pandas as pd
+
+from qnb.document import Document, Table, Text
+from qnb.errors import InputError
+from qnb.html import count, number, size
+from qnb.measures import compare_layers
+from qnb.measures.outputs import output_db
+from qnb.methods.precision_front import PrecisionFront, precision_front
+from qnb.methods.result import Result
+from qnb.workflow import layer_documents, recover
+from qnb.workflow.advice import recover_code
+from qnb.workflow.display import Charted
+from qnb.workflow.measured import comparison_batches, measured
+from qnb.workflow.run import Run
+from qnb.workflow.ticks import reporting
+from qnb.workflow.verdict import amount
+
+METHOD = "search_mixed_precision"
+SPREAD = 3
+"""So many points are measured to begin with, spread over the front."""
+
+
+class MixedPrecision(Charted):
+    """Cost against predicted loss over all mixes of precisions of one run; some points measured.
+
+    Args:
+        flow: the workflow.
+        run: name of the run it started from; it stays as it is.
+        front: its points.
+    """
+
+    def __init__(self, flow, run: str, front: PrecisionFront):
+        self.flow, self.run, self.front = flow, run, front
+        self.chosen = len(front) // 2
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per point, columns `qnb.columns.FRONT`."""
+        return self.front.table(self.chosen)
+
+    def bits(self, point: int | None = None) -> pd.DataFrame:
+        """Bits of each layer at a point (the chosen one), columns `qnb.columns.BITS`."""
+        return self.front.bits([self.chosen if point is None else point])
+
+    def choose(self, point: int) -> MixedPrecision:
+        """Choose a point: 0 is the cheapest."""
+        if point not in range(len(self.front)):
+            raise InputError("choose", f"point {point!r}", f"choose one of 0 to {len(self.front) - 1}")
+        self.chosen = int(point)
+        return self
+
+    def verify(self, *points: int, executor=None, progress=None) -> MixedPrecision:
+        """Measure points (the chosen one) with the workflow's metric."""
+        points = points or (self.chosen,)
+        with self.flow._alone("verify"), reporting(self.flow, "verify", progress) as report:
+            self.front.verify(points, self.flow.evaluate, executor=executor, progress=report)
+        self.flow.changed.emit()
+        return self
+
+    def keep(self, point: int | None = None, *, name: str | None = None, progress=None) -> Run:
+        """Make a run of a point (the chosen one), measured in full."""
+        flow, point = self.flow, self.chosen if point is None else point
+        base, start = flow[self.run], time.perf_counter()
+        budget = self.choose(point).front.points[point].cost
+        with flow._alone(f"keep point {point}"), reporting(flow, f"keep point {point}", progress) as report:
+            sim = base.sim.copy()
+            self.front.apply(sim, point)
+            sim.applied = (*sim.applied, METHOD)
+            result = self._result(base, sim, budget, start)
+            settings = recover.settings_of(base, [result])
+            made = measured(flow, sim, name or f"{self.run}+mixed-{point}", flow["fp32"].score, settings, report,
+                            start, recovery=(*base.recovery, result))  # fmt: skip
+            made = flow._keep(made)
+        flow.changed.emit()
+        return made
+
+    def code(self, point: int | None = None) -> str:
+        """The line that makes the same run."""
+        point = self.chosen if point is None else point
+        options = {"budget": self.front.points[point].cost, **self._options()}
+        return recover_code(self.flow.variable, self.run, (METHOD,), options)
+
+    def _options(self) -> dict:
+        return {} if self.front.choices.cost == "bops" else {"cost": self.front.choices.cost}
+
+    def _result(self, base: Run, sim, budget: float, start: float) -> Result:
+        """What `qnb.methods.search_mixed_precision` says of the same choice."""
+        batches = comparison_batches(self.flow)[:2]
+        before, after = compare_layers(base.sim, batches), compare_layers(sim, batches)
+        frame = pd.DataFrame({"layer": after.layer, "op": after.op, "own_before_db": before.own_sqnr_db,
+                              "own_after_db": after.own_sqnr_db, "before_db": before.sqnr_db,
+                              "after_db": after.sqnr_db})  # fmt: skip
+        bits = self.bits().drop(columns="point")
+        return Result(METHOD, frame.merge(bits, how="left", on="layer"), pd.DataFrame(),
+                      {"budget": budget, **self._options()}, time.perf_counter() - start, (),
+                      output_db(base.sim, before), output_db(sim, after),
+                      {"front": self.table, "bits": self.bits()})  # fmt: skip
+
+    def chart(self):
+        """The front with measured points, as a Plotly figure."""
+        from qnb import charts
+
+        return charts.pareto(self.table)
+
+    def strip(self):
+        """Bits per layer of the chosen point, as a Plotly figure."""
+        from qnb import charts
+
+        return charts.bits(self.bits())
+
+    def figures(self) -> list:
+        return [self.chart(), self.strip()]
+
+    def cost_text(self, point: int | None = None) -> str:
+        cost = self.front.points[self.chosen if point is None else point].cost
+        kind = self.front.choices.cost
+        return {"bops": f"{count(cost)} bit operations", "weight_bytes": f"{size(cost)} of weights"}.get(
+            kind, f"{kind} {number(cost)}")  # fmt: skip
+
+    def caption(self) -> str:
+        row = self.table.iloc[self.chosen]
+        said = f"predicted loss {number(row.predicted)}"
+        if row.measured == row.measured:
+            interval = f" (95 % interval {amount(row.low)} to {amount(row.high)})" if row.low == row.low else ""
+            said += f", measured drop {amount(row.measured)}{interval}"
+        return (f"{self.run}: {len(self.front)} mixes of precisions; point {self.chosen} costs {self.cost_text()}, "
+                f"{row.cost_fraction:.0%} of the costliest candidate: {said}")  # fmt: skip
+
+    def document(self) -> Document:
+        table = self.table
+        shown = table[table.measured.notna() | table.chosen]
+        columns = ["point", "cost_fraction", "predicted", "measured", "low", "high", "metric"]
+        forms = {"cost_fraction": layer_documents.percent}
+        blocks = [layer_documents.figure(chart) for chart in self.figures()]
+        return Document("mixed-precision", self.caption(), (
+            *blocks, Table(shown[columns], "Points measured, and the chosen one", 20, forms), *self._order(),
+        ))  # fmt: skip
+
+    def _order(self) -> tuple:
+        if len(self.front.scores) < 2:
+            return ()
+        right, noise, wrong = self.front.order()
+        return (Text(f"Of {right + noise + wrong} pairs of measured points {right} are in the predicted order, {noise} "
+                     f"are not, within the metric's noise, and {wrong} beyond it."),)  # fmt: skip
+
+
+def search(flow, name: str, options: dict, progress) -> MixedPrecision:
+    """The front of a run, a few of its points measured."""
+    with reporting(flow, f"flow.search_mixed_precision({name!r})", progress) as report:
+        given = {"seed": flow.seed, **options}
+        verify = given.pop("verify", SPREAD)
+        front = precision_front(flow[name].sim, flow.calibration, evaluate=flow.evaluate, progress=report, **given)
+        found = MixedPrecision(flow, name, front)
+        if verify:
+            points = sorted({round(i * (len(front) - 1) / max(1, verify - 1)) for i in range(verify)})
+            front.verify(points, flow.evaluate, executor=given.get("executor"), progress=report)
+    return found

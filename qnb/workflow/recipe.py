@@ -1,0 +1,117 @@
+"""The recipe "auto": techniques in rising effort, until the metric is within the tolerance.
+
+PTQ first, then more bits where they count, then training: the order of AIMET's quantization workflow. A technique
+is kept where it brings the metric up, or at the same metric the output closer to FP32; else the next one starts
+from what was there before it.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from qnb.columns import ATTEMPTS
+from qnb.errors import Cancelled, QnbError
+from qnb.methods import METHODS
+from qnb.numerics import Grid
+from qnb.workflow import recover
+from qnb.workflow.job import Report
+from qnb.workflow.measured import measured
+from qnb.workflow.run import Run
+from qnb.workflow.verdict import OK
+
+OPTIONS = ("mixed_precision", "train", "loader")
+"""``mixed_precision=False`` and ``train=False`` leave these out; ``loader`` is what training takes."""
+FROM_FLOAT = ("precision", "train")
+"""Stages that start from weights that are not rounded yet."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One technique on top of what was kept before it."""
+
+    methods: tuple[str, ...]
+    run: Run
+    seconds: float
+    kept: bool
+
+
+def auto(flow, wanted, report) -> Run:
+    """The best run that was found, with its ``attempts``."""
+    base, options = flow[wanted.base], wanted.options[recover.AUTO]
+    best = unrounded = base
+    attempts: list[Attempt] = []
+    failures: list[tuple[str, str]] = []
+    names = techniques(base.sim, options)
+    for index, name in enumerate(names):
+        if best.verdict.state == OK:
+            break
+        from_float = METHODS[name].stage in FROM_FLOAT
+        start = unrounded if from_float else best
+        tick = _numbered(report, index, len(names), name)
+        try:
+            attempt = _attempt(flow, start, best, name, options, tick)
+        except Cancelled:
+            raise
+        except QnbError as error:  # a technique that this model or precision does not take
+            failures.append((name, error.received))
+            continue
+        attempts.append(attempt)
+        if attempt.kept:
+            best = attempt.run
+            if METHODS[name].stage in ("rescale", "range"):
+                unrounded = best
+    return replace(best, name=wanted.name, attempts=_table(base, attempts, failures),
+                   seconds=sum(a.seconds for a in attempts))  # fmt: skip
+
+
+def techniques(sim, options: dict) -> list[str]:
+    """Names in rising effort, those that this sim's grids can take."""
+    integer = any(isinstance(sim.weight(k).grid, Grid) for k in sim.plan.weights)
+    names = ["equalize", "smooth", "correct_bias", *(["seq_mse", "adaround"] if integer else [])]
+    names = sorted(names, key=lambda n: _EFFORT.index(n))
+    if options.get("mixed_precision", True):
+        names.append("search_mixed_precision")
+    if options.get("train", True):
+        names.append("train")
+    return [n for n in names if n in METHODS and n not in sim.applied]
+
+
+_EFFORT = ("equalize", "smooth", "seq_mse", "adaround", "correct_bias")
+
+
+def _attempt(flow, start: Run, best: Run, name: str, options: dict, report) -> Attempt:
+    began = time.perf_counter()
+    sim = start.sim.copy()
+    given = {"loader": options["loader"]} if name == "train" and "loader" in options else {}
+    result = recover.one(flow, sim, name, given, report)
+    run = measured(flow, sim, start.name, flow["fp32"].score, recover.settings_of(start, [result]), report, began,
+                   recovery=(*start.recovery, result))  # fmt: skip
+    kept = _rank(run) > _rank(best)
+    return Attempt(tuple(r.method for r in run.recovery), run, time.perf_counter() - began, kept)
+
+
+def _rank(run: Run) -> tuple[bool, float, float]:
+    return run.verdict.state == OK, -run.drop.value, run.output_sqnr_db
+
+
+def _numbered(report, index: int, count: int, name: str):
+    said = f"{index + 1} of up to {count}, {name}"
+    return Report(lambda done, total, message: report(done, total, f"{said}: {message}"),
+                  getattr(report, "row", lambda **_: None))  # fmt: skip
+
+
+def _table(base: Run, attempts: list[Attempt], failures: list[tuple[str, str]]) -> pd.DataFrame:
+    rows = [_row("nothing", base, base.seconds, True)]
+    rows += [_row(" + ".join(a.methods), a.run, a.seconds, a.kept) for a in attempts]
+    rows += [(name, *[float("nan")] * 4, f"not tried: {why}", float("nan"), float("nan"), 0.0, False)
+             for name, why in failures]  # fmt: skip
+    return pd.DataFrame(rows, columns=list(ATTEMPTS))
+
+
+def _row(tried: str, run: Run, seconds: float, kept: bool) -> tuple:
+    low, high = run.score.interval()
+    return (tried, run.score.value, low, high, run.drop.value, run.verdict.state, run.output_sqnr_db,
+            float(run.size_bytes), seconds, kept)  # fmt: skip
