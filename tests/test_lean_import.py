@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-NEVER = ("plotly", "ipywidgets", "anywidget", "onnx", "onnxruntime", "onnxscript", "sklearn", "IPython", "transformers")
+NEVER = ("plotly", "ipywidgets", "anywidget", "onnx", "onnxruntime", "onnxscript", "sklearn", "IPython", "transformers",
+         "dask", "distributed")  # fmt: skip
 """Not by any public name of the library proper."""
 
 
@@ -22,7 +23,7 @@ def test_import_qnb():
     assert not loaded("import qnb").intersection((*NEVER, "torch", "pandas", "numpy", "scipy"))
 
 
-@pytest.mark.parametrize("names", ["QuantSim", "QuantSim, Workflow", "compare_layers, Score, accuracy"])
+@pytest.mark.parametrize("names", ["QuantSim", "QuantSim, Workflow", "compare_layers, Score, accuracy, sensitivity"])
 def test_public_names(names):
     modules = loaded(f"from qnb import {names}")
     assert "torch" in modules

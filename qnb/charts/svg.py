@@ -41,9 +41,15 @@ def svg(figure: Any, width: int = 640) -> str:
     colour = str(font.get("color") or GREY)
     colours = [str(c) for c in layout.get("colorway") or PALETTE]
     x, y = _axes(data, layout)
+    right = _right_axis(data, layout)
     head = _Head.of(data, layout, colours, width)
-    x, y, labels, height = _placed(x, y, layout, head, width)
-    content = svg_axes.draw(x, y, labels, height) + _plot(data, layout, x, y, colours)
+    margin = svg_axes.margin_right(right) if right else float((layout.get("margin") or {}).get("r", 20))
+    x, y, labels, height = _placed(x, y, layout, head, width, margin)
+    content = svg_axes.draw(x, y, labels, height)
+    if right:
+        right = replace(right, start=y.start, end=y.end)
+        content += svg_axes.draw_right(x, right)
+    content += _plot(data, layout, x, {"y": y, "y2": right}, colours)
     room = (float(width), float(height))
     content += svg_notes.notes(layout.get("annotations") or (), x, y, colour, room)
     content += head.draw(width)
@@ -82,9 +88,11 @@ def _over(below: Mapping, above: Mapping) -> dict:
 
 def _axes(data: list[dict], layout: Mapping) -> tuple[Axis, Axis]:
     axes = []
-    for letter in "xy":
+    left = [t for t in data if t.get("yaxis", "y") == "y"]
+    for letter, traces in (("x", data), ("y", left)):
         said = layout.get(f"{letter}axis") or {}
-        values = [v for t in data for v in [*listed(t.get(letter)), *([t[f"{letter}0"]] if f"{letter}0" in t else [])]]
+        start = f"{letter}0"
+        values = [v for t in traces for v in [*listed(t.get(letter)), *([t[start]] if start in t else [])]]
         kind = svg_axes.kind_of(said, values)
         names = [*listed(said.get("categoryarray")), *values] if kind == "category" else []
         axes.append(Axis(letter, said, kind, {name: i for i, name in enumerate(dict.fromkeys(names))}))
@@ -92,8 +100,18 @@ def _axes(data: list[dict], layout: Mapping) -> tuple[Axis, Axis]:
     slots = marks.slots(data, along, 0.0).values()  # the gap between bars is also at both ends
     reach = [d for slot in slots for d in slot] or [0.0]
     along.fit((p + d for t in data for p in along.places(t) if p is not None for d in reach), 0.0 if slots else 0.04)
-    up.fit((up.place(v) for t in data for v in marks.ends(t, up.letter)), 0.06)
+    up.fit((up.place(v) for t in left for v in marks.ends(t, up.letter)), 0.06)
     return tuple(axes)
+
+
+def _right_axis(data: list[dict], layout: Mapping) -> Axis | None:
+    """The second axis, at the right, of points and lines that have values of another kind."""
+    traces, said = [t for t in data if t.get("yaxis") == "y2"], layout.get("yaxis2") or {}
+    if not traces:
+        return None
+    found = Axis("y", said, svg_axes.kind_of(said, ()))
+    found.fit((found.place(v) for t in traces for v in marks.ends(t, "y")), 0.06)
+    return found
 
 
 def _gap(layout: Mapping) -> float:
@@ -131,11 +149,14 @@ class _Head:
         return found + svg_notes.legend(self.legend, width - 12, 14 + title + subtitle)
 
 
-def _placed(x: Axis, y: Axis, layout: Mapping, head: _Head, width: float):
-    """(x, y, labels below the plot, the picture's height): the axes know their pixels."""
+def _placed(x: Axis, y: Axis, layout: Mapping, head: _Head, width: float, right: float):
+    """(x, y, labels below the plot, the picture's height): the axes know their pixels.
+
+    Args:
+        right: room there in pixels.
+    """
     height, margin = float(layout.get("height") or HEIGHT), layout.get("margin") or {}
     top = 10 + sum(head.heights) + (14 if head.title else 0)
-    right = float(margin.get("r", 20))
     if not (x.shown or y.shown):
         frame = {"l": 20, "t": 20, "b": 20, **margin}
         x = replace(x, start=float(frame["l"]), end=width - right)
@@ -167,8 +188,9 @@ def _same_scale(x: Axis, y: Axis) -> tuple[Axis, Axis]:
     return x, replace(y, end=y.start - down)
 
 
-def _plot(data: list[dict], layout: Mapping, x: Axis, y: Axis, colours: list[str]) -> str:
+def _plot(data: list[dict], layout: Mapping, x: Axis, ys: Mapping[str, Axis], colours: list[str]) -> str:
     """Shapes and marks, cut off at the plot's edges except what may leave it."""
+    y = ys["y"]
     along, up = (y, x) if marks.lying(data) else (x, y)
     slots = marks.slots(data, along, _gap(layout))
     shapes = layout.get("shapes") or ()
@@ -179,7 +201,7 @@ def _plot(data: list[dict], layout: Mapping, x: Axis, y: Axis, colours: list[str
         if i in slots:
             inside += marks.bars(trace, along, up, slots[i], own)
             continue
-        low, high = svg_points.scatter(trace, x, y, own)
+        low, high = svg_points.scatter(trace, x, ys[trace.get("yaxis", "y")], own)
         inside += low
         inside, over = (inside, over + high) if trace.get("cliponaxis") is False else (inside + high, over)
     inside += "".join(svg_notes.shape(s, x, y) for s in shapes if s.get("layer") != "below")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -214,6 +214,20 @@ def draw(x: Axis, y: Axis, labels: Labels, height: float) -> str:
         found += [words([t], x.pixel(p), y.start + down, anchor=anchor, size=size_of(x), turn=labels.turn)
                   for p, t in labels.shown]  # fmt: skip
         found.append(words([x.title], (x.start + x.end) / 2, height - 11, anchor="middle"))
+    return "".join(found)
+
+
+def margin_right(y: Axis) -> float:
+    """What a second axis, at the right, needs there in pixels."""
+    y = replace(y, start=200.0, end=0.0)  # any height of a plot: of so many ticks the widest
+    return max((wide(t, TICK) for _, t in y.ticks()), default=0.0) + GAP + (34 if y.title else 8)
+
+
+def draw_right(x: Axis, y: Axis) -> str:
+    """Labels and title of a second axis, at the right; the grid is the first one's."""
+    found = [words([t], x.end + GAP, y.pixel(p), size=TICK) for p, t in y.ticks()]
+    widest = max((wide(t, TICK) for _, t in y.ticks()), default=0.0)
+    found.append(words([y.title], x.end + widest + GAP + 16, (y.start + y.end) / 2, anchor="middle", turn=-90))
     return "".join(found)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import fx, nn
 
@@ -105,3 +107,12 @@ def drop_unused(module: fx.GraphModule) -> None:
     for name in [n for n, _ in (*module.named_parameters(), *module.named_buffers())]:
         if name not in used:
             drop_tensor(module, name)
+
+
+def constant_nodes(nodes: Iterable[fx.Node]) -> set[fx.Node]:
+    """Nodes that depend on no input: weights, biases, tables, and what is computed from these alone."""
+    found: set[fx.Node] = set()
+    for node in nodes:
+        if node.op == "get_attr" or (node.op != "placeholder" and all(n in found for n in node.all_input_nodes)):
+            found.add(node)
+    return found

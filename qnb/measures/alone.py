@@ -15,6 +15,7 @@ from torch import fx
 
 from qnb.errors import PrecisionError
 from qnb.graph.attributes import attribute
+from qnb.graph.constants import constant_nodes
 from qnb.sim import select
 from qnb.sim.masking import attended
 
@@ -148,12 +149,3 @@ def call(node: fx.Node, value: Callable[[fx.Node], Any]) -> Any:
     """The op itself; never in place, as others hold its inputs."""
     args, kwargs = fx.map_arg((node.args, node.kwargs), value)
     return node.meta.get("pure", node.target)(*args, **kwargs)
-
-
-def constant_nodes(nodes: Iterable[fx.Node]) -> set[fx.Node]:
-    """Nodes that depend on no input: weights, biases, tables, and what is computed from these alone."""
-    found: set[fx.Node] = set()
-    for node in nodes:
-        if node.op == "get_attr" or (node.op != "placeholder" and all(n in found for n in node.all_input_nodes)):
-            found.add(node)
-    return found

@@ -26,7 +26,8 @@ class Fisher:
     that does to the model's predictions is ``KL = 1/2 E[(g . e)^2]``, g the gradient at that place of a random
     direction of the outputs (`qnb.measures.likelihood`): the Fisher information's curvature (arXiv 1412.1193) along
     the error. Unlike a trace of it (FIT, arXiv 2210.08502) it takes a sample's error as a whole: one weight's error
-    comes back at every position. Each direction belongs to one sample, so that samples do not mix.
+    comes back at every position. An op that is flat almost everywhere (round, sign) hides what stands before it. Each
+    direction belongs to one sample, so that samples do not mix.
 
     Args:
         loss: None, ``"softmax"`` or ``"squares"`` say what the outputs are; a function ``loss(output, target)`` takes
@@ -63,7 +64,7 @@ class Fisher:
         except QnbError:
             raise
         except (RuntimeError, NotImplementedError) as error:
-            if "derivative" not in str(error) and "differentiable" not in str(error):
+            if not any(word in str(error) for word in ("derivative", "differentiable", "autograd formula")):
                 raise
             raise InputError(self.operation, f"a model with an op that has no gradient ({str(error).splitlines()[0]})",
                              "use method='sqnr', which needs none") from error  # fmt: skip

@@ -26,26 +26,25 @@ from qnb.numerics import quantize
 COLUMNS = 32
 """Output positions per sample in an iteration: those of one feature map are much alike."""
 FLIPS = 100
-"""Steps of coordinate descent at most, and no more than iterations."""
+"""Steps of the search at most, and no more than iterations."""
 TABLE = (LAYER, "loss_nearest", "loss", "flipped_fraction", "iterations", "rounding")
 
 
 @method("adaround", "AdaRound", "round")
-def adaround(sim, batches, *, iterations: int = 1000, layers=None, blocks: bool = False, batch_size: int = 32,
+def adaround(sim, batches, *, iterations: int = 500, layers=None, blocks: bool = False, batch_size: int = 32,
              learning_rate: float = 0.1, regularization: float = 4.0, warm_start: float = 0.2,
              early_stop: bool = True, memory_bytes: int = 2**30, seed: int = 0, progress=None) -> Found:  # fmt: skip
     """Learn which weights to round up and which down, so that each layer's output comes closest to FP32's.
 
     Layer by layer in graph order, V minimizes ``|f(W~ x') - f(W x)|^2 + lambda sum(1 - |2 h(V) - 1|^beta)`` with
     ``W~ = s clip(floor(W / s) + h(V), n, p)``: x' is what the layers before, already rounded, give, and f the fused
-    activation. Then single weights are turned over as long as that lowers the loss. The sim's weight becomes
+    activation. Then a tabu search turns single weights over where that lowers the loss. The sim's weight becomes
     ``code * scale``, so that its quantizer, whose encoding stays, gives these codes. A layer that this does not help
     on ``batches`` keeps rounding to nearest.
 
-    A tenth of the usual 10,000 iterations is enough because each channel's reconstruction loss is measured in that of
-    rounding to nearest (so that one learning rate and lambda suit all), V starts at h(V) = the weight's fraction, and
-    what is left between or wrong is settled by the descent on single weights. An iteration sees a sample of output
-    positions, not whole feature maps.
+    A twentieth of the usual 10,000 iterations is enough: each channel's loss is taken in units of its loss for
+    rounding to nearest, so that one learning rate and lambda suit all; an iteration sees a sample of output positions,
+    not whole feature maps; and the search settles what is left between or wrong.
 
     Args:
         batches: unlabelled, as the model takes them.
@@ -54,7 +53,10 @@ def adaround(sim, batches, *, iterations: int = 1000, layers=None, blocks: bool 
         blocks: reconstruct the output of residual, attention and feed-forward blocks, with all their weights at once
             and their activations quantized (BRECQ), where the graph has such; every iteration sees a whole batch.
         batch_size: samples per iteration, for layers.
-        learning_rate, regularization, warm_start, early_stop: see `qnb.methods.rounding.Schedule`.
+        learning_rate: Adam's.
+        regularization: lambda, where the reconstruction loss is 1 for rounding to nearest.
+        warm_start: the part of the iterations without regularizer.
+        early_stop: end a layer's iterations as soon as nearly all of h is 0 or 1.
         memory_bytes: of kept activations; what is beyond lies in memory-mapped files.
         seed: of the samples.
 
@@ -86,9 +88,8 @@ def adaround(sim, batches, *, iterations: int = 1000, layers=None, blocks: bool 
     for number, block in enumerate(steps.blocks):
         steps.start(number)
         walk.advance(block.layers[0].node)
-        found, note = _round_block(sim, walk, block, schedule, batch_size, steps)
+        found = _round_block(sim, walk, block, schedule, batch_size, steps)
         rows += [row | {"block": number} for row in found]
-        notes += note
     return Found(pd.DataFrame(rows, columns=[*TABLE, *(["block"] if blocks else [])]), notes=tuple(notes))
 
 
@@ -105,8 +106,8 @@ def _check(schedule: Schedule, batch_size: int) -> None:
 
 
 def _round_block(sim, walk: Frontier, block: Block, schedule: Schedule, batch_size: int, steps: Steps
-                 ) -> tuple[list[dict], list[str]]:  # fmt: skip
-    """Round the weights of a layer, or block, and put them into the sim; rows of the table, and notes."""
+                 ) -> list[dict]:  # fmt: skip
+    """Round the weights of a layer, or block, and put them into the sim; rows of the table."""
     segment = walk.segment(block.output)
     targets = [walk.shelf.keep(segment.target(batch)) for batch in steps.ticking(segment.count)]
     product = _product(sim, walk, block, segment)
@@ -116,20 +117,18 @@ def _round_block(sim, walk: Frontier, block: Block, schedule: Schedule, batch_si
     else:
         learned = _learn_block(sim, block, segment, targets, schedule, steps)
     nearest, loss = (_relative_error(segment, targets, weights, steps)
-                     for weights in ({}, _in_place_of(sim, block, learned)))  # fmt: skip
+                     for weights in ({}, _in_place_of(block, learned)))  # fmt: skip
     for target in targets:
         walk.shelf.release(target)
-    flipped = [_flipped(sim, layer, weight) for layer, weight in zip(block.layers, learned, strict=True)]
-    notes = [f"{layer.layer} keeps the nearest codes: {sim.weight_tensor(layer.weight_key).dtype} cannot hold others."
-             for layer, part in zip(block.layers, flipped, strict=True) if part is None]  # fmt: skip
-    better = loss < nearest and not notes
-    if better:
-        for layer, weight in zip(block.layers, learned, strict=True):
+    better, rows = loss < nearest, []
+    for layer, weight in zip(block.layers, learned, strict=True):
+        flipped = _flipped_fraction(sim, layer, weight) if better else 0.0
+        if better:
             put_everywhere(sim, layer, weight)
-    figures = {"loss_nearest": nearest, "loss": loss if better else nearest, "iterations": steps.iteration,
-               "rounding": "learned" if better else "nearest"}  # fmt: skip
-    return [{LAYER: layer.layer, "flipped_fraction": part if better else 0.0, **figures}
-            for layer, part in zip(block.layers, flipped, strict=True)], notes  # fmt: skip
+        rows.append({LAYER: layer.layer, "loss_nearest": nearest, "loss": loss if better else nearest,
+                     "flipped_fraction": flipped, "iterations": steps.iteration,
+                     "rounding": "learned" if better else "nearest"})  # fmt: skip
+    return rows
 
 
 def _learn_layer(sim, product: Product, problem: LayerProblem, schedule: Schedule, batch_size: int, steps: Steps
@@ -139,7 +138,8 @@ def _learn_layer(sim, product: Product, problem: LayerProblem, schedule: Schedul
     Each output channel's loss is taken in units of its own for rounding to nearest.
     """
     rounding = _rounding(sim, product.layer, product.rows)
-    nearest = problem.losses(rounding.weight(rounding.nearest_up))
+    with torch.no_grad():
+        nearest = problem.losses(rounding.weight(rounding.nearest_up))
     unit = nearest.clamp(min=max(1e-3 * float(nearest.mean()), torch.finfo(nearest.dtype).tiny))
 
     def reconstruction(weights: list[Tensor]) -> Tensor:
@@ -147,7 +147,7 @@ def _learn_layer(sim, product: Product, problem: LayerProblem, schedule: Schedul
 
     learn([rounding], reconstruction, schedule, steps.after)
     up = flip(problem, rounding, rounding.learned_up(), min(FLIPS, schedule.iterations), steps.tick)
-    return product.weight(rounding.weight(up), _wide(sim.weight_tensor(product.layer.weight_key)))
+    return product.weight(rounding.weight(up), sim.weight_tensor(product.layer.weight_key))
 
 
 def _learn_block(sim, block: Block, segment: Segment, targets: list[Tensor], schedule: Schedule, steps: Steps
@@ -159,7 +159,7 @@ def _learn_block(sim, block: Block, segment: Segment, targets: list[Tensor], sch
 
     def reconstruction(weights: list[Tensor]) -> Tensor:
         batch = int(torch.randint(segment.count, ()))
-        output = segment.run(segment.values(batch), _in_place_of(sim, block, weights))
+        output = segment.run(segment.values(batch), _in_place_of(block, weights))
         return (output - targets[batch]).float().square().mean() / unit
 
     learn(roundings, reconstruction, schedule, steps.after)
@@ -168,7 +168,7 @@ def _learn_block(sim, block: Block, segment: Segment, targets: list[Tensor], sch
 
 def _rounding(sim, layer: WeightedLayer, arranged: Callable[[Tensor], Tensor] = lambda weight: weight) -> SoftRounding:
     """The layer's weight on its grid, in its own or another arrangement."""
-    quantizer, weight = sim.weight(layer.weight_key), _wide(sim.weight_tensor(layer.weight_key))
+    quantizer, weight = sim.weight(layer.weight_key), sim.weight_tensor(layer.weight_key).detach()
     scale, zero_point = (by_element(t.detach(), weight, quantizer) for t in (quantizer.scale, quantizer.zero_point))
     return SoftRounding(arranged(weight), arranged(scale), arranged(zero_point), quantizer.grid)
 
@@ -181,14 +181,9 @@ def _product(sim, walk: Frontier, block: Block, segment: Segment) -> Product | N
     return found[0] if found and is_by_channel(walk, found[0], segment) else None
 
 
-def _wide(weight: Tensor) -> Tensor:
-    return weight.detach().to(torch.promote_types(weight.dtype, torch.float32))
-
-
-def _in_place_of(sim, block: Block, weights: list[Tensor]) -> dict[str, Tensor]:
-    """The weights as `Segment.run` takes them, each in the model's own dtype."""
-    return {f"weight_quantizers.{layer.weight_key}": weight.to(sim.weight_tensor(layer.weight_key).dtype)
-            for layer, weight in zip(block.layers, weights, strict=True)}  # fmt: skip
+def _in_place_of(block: Block, weights: list[Tensor]) -> dict[str, Tensor]:
+    """The weights as `Segment.run` takes them."""
+    return {f"weight_quantizers.{layer.weight_key}": w for layer, w in zip(block.layers, weights, strict=True)}
 
 
 def _squared_error(segment: Segment, target: Tensor, batch: int, replaced: dict[str, Tensor]) -> float:
@@ -202,9 +197,9 @@ def _relative_error(segment: Segment, targets: list[Tensor], replaced: dict[str,
     return error / max(sum(float(t.double().square().sum()) for t in targets), torch.finfo(torch.float64).tiny)
 
 
-def _flipped(sim, layer: WeightedLayer, rounded: Tensor) -> float | None:
-    """The part of the codes that are not the nearest; None where the weight's own dtype gives other codes than these."""
-    quantizer, weight = sim.weight(layer.weight_key), sim.weight_tensor(layer.weight_key)
-    nearest, found, held = (quantize(w, *quantizer.encoding(), quantizer.grid, quantizer.axis, quantizer.block_size)
-                            for w in (weight, rounded, rounded.to(weight.dtype)))  # fmt: skip
-    return float((found != nearest).double().mean()) if torch.equal(found, held) else None
+def _flipped_fraction(sim, layer: WeightedLayer, rounded: Tensor) -> float:
+    """The part of the codes that are not the nearest."""
+    quantizer = sim.weight(layer.weight_key)
+    nearest, found = (quantize(w, *quantizer.encoding(), quantizer.grid, quantizer.axis, quantizer.block_size)
+                      for w in (sim.weight_tensor(layer.weight_key), rounded))  # fmt: skip
+    return float((found != nearest).double().mean())

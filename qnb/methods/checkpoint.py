@@ -11,7 +11,7 @@ import torch
 
 from qnb.errors import FileError
 from qnb.graph.serialize import to_json
-from qnb.sim.storage import grid_to_json, write_atomically
+from qnb.sim.storage import write_atomically
 
 FORMAT, VERSION = "qnb.training", 1
 
@@ -86,11 +86,17 @@ def identity(sim, options: dict[str, Any]) -> dict[str, Any]:
     digest = hashlib.sha256(json.dumps(graph, sort_keys=True, default=str).encode())
     for name in sorted(tensors):
         digest.update(tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    precision = {
-        f"{layer} ({kind})": [grid_to_json(getattr(q, "grid", None)), getattr(q, "axis", None), q.enabled]
-        for layer, kind, q in sim.sites()
-    }
+    precision = {f"{layer} ({kind})": _grid(q) for layer, kind, q in sim.sites()}
     return {"model": digest.hexdigest(), "precision": precision, "target": sim.target.name, "options": options}
+
+
+def _grid(quantizer) -> str:
+    """``"int4 per channel"``."""
+    if not quantizer.enabled:
+        return "off"
+    grid = getattr(quantizer, "grid", None)
+    block = f" of {grid.block_size}" if grid is not None and grid.block_size else ""
+    return "float" if grid is None else f"{grid.name} per {grid.granularity}{block}"
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:

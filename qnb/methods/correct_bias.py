@@ -16,6 +16,7 @@ from qnb.methods.layers import WeightedLayer, integer_layers
 from qnb.methods.method import method
 from qnb.methods.result import Found
 from qnb.methods.weights import by_channel, channel_axis, nodes, put, sole_readers, times_constant
+from qnb.methods.words import listed
 from qnb.sim.calibration import guard_bias_overflow
 
 OPERATION = "qnb.methods.correct_bias"
@@ -27,7 +28,7 @@ def correct_bias(sim, batches: Iterable | None = None, *, analytic: bool = False
     """Correct each layer's bias by the mean error of its output: ``b += E[FP32 output] - E[quantized output]``.
 
     Empirical: layer after layer, the inputs being what the layers before give, quantized and already corrected; the
-    mean is taken before the activation, per output channel, over all batches.
+    mean is taken before the activation, per output channel, over all batches. An int32 bias leaves up to half its step.
     Analytic: ``b += (W - W_q) E[x]`` with ``E[x]`` from the batch norm folded into the layer before, without data:
     of a normal with mean beta and standard deviation gamma, clipped where a ReLU or ReLU6 follows. Layers whose
     input no batch norm describes stay as they are.
@@ -60,7 +61,8 @@ def correct_bias(sim, batches: Iterable | None = None, *, analytic: bool = False
     alone = sole_readers(sim)
     chosen = integer_layers(sim, layers, OPERATION)
     with_bias = [layer for layer in chosen if layer.bias is not None and alone.get(layer.bias)]
-    notes = _without_bias([layer.layer for layer in chosen if layer not in with_bias])
+    without = [layer.layer for layer in chosen if layer not in with_bias]
+    notes = [f"No bias of their own, so that their mean stays: {listed(without)}."] if without else []
     if analytic:
         shifts, more = _analytic(sim, with_bias, progress)
         notes += more
@@ -107,17 +109,10 @@ def _analytic(sim, chosen: list[WeightedLayer], progress) -> tuple[dict[str, flo
         error = attribute(sim.reference, layer.weight).detach() - sim.weight(layer.weight_key)(weight).detach()
         shift = times_constant(error.double(), node, mean.to(error.device))
         shifts[layer.layer] = _correct(sim, layer, attribute(sim.reference, layer.bias), shift)
-    names = ", ".join(unknown[:3])
-    return shifts, [f"No batch norm describes the input of {len(unknown)} layers: {names}."] if unknown else []
+    return shifts, [f"No batch norm describes the input of {listed(unknown)}."] if unknown else []
 
 
 def _correct(sim, layer: WeightedLayer, bias: torch.Tensor, shift: torch.Tensor) -> float:
     """Put ``bias + shift`` into the sim; returns the shift's root mean square."""
     put(sim, layer.bias, bias.detach().double() + shift)
     return float(shift.square().mean().sqrt())
-
-
-def _without_bias(layers: list[str]) -> list[str]:
-    if not layers:
-        return []
-    return [f"{len(layers)} layers have no bias of their own, so that their mean stays: {', '.join(layers[:3])}."]

@@ -20,6 +20,7 @@ from qnb.methods.renew import renew_encodings
 from qnb.methods.result import Found
 from qnb.methods.spread import Spread, spreads
 from qnb.methods.weights import as_matrix, from_matrix, nodes, times_constant
+from qnb.methods.words import listed
 
 OPERATION = "qnb.methods.equalize"
 
@@ -138,12 +139,8 @@ def _left_out(found: list[Pair], spread: Mapping[str, Spread], absorb: bool) -> 
     if rectified and not clipped:
         notes.append("Without batches nobody knows what a ReLU6 clips: layers before one keep their scales.")
     if count := sum(clipped.values()):
-        names = _named([layer for layer, channels in clipped.items() if channels])
+        names = listed([layer for layer, channels in clipped.items() if channels])
         notes.append(f"Channels that a ReLU6 clips, or may clip, keep their scale: {count} in {names}.")
     if absorb and padded:
-        notes.append(f"No bias is absorbed where the next layer pads with zeros: {_named(padded)}.")
+        notes.append(f"No bias is absorbed where the next layer pads with zeros: {listed(padded)}.")
     return notes
-
-
-def _named(layers: list[str]) -> str:
-    return ", ".join(layers[:3]) + (f" and {len(layers) - 3} more" if len(layers) > 3 else "")

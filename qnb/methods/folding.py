@@ -102,7 +102,7 @@ def find_folds(sim, chosen: set[str]) -> tuple[list[Fold], list[str]]:
             folds.append(Fold(maker, tuple(moved.readings), moved.free, keys))
     reached = {r.product.layer.layer for fold in folds for r in fold.readings}
     left = [layer.layer for layer in weighted_layers(sim) if layer.layer in chosen - reached]
-    note = f"Not rescaled, as no norm or layer that could take the scale makes their input for them alone: {', '.join(left)}."
+    note = f"Not rescaled, as their input is not made for them alone by a norm or layer: {', '.join(left)}."
     return folds, [note] if left else []
 
 

@@ -16,9 +16,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from qnb.methods.quiet import quiet_library
+
 BUDGETS = 48
 _SCALE = 1e3
-"""The solver's tolerance is 1e-6, absolute: objective and budget are brought to this size, so that it is 1e-10."""
+"""The solver's tolerance is 1e-6, absolute: objective and budget are brought to this size, so that it is 1e-9."""
 
 
 @dataclass(frozen=True)
@@ -178,8 +180,9 @@ class _Program:
             constraints.append(LinearConstraint(np.where(upper > 0, row * scale, 0.0)[None], -np.inf, most * scale))
         integrality = np.zeros(self.costs.size)
         integrality[: self.integers] = 1
-        largest = np.abs(objective[: self.integers][upper[: self.integers] > 0]).max()
-        result = milp(objective * (_SCALE / (largest or 1.0)), integrality=integrality, bounds=Bounds(0, upper),
-                      constraints=constraints, options={"mip_rel_gap": 0.0})  # fmt: skip
+        objective = np.where(upper > 0, objective, 0.0)
+        with quiet_library():
+            result = milp(objective * (_SCALE / (objective.max() or 1.0)), integrality=integrality,
+                          bounds=Bounds(0, upper), constraints=constraints, options={"mip_rel_gap": 0.0})  # fmt: skip
         x = result.x[: self.integers]
         return self.problem.point([int(x[a:b].argmax()) for a, b in zip(self.start, self.start[1:], strict=False)])

@@ -15,6 +15,7 @@ import torch
 from torch import fx
 
 from qnb.graph.attributes import attribute
+from qnb.graph.constants import constant_nodes
 from qnb.methods.spill import Shelf
 
 
@@ -35,7 +36,7 @@ class Frontier:
         self.sim, self.tick = sim, tick or (lambda: None)
         self.nodes = [n for n in sim.graph_module.graph.nodes if n.op != "output"]
         self.place = {node.name: i for i, node in enumerate(self.nodes)}
-        self.constant = _constants(self.nodes)
+        self.constant = constant_nodes(self.nodes)
         self.last_use = self._last_uses()
         self.shelf = Shelf(memory_bytes)
         self.at = 0
@@ -170,12 +171,3 @@ class Segment:
         """The FP32 output of FP32 inputs, of one batch."""
         with torch.no_grad():
             return self.run(self.values(batch, reference=True), reference=True)
-
-
-def _constants(nodes: list[fx.Node]) -> set[fx.Node]:
-    """Nodes that depend on no input: weights, biases, tables, and what is computed from these alone."""
-    found: set[fx.Node] = set()
-    for node in nodes:
-        if node.op == "get_attr" or (node.op != "placeholder" and all(n in found for n in node.all_input_nodes)):
-            found.add(node)
-    return found

@@ -81,8 +81,8 @@ def _round_layer(sim, product: Product, sums: Reconstruction, damping, block, ac
     exact = product.rows(attribute(sim.reference, product.layer.weight).detach()).double()
     scale, zero_point = (product.rows(by_element(v.detach(), weight, quantizer)).double() for v in quantizer.encoding())
     grid, nearest = quantizer.grid, product.rows(quantizer(weight)).double()
-    goal, h = least_squares(exact, sums, damping), 2 * sums.gram
-    rounded = round_columns(goal, h, scale, zero_point, grid, damping, block, act_order, tick)
+    h, options = 2 * sums.gram, (damping, block, act_order, tick)
+    rounded = round_columns(exact, h, scale, zero_point, grid, *options, cross=sums.cross)
     if grid.bits == 16 and grid.symmetric:  # the error fed back may push a code beyond what the target multiplies
         rounded = torch.minimum(rounded, sim.target.largest_int16 * scale)
     better = sums.error(rounded - exact) < sums.error(nearest - exact)
@@ -94,34 +94,31 @@ def _round_layer(sim, product: Product, sums: Reconstruction, damping, block, ac
     }  # fmt: skip
 
 
-def least_squares(weight: torch.Tensor, sums: Reconstruction, damping: float) -> torch.Tensor:
-    """The float weight that is best on the inputs that the layer gets, ``W - B (G + damping mean(diag G))^-1``."""
-    if not sums.cross.any():
-        return weight
-    factor = torch.linalg.cholesky(damped(sums.gram, damping))
-    return weight - torch.cholesky_solve(sums.cross.mT, factor).mT
-
-
 def round_columns(weight: torch.Tensor, h: torch.Tensor, scale: torch.Tensor, zero_point: torch.Tensor, grid: Grid,
                   damping: float = 0.01, block: int = 128, act_order: bool = False,
-                  tick: Callable[[], None] = lambda: None) -> torch.Tensor:  # fmt: skip
+                  tick: Callable[[], None] = lambda: None, cross: torch.Tensor | None = None) -> torch.Tensor:  # fmt: skip
     """GPTQ's rounding of one weight (algorithm 1 of the paper), all groups at once.
 
     Args:
         weight, scale, zero_point: float64 ``[groups, R, K]``.
         h: ``2 X X^T``, float64 ``[groups, K, K]``.
+        cross: B of a `Reconstruction`: what is rounded is then the weight that least squares gives for the FP32
+            target, ``W - 2 B H^-1``.
 
     Returns:
         The rounded weight ``(code - zero_point) * scale``, of the same shape.
     """
     if act_order:
         order = h.diagonal(dim1=1, dim2=2).argsort(dim=1, descending=True, stable=True)[:, None]
-        across = [t.take_along_dim(order, 2) for t in (weight, scale, zero_point)]
+        w, s, z, cross = (None if t is None else t.take_along_dim(order, 2) for t in (weight, scale, zero_point, cross))
         h = h.take_along_dim(order, 2).take_along_dim(order.mT, 1)
-        found = round_columns(across[0], h, across[1], across[2], grid, damping, block, False, tick)
+        found = round_columns(w, h, s, z, grid, damping, block, False, tick, cross)
         return found.take_along_dim(order.argsort(dim=2), 2)
-    w, rounded = weight.clone(), torch.empty_like(weight)
+    tick()
     factor = inverse_factor(h, damping)
+    tick()
+    w = weight.clone() if cross is None else weight - 2 * (cross @ factor.mT) @ factor
+    rounded = torch.empty_like(w)
     for start in range(0, w.shape[2], block):
         tick()
         end = min(start + block, w.shape[2])
@@ -139,10 +136,12 @@ def round_columns(weight: torch.Tensor, h: torch.Tensor, scale: torch.Tensor, ze
 def inverse_factor(h: torch.Tensor, damping: float) -> torch.Tensor:
     """Upper triangular U with ``U^T U = (H + damping mean(diag H))^-1``.
 
-    Row q of U holds, up to its factor ``U_qq``, row q of the inverse once the columns before q are taken out of H.
+    Row q of U holds, up to its factor ``U_qq``, row q of the inverse once the columns before q are taken out of H. It is
+    the inverse of the Cholesky factor that starts at the last column, so that H itself need not be inverted.
     """
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped(h, damping)))
-    return torch.linalg.cholesky(inverse, upper=True)
+    lower = torch.linalg.cholesky(damped(h, damping).flip(1, 2))
+    identity = torch.eye(h.shape[1], dtype=h.dtype, device=h.device)
+    return torch.linalg.solve_triangular(lower, identity.expand_as(h), upper=False).flip(1, 2)
 
 
 def damped(h: torch.Tensor, damping: float) -> torch.Tensor:

@@ -70,8 +70,8 @@ def sampled(walk: Frontier, product: Product, segment: Segment, targets: list[Te
             columns, wanted = some.new_empty(groups, count, k), some.new_empty(count, outputs)
         begin, end = torch.searchsorted(chosen, torch.tensor([first, first + len(rows)])).tolist()
         inside, place = ((t[begin:end]).to(some.device) for t in (chosen - first, order))
-        columns[:, place], wanted[place] = some[:, :, inside].mT, rows[inside].to(wanted.dtype)
-    return LayerProblem(columns, wanted, _bias(walk, product).to(columns.dtype), _activation(walk, product, segment))
+        columns[:, place], wanted[place] = some[:, :, inside].mT, rows[inside]
+    return LayerProblem(columns, wanted, _bias(walk, product), _activation(walk, product, segment))
 
 
 def _parts(walk: Frontier, product: Product, targets: list[Tensor], tick) -> Iterator[tuple[int, Tensor, Tensor]]:

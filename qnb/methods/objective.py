@@ -74,7 +74,7 @@ class Objective:
             raise InputError(OPERATION, "outputs that depend on nothing that is trained",
                              "check which parameters of the model require gradients")  # fmt: skip
         if not torch.isfinite(loss):
-            raise EvaluateError(OPERATION, f"a loss of {float(loss)} on the first batch",
+            raise EvaluateError(OPERATION, f"a loss of {float(loss.detach())} on the first batch",
                                 "look for NaN in that batch, or for a division by zero in the loss")  # fmt: skip
 
     def _users(self, output: Any, target: Any) -> Tensor:

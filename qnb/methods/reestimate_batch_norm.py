@@ -15,6 +15,7 @@ from qnb.methods.layers import WeightedLayer, integer_layers
 from qnb.methods.method import method
 from qnb.methods.result import Found
 from qnb.methods.weights import as_matrix, by_channel, channel_axis, from_matrix, nodes, put, sole_readers
+from qnb.methods.words import listed
 from qnb.sim.calibration import guard_bias_overflow
 
 OPERATION = "qnb.methods.reestimate_batch_norm"
@@ -61,8 +62,7 @@ def reestimate_batch_norm(sim, batches: Iterable, *, layers: str | Iterable[str]
     notes = [] if normed else ["No batch norm was folded into these layers: there is nothing to re-estimate."]
     means_only = [x.layer for x in chosen if not _scales_by_channel(sim, x, graph[x.node])]
     if means_only:
-        notes.append(f"{len(means_only)} layers have one weight scale for several channels, so that only means are "
-                     f"re-estimated: {', '.join(means_only[:3])}.")  # fmt: skip
+        notes.append(f"With one weight scale for several channels only means are re-estimated: {listed(means_only)}.")
     rows: list[dict] = []
     walk = Frontier(sim, batches, operation=OPERATION,
                     tick=lambda: progress(len(rows), len(chosen), "re-estimating batch norms"))  # fmt: skip

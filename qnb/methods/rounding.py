@@ -47,14 +47,14 @@ class SoftRounding:
     """``W~ = s clip(floor(W / s) + h(V), n, p)`` (equation 22), at first with ``h(V)`` such that ``W~ = W``.
 
     Args:
-        weight: float32 or float64, any shape.
+        weight: float32, any shape.
         scale, zero_point: of each element, or what broadcasts to them.
         grid: of the codes; n and p are its ends less the zero_point.
     """
 
     def __init__(self, weight: Tensor, scale: Tensor, zero_point: Tensor, grid: Grid):
-        self.scale = scale.detach().to(weight.dtype)
-        self.low, self.high = (end - zero_point.detach().to(weight.dtype) for end in (grid.qmin, grid.qmax))
+        self.scale = scale.detach()
+        self.low, self.high = grid.qmin - zero_point.detach(), grid.qmax - zero_point.detach()
         level = weight.detach() / self.scale
         self.floor = level.floor()
         self.nearest_up = level.round() > self.floor

@@ -107,7 +107,6 @@ def train(sim, loader: Iterable, loss: Callable[[Any, Any], torch.Tensor] | None
     if device != home:
         sim.to(device)
     objective = Objective(sim, loss, share, temperature)
-    objective.check(next(iter(loader)))
     training = Training(sim, loader, objective, settings, evaluate, home, file, progress)
     training.run()
     if device != home:

@@ -82,12 +82,15 @@ class Training:
     def run(self) -> None:
         """To the last step, or until nothing is gained any more; then the best state is the sim's."""
         self.trained.require_gradient()
+        with torch.random.fork_rng(devices=[]), _cudnn(self.sim):
+            self.objective.check(next(iter(self.loader)))
         if self.evaluate is not None and self.place.best is None:
             if not self.place.history:
                 self._record(0.0)
             self._judge()
-        while self.place.step < self.settings.steps and not self.place.stopped:
-            self._epoch()
+            self.rng = torch.get_rng_state()
+        while (self.place.step < self.settings.steps or self.place.batch) and not self.place.stopped:
+            self._epoch()  # also one whose steps are done, but not what follows them
         if self.best:
             self.trained.put(self.best)
         self.trained.finish()

@@ -17,7 +17,7 @@ from qnb.numerics import Grid, Precision
 from qnb.sim import build, calibration, select, tables
 from qnb.sim.graph_model import GraphModel, ReferenceModel
 from qnb.sim.placement import place
-from qnb.sim.quantizer import BiasQuantizer, Quantizer, WeightQuantizer
+from qnb.sim.quantizer import BiasQuantizer, Quantizer, WeightQuantizer, copy_state
 from qnb.sim.refusals import refuse_unsupported
 
 
@@ -213,7 +213,7 @@ class QuantSim(GraphModel):
         from_modules = dict(self.graph_module.named_modules())
         for name, module in other.graph_module.named_modules():
             if isinstance(module, (Quantizer, BiasQuantizer)):
-                _copy_state(from_modules[name], module)
+                copy_state(from_modules[name], module)
         if not self._shared:
             for key, tensor in self.tensors().items():
                 set_tensor(other.graph_module, key, tensor)
@@ -295,14 +295,3 @@ def _capture(model, example_inputs, dynamic_shapes) -> Captured:
     if example_inputs is None:
         raise InputError("QuantSim", "no example_inputs", "pass one batch: a tensor, a tuple, or a dict of keywords")
     return capture(model, example_inputs, dynamic_shapes)
-
-
-def _copy_state(source, target) -> None:
-    target.enabled = source.enabled
-    if isinstance(source, Quantizer):
-        target.grid, target.axis = source.grid, source.axis
-        target.minimum, target.maximum = source.minimum, source.maximum
-        target.statistics, target.rule = source.statistics, source.rule
-        if source.scale is not None:
-            target.set_encoding(source.scale, source.zero_point)
-

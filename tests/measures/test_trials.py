@@ -1,6 +1,7 @@
 """Settings tried out here, by processes and by a Dask cluster give the same scores, bit for bit."""
 
 import multiprocessing
+import os
 import pickle
 import threading
 from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -33,7 +34,7 @@ def slow(model) -> float:
 
 @pytest.fixture(scope="module")
 def sim():
-    return digits_sim("w4a8")[0]
+    return digits_sim("w4a8", target="generic")[0]
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def test_a_trial_applied_is_the_changed_sim_and_goes_away_again(sim):
 
 
 def test_another_model_or_other_weights_are_no_trial(sim):
-    other = digits_sim("w4a8", target="generic")[0]
+    other = digits_sim("w4a8", target="htp-v75")[0]
     with pytest.raises(InputError, match="two models or targets"):
         Trial.between(sim, other)
     changed = sim.copy()
@@ -124,7 +125,10 @@ def test_an_error_in_a_worker_is_the_users_error(sim, trials, processes):
 
 @pytest.mark.slow
 def test_a_dask_cluster_gives_the_same(sim, trials, serial):
-    distributed = pytest.importorskip("distributed")
+    if not os.environ.get("QNB_CI"):  # where everything must run, its absence is a failure
+        pytest.importorskip("distributed")
+    import distributed
+
     with (
         distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
         distributed.Client(cluster) as client,
@@ -203,7 +207,7 @@ def test_cancel_takes_back_what_was_not_begun(sim, trials):
 MODELS = {**zoo(), **transformers_zoo()}
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [*zoo(), *(pytest.param(name, marks=pytest.mark.slow) for name in transformers_zoo())])
 def test_every_models_bytes_compute_the_same(name):
     model, example = MODELS[name]
     sim = qnb.QuantSim(model, example, "w8a8").calibrate([example])

@@ -92,7 +92,7 @@ KINDS = {
     "nothing between": lambda: (nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 3, padding="same")),
     "grouped": lambda: (nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 6, 3, groups=2), nn.ReLU(), nn.Conv2d(6, 4, 1)),
     "depthwise with a multiplier": lambda: (nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, groups=8)),
-    "transposed": lambda: (nn.Conv2d(3, 8, 3), nn.ReLU(), nn.ConvTranspose2d(8, 6, 2, 2), nn.ReLU(), nn.Conv2d(6, 4, 1)),
+    "transposed": lambda: (nn.Conv2d(3, 8, 3), nn.ReLU(), nn.ConvTranspose2d(8, 6, 2, 2), nn.Conv2d(6, 4, 1)),
     "grouped transposed": lambda: (nn.Conv2d(3, 8, 3), nn.ReLU(), nn.ConvTranspose2d(8, 6, 2, 2, groups=2)),
     "pooled and flattened": lambda: (nn.Conv2d(3, 8, 3), nn.ReLU(), nn.MaxPool2d(3, 2, 1), nn.AvgPool2d(2),
                                      nn.Flatten(), nn.Dropout(), nn.Linear(72, 4)),
@@ -140,6 +140,7 @@ def test_every_model_computes_what_it_did(name, data):
 
 def uneven_depthwise_net():
     """Inner channels whose weight ranges differ by 100 times, as batch norms with uneven statistics leave them."""
+    torch.manual_seed(1)
     layers = []
     for i in range(3):
         layers += [nn.Conv2d(8 if i else 3, 16, 1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1, groups=16), nn.ReLU(),
@@ -177,9 +178,8 @@ def test_digits_lose_less_through_relu6_and_fp32_stays():
 
 
 def test_a_channel_that_relu6_clips_keeps_its_scale():
-    model, x = scattered(nn.Conv2d(3, 8, 1), nn.ReLU6(), nn.Conv2d(8, 4, 1)), images()
+    model, x = scattered(nn.Conv2d(3, 8, 1), nn.ReLU6(), nn.Conv2d(8, 4, 1)), 0.3 * images()
     with torch.no_grad():
-        model[0].bias.clamp_(max=0.1)
         model[0].bias[3] = 9.0
     sim = calibrated(model, x)
     result = equalize(sim, [x])
@@ -284,7 +284,8 @@ def test_only_named_layers_change():
 def test_a_residual_is_no_pair():
     sim = qnb.QuantSim(*MODELS["resnet20"])
     found, _ = pairs(sim, weighted_layers(sim))
-    assert {p.first.layer.rpartition(".")[2] for p in found} == {"conv1"} and "conv1" not in {p.first.layer for p in found}
+    first = {p.first.layer for p in found}
+    assert {name.rpartition(".")[2] for name in first} == {"conv1"} and "conv1" not in first
 
 
 def test_tied_weights_are_left_alone():
@@ -320,4 +321,9 @@ def test_what_does_not_go_is_an_error():
         equalize(sim, batches, iterations=0)
     qnb.methods.equalize(sim, batches)
     with pytest.raises(qnb.errors.InputError, match="second time"):
+        equalize(sim, batches)
+    sim, batches = digits_sim()
+    with torch.no_grad():
+        sim.model.get_parameter("blocks.4.expand.conv.weight").mul_(2)
+    with pytest.raises(qnb.errors.InputError, match="changed since the capture"):
         equalize(sim, batches)

@@ -27,10 +27,10 @@ def data():
     return load()
 
 
-def shuffled(images=96, size=16, labels=False):
-    tensors = (data().train[:images], data().train_labels[:images])
-    rows = torch.utils.data.TensorDataset(*tensors) if labels else tensors[0]
-    return torch.utils.data.DataLoader(rows, batch_size=size, shuffle=True)
+def rows():
+    """Another order in each epoch."""
+    features = torch.randn(48, 8, generator=torch.Generator().manual_seed(1))
+    return torch.utils.data.DataLoader(features, 16, shuffle=True)
 
 
 class Small(nn.Module):
@@ -72,7 +72,7 @@ def test_every_model_trains(models, name):
 @pytest.mark.parametrize("target", ["generic", "htp-v75"])
 def test_training_lowers_the_loss_and_lifts_the_output(target):
     sim, batches = digits_sim("w4a4", batches=4, target=target)
-    result = train(sim, batches, steps=40)
+    result = train(sim, batches, steps=30)
     losses = result.history.loss
     assert losses[-8:].mean() < 0.7 * losses[:8].mean()
     assert result.output_after_db > result.output_before_db
@@ -80,12 +80,12 @@ def test_training_lowers_the_loss_and_lifts_the_output(target):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("precision", "rule"), [("w4a4", "minmax"), ("w4a4", "mse"), ("w4a8", "minmax")])
+@pytest.mark.parametrize(("precision", "rule"), [("w4a4", "mse"), ("w4a8", "minmax")])
 def test_low_precision_ends_within_one_percent_of_fp32(precision, rule):
     demo = qnb.demo.digits()
     sim = qnb.QuantSim(demo.model, demo.calibration[0], precision).calibrate(demo.calibration, rule)
     plain = demo.evaluate(sim).value
-    train(sim, shuffled(len(data().train), 32))
+    train(sim, torch.utils.data.DataLoader(data().train, 32, shuffle=True))
     assert plain < demo.evaluate(demo.model).value - 0.01 <= demo.evaluate(sim).value
 
 
@@ -109,9 +109,9 @@ def test_an_error_on_the_way_leaves_the_sim_bit_identical():
 def test_the_same_seed_gives_the_same_bits_and_leaves_the_users_random_numbers_alone():
     states = []
     for seed in (0, 0, 1):
-        sim, _ = digits_sim("w4a4")
+        sim, _ = small()
         torch.manual_seed(5)
-        train(sim, shuffled(48), epochs=2, seed=seed)
+        train(sim, rows(), epochs=2, seed=seed)
         assert torch.equal(torch.rand(1), torch.rand(1, generator=torch.Generator().manual_seed(5)))
         states.append(state(sim))
     assert same(states[0], states[1]) and not same(states[0], states[2])
@@ -162,10 +162,6 @@ def test_patience_stops():
 OPTIONS = {"epochs": 3, "optimizer": "adam", "warmup": 4}
 
 
-def rows():
-    return torch.utils.data.DataLoader(torch.randn(48, 8, generator=torch.Generator().manual_seed(1)), 16, shuffle=True)
-
-
 def resumed(path, count, **options):
     """Cancelled at its ``count``-th progress, then gone on with: the sim and how it went."""
     with pytest.raises(qnb.errors.Cancelled):
@@ -180,7 +176,7 @@ def test_a_resumed_training_gives_the_bits_of_an_uninterrupted_one(options, tmp_
     options = {("evaluate" if n == "metric" else n): noisy if n == "metric" else v for n, v in options.items()}
     whole, calls = small()[0], CancelAfter()
     expected = train(whole, rows(), progress=calls, **OPTIONS | options)
-    for count in range(5, calls.calls - 4, 3):
+    for count in range(5, calls.calls - 4, 5):
         sim, result = resumed(tmp_path / f"{count}.qnb", count, **options)
         assert same(state(whole), state(sim))
         assert result.history.equals(expected.history)
@@ -195,10 +191,10 @@ def noisy(model):
 def test_a_finished_training_is_read_and_not_repeated(tmp_path):
     sim, batches = small()
     first = train(sim, batches, epochs=2, checkpoint=tmp_path / "c")
-    again, calls = small()[0], CancelAfter()
-    result = train(again, batches, epochs=2, checkpoint=tmp_path / "c", progress=calls)
+    again, calls = small()[0], []
+    result = train(again, batches, epochs=2, checkpoint=tmp_path / "c", progress=lambda *args: calls.append(args[2]))
     assert same(state(sim), state(again)) and result.history.equals(first.history)
-    assert calls.calls < 12  # only layers are measured
+    assert set(calls) == {"measuring layers"}
 
 
 def test_a_checkpoint_of_something_else_is_refused_by_name(tmp_path):
@@ -207,7 +203,11 @@ def test_a_checkpoint_of_something_else_is_refused_by_name(tmp_path):
     train(sim, batches, steps=2, checkpoint=path)
     for other, options, what in (
         (small()[0], {"learning_rate": 0.5}, "learning_rate was 0.001, now it is 0.5"),
-        (small("w3a4")[0], {}, "another precision: head"),
+        (
+            small("w3a4")[0],
+            {},
+            r"another precision: body.0 \(weight\) was 'int4 per channel', now it is 'int3 per channel'",
+        ),
         (small(target="generic")[0], {}, "another"),
         (digits_sim("w4a4")[0], {}, "another model"),
     ):
@@ -224,11 +224,11 @@ def test_a_checkpoint_of_something_else_is_refused_by_name(tmp_path):
 
 
 def test_labels_and_a_loss():
-    sim, _ = digits_sim("w4a4")
-    loader = shuffled(64, labels=True)
-    result = train(sim, loader, F.cross_entropy, epochs=3)
-    assert result.history.loss[-4:].mean() < result.history.loss[:4].mean()
-    mixed = train(sim, loader, F.cross_entropy, steps=2, distill=0.5)
+    sim, batches = small()
+    pairs = [(x, x[:, :4].argmax(-1)) for x in batches]
+    result = train(sim, pairs, F.cross_entropy, epochs=20, learning_rate=1e-2)
+    assert result.history.loss[-4:].mean() < 0.7 * result.history.loss[:4].mean()
+    mixed = train(sim, pairs, F.cross_entropy, steps=2, distill=0.5)
     assert mixed.options["distill"] == 0.5 and mixed.options["loss"] == "cross_entropy"
 
 
@@ -379,8 +379,8 @@ def test_learned_ranges_are_the_start_for_another_precision(tmp_path):
     train(sim, batches, steps=20, scale_learning_rate=0.05)
     learned = sim.encodings()
     table = sim.set_precision(None, "w8a4").encodings()
-    for old, new in zip(learned[learned.kind == "activation"].itertuples(), table[table.kind == "activation"].itertuples(),
-                        strict=True):  # fmt: skip
+    tables = (t[t.kind == "activation"].itertuples() for t in (learned, table))
+    for old, new in zip(*tables, strict=True):
         assert new.bits == 4 and math.isclose(new.max - new.min, old.max - old.min, rel_tol=0.1)
     sim.save(tmp_path / "sim")
     loaded = qnb.QuantSim.load(tmp_path / "sim")
