@@ -95,8 +95,8 @@ def _round_layer(sim, product: Product, sums: Reconstruction, damping, block, ac
 
 
 def round_columns(weight: torch.Tensor, h: torch.Tensor, scale: torch.Tensor, zero_point: torch.Tensor, grid: Grid,
-                  damping: float = 0.01, block: int = 128, act_order: bool = False,
-                  tick: Callable[[], None] = lambda: None, cross: torch.Tensor | None = None) -> torch.Tensor:  # fmt: skip
+                  damping: float = 0.01, block: int = 128, act_order: bool = False, tick: Callable = lambda: None,
+                  cross: torch.Tensor | None = None) -> torch.Tensor:  # fmt: skip
     """GPTQ's rounding of one weight (algorithm 1 of the paper), all groups at once.
 
     Args:
@@ -136,7 +136,7 @@ def round_columns(weight: torch.Tensor, h: torch.Tensor, scale: torch.Tensor, ze
 def inverse_factor(h: torch.Tensor, damping: float) -> torch.Tensor:
     """Upper triangular U with ``U^T U = (H + damping mean(diag H))^-1``.
 
-    Row q of U holds, up to its factor ``U_qq``, row q of the inverse once the columns before q are taken out of H. It is
+    Row q of U holds, up to its factor ``U_qq``, row q of the inverse once the columns before q are taken out of H. U is
     the inverse of the Cholesky factor that starts at the last column, so that H itself need not be inverted.
     """
     lower = torch.linalg.cholesky(damped(h, damping).flip(1, 2))

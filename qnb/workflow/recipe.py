@@ -1,8 +1,9 @@
 """The recipe "auto": techniques in rising effort, until the metric is within the tolerance.
 
-PTQ first, then more bits where they count, then training: the order of AIMET's quantization workflow. A technique
-is kept where it brings the metric up, or at the same metric the output closer to FP32; else the next one starts
-from what was there before it.
+PTQ first, then more bits where they count, then training: the order of AIMET's quantization workflow. Each technique
+starts from the best of what there is that it may follow (`qnb.methods.check_order`): corrections come last in a chain,
+so rounding starts from the best chain without one. What brings the metric up is kept, or at the same metric the output
+closer to FP32.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from qnb.columns import ATTEMPTS
-from qnb.errors import Cancelled, QnbError
-from qnb.methods import METHODS
+from qnb.errors import Cancelled, InputError, QnbError
+from qnb.methods import METHODS, check_order
 from qnb.numerics import Grid
 from qnb.workflow import recover
 from qnb.workflow.job import Report
@@ -26,6 +27,7 @@ OPTIONS = ("mixed_precision", "train", "loader")
 """``mixed_precision=False`` and ``train=False`` leave these out; ``loader`` is what training takes."""
 FROM_FLOAT = ("precision", "train")
 """Stages that start from weights that are not rounded yet."""
+ROUNDING = ("round", "correct")
 
 
 @dataclass(frozen=True)
@@ -41,42 +43,51 @@ class Attempt:
 def auto(flow, wanted, report) -> Run:
     """The best run that was found, with its ``attempts``."""
     base, options = flow[wanted.base], wanted.options[recover.AUTO]
-    best = unrounded = base
+    best, made = base, [base]
     attempts: list[Attempt] = []
     failures: list[tuple[str, str]] = []
     names = techniques(base.sim, options)
     for index, name in enumerate(names):
         if best.verdict.state == OK:
             break
-        from_float = METHODS[name].stage in FROM_FLOAT
-        start = unrounded if from_float else best
-        tick = _numbered(report, index, len(names), name)
+        start = max((run for run in made if _may_follow(run, name)), key=_rank)
+        if any(run.sim.applied == (*start.sim.applied, name) for run in made):
+            continue
         try:
-            attempt = _attempt(flow, start, best, name, options, tick)
+            attempt = _attempt(flow, start, best, name, options, _numbered(report, index, len(names), name))
         except Cancelled:
             raise
         except QnbError as error:  # a technique that this model or precision does not take
             failures.append((name, error.received))
             continue
         attempts.append(attempt)
-        if attempt.kept:
-            best = attempt.run
-            if METHODS[name].stage in ("rescale", "range"):
-                unrounded = best
+        made.append(attempt.run)
+        best = attempt.run if attempt.kept else best
     return replace(best, name=wanted.name, attempts=_table(base, attempts, failures),
                    seconds=sum(a.seconds for a in attempts))  # fmt: skip
 
 
+def _may_follow(run: Run, name: str) -> bool:
+    """Whether a technique may be applied to what a run has had."""
+    stages = {METHODS[done].stage for done in run.sim.applied}
+    if METHODS[name].stage in FROM_FLOAT and stages & set(ROUNDING):
+        return False
+    try:
+        check_order([*run.sim.applied, name], "auto")
+    except InputError:
+        return False
+    return True
+
+
 def techniques(sim, options: dict) -> list[str]:
-    """Names in rising effort: those that this sim's grids and ops can take and that it has not had."""
-    names = ["equalize"]
-    if any("_norm" in group.op for group in sim.groups):
-        names.append("smooth")
-    if any(isinstance(sim.weight(key).grid, Grid) for key in sim.plan.weights):
-        names += ["seq_mse", "adaround"]
-    names.append("correct_bias")
+    """Names in rising effort: those that this sim's grids and ops can take and that it has not had. A correction is
+    tried on top of each technique that costs more."""
+    integer = any(isinstance(sim.weight(key).grid, Grid) for key in sim.plan.weights)
+    normed = any("_norm" in group.op for group in sim.groups)
+    names = ["equalize", *(["smooth"] if normed else []), "correct_bias"]
+    names += ["seq_mse", "correct_bias", "adaround", "correct_bias"] if integer else []
     names += [name for option, name in _COSTLY.items() if options.get(option, True)]
-    return [n for n in names if n not in sim.applied]
+    return [name for name in names if name not in sim.applied]
 
 
 _COSTLY = {"mixed_precision": "search_mixed_precision", "train": "train"}
