@@ -53,6 +53,9 @@ check: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python tests/bench/run.py
+	$(BIN)/python -m tests.bench.sensitivity
+	$(BIN)/python tests/bench/recovery.py
+	$(BIN)/python tests/bench/adaround.py
 	@if command -v chromium >/dev/null; then $(BIN)/python -m tests.bench.panels; fi
 
 notebooks: $(STAMP)

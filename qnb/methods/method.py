@@ -25,6 +25,8 @@ from qnb.registry import Registry
 STAGES = ("rescale", "precision", "range", "round", "correct", "train")
 """In this order: FP32 scales move between layers, bits and then ranges are chosen, weights rounded, biases corrected,
 all of it trained."""
+SETTLING = ("range", "round", "correct", "train")
+"""After these, weights and their ranges belong together: see `QuantSim.weights_settled`."""
 MEASURED_BATCHES = 2
 """Layers are measured before and after on the first batches, so many at most."""
 
@@ -111,6 +113,7 @@ def _apply(row: Method, function, given: dict, calibrated: bool, inputs) -> Resu
         sim.drop_cache()
         after = _measure(sim, measured, report)
         sim.applied = (*sim.applied, row.name)
+        sim.weights_settled |= row.stage in SETTLING
     sim.drop_cache()
     history = found.history if len(found.history) else report.history()
     return Result(

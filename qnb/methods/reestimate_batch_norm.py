@@ -130,3 +130,4 @@ def _scale_weight(sim, layer: WeightedLayer, node: fx.Node, factor: torch.Tensor
     shape[layer.site.axis if quantizer.scale.dim() > 1 else 0] = -1
     scale = quantizer.scale.detach().double() * factor.view(shape)
     quantizer.set_encoding(scale.to(quantizer.scale.dtype), quantizer.zero_point)
+    quantizer.minimum, quantizer.maximum = (end.detach() for end in quantizer.limits())  # for changes of precision

@@ -16,6 +16,7 @@ from qnb.graph import ops
 from qnb.measures.evaluation import score_of
 from qnb.methods.checkpoint import Checkpoint, load_optimizer_state, optimizer_state
 from qnb.methods.objective import OPERATION, Objective
+from qnb.methods.report import Report
 from qnb.methods.schedule import learning_rate_factor
 from qnb.methods.trained import Trained, put_encodings
 
@@ -60,11 +61,11 @@ class Training:
         evaluate: the validation metric, or None.
         home: the device that evaluate expects the sim on.
         checkpoint: None without; where its file exists, the training goes on from it.
-        progress: ``progress(done, total, message)``.
+        progress: a `qnb.methods.report.Report`.
     """
 
     def __init__(self, sim, loader, objective: Objective, settings: Settings, evaluate: Callable | None,
-                 home: torch.device | None, checkpoint: Checkpoint | None, progress: Callable):  # fmt: skip
+                 home: torch.device | None, checkpoint: Checkpoint | None, progress: Report):  # fmt: skip
         self.sim, self.loader, self.objective, self.settings = sim, loader, objective, settings
         self.evaluate, self.home, self.checkpoint, self.progress = evaluate, home, checkpoint, progress
         saved = checkpoint.read() if checkpoint is not None else None
@@ -140,8 +141,11 @@ class Training:
         self.report(f"training: loss {value:.4g}")
 
     def _record(self, rate: float, loss: float = math.nan) -> None:
-        self.place.history.append({"step": self.place.step, "epoch": self.place.epoch, "loss": loss,
-                                   "learning_rate": rate, "metric": math.nan})  # fmt: skip
+        row = {"step": self.place.step, "epoch": self.place.epoch, "loss": loss, "learning_rate": rate,
+               "metric": math.nan}  # fmt: skip
+        self.place.history.append(row)
+        if math.isfinite(loss):
+            self.progress.row(**row)
 
     def _judge(self) -> None:
         """Whether this is the best state up to here: by the metric, or by the epoch's loss."""

@@ -40,7 +40,10 @@ def calibrate(sim, batches: Iterable, method: str = "minmax", progress: Progress
     quantizers = sim.quantizers()
     before = [(q, q.scale, q.zero_point, q.minimum, q.maximum, q.statistics, q.rule) for q in quantizers]
     try:
-        weight_encodings(sim)
+        if sim.weights_settled:
+            lower_again(sim, set())
+        else:
+            weight_encodings(sim)
         with _observers(sim, rule, only) as watched:
             if watched:
                 _run(sim, batches, watched, progress)

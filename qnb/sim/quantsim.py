@@ -32,7 +32,8 @@ class QuantSim(GraphModel):
         dynamic_shapes: as for torch.export; None finds out by itself.
         simulate_bias: int32 biases; None follows the target.
 
-    ``applied`` names the recovery methods (`qnb.methods`) it has had, in order.
+    ``applied`` names the recovery methods (`qnb.methods`) it has had, in order; ``weights_settled`` says that some of
+    them chose the weights' ranges, or weights for their ranges, so that calibration leaves these.
 
     Raises:
         CaptureError, InputError, PrecisionError, TargetError: before any long work.
@@ -55,6 +56,7 @@ class QuantSim(GraphModel):
         self.precision, self.target, self.plan = precision, target, plan
         self.groups = plan.groups
         self.applied: tuple[str, ...] = ()
+        self.weights_settled = False
         self._moved_reference: fx.GraphModule | None = None
         if simulate_bias is not None:
             if simulate_bias and not plan.biases:
@@ -209,7 +211,7 @@ class QuantSim(GraphModel):
     def copy(self) -> QuantSim:
         """An independent sim: encodings are copied, weights shared until either side may write to them."""
         other = QuantSim(self.captured, precision=self.precision, target=self.target)
-        other.applied = self.applied
+        other.applied, other.weights_settled = self.applied, self.weights_settled
         from_modules = dict(self.graph_module.named_modules())
         for name, module in other.graph_module.named_modules():
             if isinstance(module, (Quantizer, BiasQuantizer)):

@@ -120,7 +120,7 @@ def _pack(sim) -> tuple[dict, dict[str, torch.Tensor]]:
                     tensors[f"{part}/{name}"] = getattr(module, part)
     header = {
         "version": VERSION, "graph": graph, "target": sim.target.name, "quantizers": quantizers,
-        "applied": list(sim.applied),
+        "applied": list(sim.applied), "weights_settled": sim.weights_settled,
         "precision": {"name": sim.precision.name, "weights": grid_to_json(sim.precision.weights),
                       "activations": grid_to_json(sim.precision.activations)},
     }  # fmt: skip
@@ -134,7 +134,7 @@ def _unpack(header: dict, tensors: dict[str, torch.Tensor]):
     captured = from_json(header["graph"], reference)
     precision = Precision(*(grid_from_json(header["precision"][side]) for side in ("weights", "activations")))
     sim = QuantSim(captured, precision=precision, target=targets.get(header["target"]))
-    sim.applied = tuple(header.get("applied", ()))
+    sim.applied, sim.weights_settled = tuple(header.get("applied", ())), bool(header.get("weights_settled", False))
     stored = header["quantizers"]
     for name, module in _quantizers(sim):
         module.enabled = bool(stored[name]["enabled"])

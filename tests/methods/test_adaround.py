@@ -19,10 +19,12 @@ from qnb.methods.layers import integer_layers
 from qnb.methods.rounding import BETA, Schedule, SoftRounding, inverse_rectified_sigmoid, rectified_sigmoid, regularizer
 from qnb.methods.unfold import products
 from qnb.numerics import FloatGrid, Grid, Precision, quantize
+from tests.export.files import File
 from tests.methods.states import CancelAfter, digits_sim, same, state
 from tests.models import transformers_zoo, zoo
 
 QUICK = {"iterations": 12, "batch_size": 4}
+SOME = ["blocks.0.*", "blocks.4.*", "classifier"]
 
 
 def codes(sim) -> dict[str, torch.Tensor]:
@@ -125,11 +127,11 @@ def test_a_small_layer_is_rounded_nearly_as_well_as_by_trying_everything(activat
     problem = sampled(walk, product, segment, [segment.target(0)], lambda: None)
     key = product.layer.weight_key
     q, weight = sim.weight(key), sim.weight_tensor(key)
-    rounding = SoftRounding(product.rows(weight), q.scale.view(1, -1, 1), q.zero_point.view(1, -1, 1), q.grid)
+    rounding = SoftRounding(product.rows(weight.detach()), q.scale.view(1, -1, 1), q.zero_point.view(1, -1, 1), q.grid)
     least = float(least_losses(problem, rounding).sum())
     nearest = float(problem.losses(rounding.weight(rounding.nearest_up)).sum())
     adaround(sim, [x])
-    found = float(problem.losses(product.rows(sim.weight_tensor(key))).sum())
+    found = float(problem.losses(product.rows(sim.weight_tensor(key).detach())).sum())
     assert least * (1 - 1e-4) <= found <= least + 0.1 * (nearest - least)
 
 
@@ -219,26 +221,44 @@ GRIDS = {
 def test_codes_are_neighbours_and_encodings_stay(grid):
     sim, batches = digits_sim(Precision(grid, Grid(8)))
     before, encodings = codes(sim), weight_encodings(sim)
-    result = adaround(sim, batches, iterations=60)
+    result = adaround(sim, batches, layers=SOME, iterations=30)
     table = result.table.dropna(subset="loss")
-    assert len(table) == len(before)
+    assert len(table) == 7
     assert (table.loss <= table.loss_nearest).all()
     assert result.output_after_db > result.output_before_db
     after = codes(sim)
     assert all(torch.equal(encodings[k], v) for k, v in weight_encodings(sim).items())
     assert all(int((after[k] - before[k]).abs().max()) <= 1 for k in before)
     flipped = {layer.layer: float((after[layer.weight_key] != before[layer.weight_key]).double().mean())
-               for layer in integer_layers(sim)}  # fmt: skip
+               for layer in integer_layers(sim, SOME)}  # fmt: skip
     assert flipped == pytest.approx(dict(zip(table.layer, table.flipped_fraction, strict=True)))
     assert table.flipped_fraction.max() > 0
 
 
 def test_the_weight_is_code_times_scale():
     sim, batches = digits_sim()
-    adaround(sim, batches, **QUICK)
-    for layer in integer_layers(sim):
+    adaround(sim, batches, layers=SOME, **QUICK)
+    for layer in integer_layers(sim, SOME):
         weight = sim.weight_tensor(layer.weight_key)
         torch.testing.assert_close(sim.weight(layer.weight_key)(weight), weight, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("blocks", [False, True], ids=["layers", "blocks"])
+def test_batches_may_differ_in_size(blocks):
+    sim, (first, second) = digits_sim()
+    table = adaround(sim, [first[:5], second, first[5:6]], blocks=blocks, layers=SOME, **QUICK).table.dropna(
+        subset="loss"
+    )
+    assert (table.loss < table.loss_nearest).any()
+
+
+def test_the_exported_file_holds_the_codes(tmp_path):
+    sim, batches = digits_sim(target="onnxruntime-cpu")
+    adaround(sim, batches, layers=SOME, **QUICK)
+    file = File(qnb.export_onnx(sim, tmp_path / "rounded.onnx"))
+    for layer in integer_layers(sim):
+        held = file.values(file.maker[layer.weight].input[0]).astype("int32")
+        assert (held == codes(sim)[layer.weight_key].numpy()).all()
 
 
 def test_a_layer_that_is_not_helped_keeps_the_nearest(monkeypatch):
@@ -246,7 +266,7 @@ def test_a_layer_that_is_not_helped_keeps_the_nearest(monkeypatch):
     before = codes(sim)
     module = sys.modules[adaround.__module__]
     monkeypatch.setattr(module, "flip", lambda problem, rounding, up, steps, tick: ~rounding.nearest_up)
-    table = adaround(sim, batches, **QUICK).table.dropna(subset="loss")
+    table = adaround(sim, batches, layers=["stem.*", "blocks.0.*"], **QUICK).table.dropna(subset="loss")
     assert set(table.rounding) == {"nearest"} and (table.loss == table.loss_nearest).all()
     assert all(torch.equal(v, before[k]) for k, v in codes(sim).items())
 
@@ -256,14 +276,16 @@ def test_the_same_seed_gives_the_same_bits_in_any_memory(blocks):
     states = []
     for options in ({}, {"memory_bytes": 0}, {"seed": 1}):
         sim, batches = digits_sim()
-        adaround(sim, batches, blocks=blocks, **{**QUICK, **options})
+        adaround(sim, batches, blocks=blocks, layers=SOME, **{**QUICK, **options})
         states.append(state(sim))
     assert same(states[0], states[1])
     assert not same(states[0], states[2])
 
 
-@pytest.mark.parametrize("blocks", [False, True], ids=["layers", "blocks"])
-@pytest.mark.parametrize("name", [*MODELS, "shapes"])
+BLOCKS = [(name, True) for name in ("resnet20", "mobilenet_v2", "unet", "bert", "llama")]
+
+
+@pytest.mark.parametrize(("name", "blocks"), [*((name, False) for name in [*MODELS, "shapes"]), *BLOCKS])
 def test_every_model(name, blocks):
     original, x = simulated(name)
     sim = original.copy()
@@ -280,7 +302,7 @@ def test_early_stop_needs_fewer_iterations():
     tables = []
     for early_stop in (True, False):
         sim, batches = digits_sim()
-        tables.append(adaround(sim, batches, layers="blocks.1.*", iterations=300, early_stop=early_stop).table)
+        tables.append(adaround(sim, batches, layers="blocks.1.expand*", iterations=300, early_stop=early_stop).table)
     early, late = (t.dropna(subset="loss") for t in tables)
     assert (late.iterations == 300).all() and early.iterations.sum() < late.iterations.sum()
     assert early.loss.sum() == pytest.approx(late.loss.sum(), rel=0.02)
@@ -329,7 +351,12 @@ def test_blocks_are_what_lies_between_cuts():
     bert = [[f"encoder.layer.{i}.{part}" for part in parts] for i in (0, 1)
             for parts in (attention, ("intermediate.dense", "output.dense"))]  # fmt: skip
     assert [b for b in found_blocks("bert") if len(b) > 1] == bert
-    assert all(len(b) == 1 for b in found_blocks("unet"))  # one value skips over nearly all of it
+    assert [b for b in found_blocks("unet") if len(b) > 1] == [["down2.0", "up"]]  # what the first skip goes around
+
+
+def test_a_long_block_is_taken_layer_by_layer(monkeypatch):
+    monkeypatch.setattr("qnb.methods.blocks.LARGEST", 3)
+    assert all(len(b) <= 3 for b in found_blocks("bert")) and len(found_blocks("bert")) > 2
 
 
 def test_blocks_come_closer_to_fp32_at_their_end():
@@ -361,10 +388,12 @@ def test_float_weights_are_an_error():
 def test_cancelling_leaves_everything_as_it_was(blocks):
     sim, batches = digits_sim()
     before, count = state(sim), CancelAfter()
-    adaround(sim.copy(), batches, blocks=blocks, progress=count, **QUICK)
+    adaround(sim.copy(), batches, blocks=blocks, layers=SOME, progress=count, **QUICK)
     for part in (0.02, 0.3, 0.6, 0.98):
         with pytest.raises(qnb.errors.Cancelled):
-            adaround(sim, batches, blocks=blocks, progress=CancelAfter(int(part * count.calls) + 1), **QUICK)
+            adaround(
+                sim, batches, blocks=blocks, layers=SOME, progress=CancelAfter(int(part * count.calls) + 1), **QUICK
+            )
         assert same(before, state(sim))
 
 
@@ -378,8 +407,10 @@ def test_progress_counts_iterations_and_names_the_layer():
 
 
 @pytest.mark.slow
-def test_a_tenth_of_the_iterations_is_as_good_as_the_usual_way():
+def test_a_twentieth_of_the_iterations_is_as_good_as_the_usual_way():
     from tests.bench.adaround import compare, digits
 
-    table = compare(digits(), iterations=2000, ours=200, layers=("stem.conv", "blocks.2.project.conv", "head.conv"))
-    assert table.ours.sum() <= table.baseline.sum()
+    case = digits()
+    case.layers = ["stem.conv", "blocks.2.*", "head.conv"]
+    table = compare(case, iterations=2000, ours=100)
+    assert table.ours.sum() <= table.usual.sum() < table.nearest.sum()

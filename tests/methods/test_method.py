@@ -124,3 +124,23 @@ def test_seeds_are_the_callers_own(spoil):
     torch.manual_seed(3)
     spoil(sim, batches)
     assert torch.equal(torch.randn(()), expected)
+
+
+def test_calibrating_again_leaves_what_was_chosen_for_the_weights():
+    sim, batches = digits_sim()
+    qnb.methods.seq_mse(sim, batches)
+    qnb.methods.gptq(sim, batches)
+    scales = {key: sim.weight(key).scale.clone() for key in sim.plan.weights}
+    again = qnb.QuantSim.load(_saved(sim))
+    for other in (sim, again):
+        other.calibrate(batches, "mse")
+        assert all(torch.equal(scales[key], other.weight(key).scale) for key in scales)
+
+
+def test_another_precision_for_one_layer_leaves_the_others_as_they_were_rounded():
+    sim, batches = digits_sim()
+    qnb.methods.gptq(sim, batches)
+    scales = {key: sim.weight(key).scale.clone() for key in sim.plan.weights}
+    sim.set_precision("classifier", "w8a8")
+    changed = [key for key in scales if not torch.equal(scales[key], sim.weight(key).scale)]
+    assert changed == sim.plan.weights_of["classifier"]
