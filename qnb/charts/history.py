@@ -48,7 +48,7 @@ def history(history: pd.DataFrame, *, name: str = "") -> go.Figure:
             line={"color": (BLUE, GREEN)[place % 2], "width": 1.5}, marker={"size": 4}, showlegend=False,
             hovertemplate=f"{label}<br>%{{x}}: loss %{{y:.4g}}<extra></extra>",
         ))  # fmt: skip
-    if (loss > 0).all() and loss.max() > 20 * loss.min():
+    if not layered and (loss > 0).all() and loss.max() > 20 * loss.min():
         chart.update_yaxes(type="log")
     return chart
 
@@ -59,6 +59,5 @@ def _title(frame: pd.DataFrame, loss: np.ndarray, name: str, layered: bool) -> s
         verb = "falls" if loss[-1] <= loss[0] else "rises"
         return titled(said, "", f"loss {verb} from {value(loss[0])} to {value(loss[-1])}") if said else (
             f"Loss {verb} from {value(loss[0])} to {value(loss[-1])}")  # fmt: skip
-    ratios = frame.groupby("layer", sort=False)["loss"].agg(lambda x: x.iloc[-1] / x.iloc[0] if x.iloc[0] else 1.0)
-    kept = f"each layer's loss to {value(float(ratios.median()))} of its first (median of {len(ratios)})"
-    return f"{plain(said)}{kept}" if said else kept[:1].upper() + kept[1:]
+    last = frame.groupby("layer", sort=False)["loss"].last()
+    return titled(said, "", f"loss ends at {value(float(last.median()))} (median of {len(last)} layers)")
