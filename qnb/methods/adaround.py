@@ -10,17 +10,17 @@ from torch import Tensor
 
 from qnb.columns import LAYER
 from qnb.errors import InputError
-from qnb.methods.blocks import Block, by_block, by_layer
-from qnb.methods.flips import flip
-from qnb.methods.frontier import Frontier, Segment
-from qnb.methods.layer_problem import LayerProblem, is_by_channel, sampled
-from qnb.methods.layers import WeightedLayer, integer_layers
+from qnb.methods.layerwise.frontier import Frontier, Segment
+from qnb.methods.layerwise.layers import WeightedLayer, integer_layers
+from qnb.methods.layerwise.unfold import Product, by_element, products
 from qnb.methods.method import method
 from qnb.methods.result import Found
-from qnb.methods.rounding import Schedule, SoftRounding, learn
-from qnb.methods.steps import Steps
-from qnb.methods.tied import once_each, put_everywhere
-from qnb.methods.unfold import Product, by_element, products
+from qnb.methods.rounding.blocks import Block, by_block, by_layer
+from qnb.methods.rounding.flips import flip
+from qnb.methods.rounding.layer_problem import LayerProblem, is_by_channel, sampled
+from qnb.methods.rounding.soft import Schedule, SoftRounding, learn
+from qnb.methods.rounding.steps import Steps
+from qnb.methods.rounding.tied import once_each, put_everywhere
 from qnb.numerics import quantize
 
 COLUMNS = 32

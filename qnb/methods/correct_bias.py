@@ -10,12 +10,12 @@ import torch
 from qnb.columns import LAYER
 from qnb.errors import InputError
 from qnb.graph.attributes import attribute
-from qnb.methods.expectation import expected
-from qnb.methods.frontier import Frontier, Segment
-from qnb.methods.layers import WeightedLayer, integer_layers
+from qnb.methods.layerwise.expectation import expected
+from qnb.methods.layerwise.frontier import Frontier, Segment
+from qnb.methods.layerwise.layers import WeightedLayer, integer_layers
+from qnb.methods.layerwise.weights import by_channel, channel_axis, nodes, put, sole_readers, times_constant
 from qnb.methods.method import method
 from qnb.methods.result import Found
-from qnb.methods.weights import by_channel, channel_axis, nodes, put, sole_readers, times_constant
 from qnb.methods.words import listed
 from qnb.sim.calibration import guard_bias_overflow
 

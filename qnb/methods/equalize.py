@@ -10,16 +10,16 @@ import torch
 from qnb.columns import LAYER
 from qnb.errors import InputError
 from qnb.graph.attributes import attribute
-from qnb.methods.absorb_bias import absorbable
-from qnb.methods.chains import Pair, pairs
-from qnb.methods.equalizing_scales import Ranges, settle
-from qnb.methods.layers import integer_layers
+from qnb.methods.layerwise.layers import integer_layers
+from qnb.methods.layerwise.weights import as_matrix, from_matrix, nodes, times_constant
 from qnb.methods.method import method
-from qnb.methods.reference import replace_reference
-from qnb.methods.renew import renew_encodings
+from qnb.methods.rescaling.absorb_bias import absorbable
+from qnb.methods.rescaling.chains import Pair, pairs
+from qnb.methods.rescaling.equalizing_scales import Ranges, settle
+from qnb.methods.rescaling.reference import replace_reference
+from qnb.methods.rescaling.renew import renew_encodings
+from qnb.methods.rescaling.spread import Spread, spreads
 from qnb.methods.result import Found
-from qnb.methods.spread import Spread, spreads
-from qnb.methods.weights import as_matrix, from_matrix, nodes, times_constant
 from qnb.methods.words import listed
 
 OPERATION = "qnb.methods.equalize"
@@ -32,7 +32,7 @@ def equalize(sim, batches: Iterable | None = None, *, layers: str | Iterable[str
 
     Channel i of the first layer is divided by ``s_i = sqrt(r1_i r2_i) / r2_i`` and that of the next one multiplied by
     it, so that both have the range ``sqrt(r1_i r2_i)``; over and over, as a layer in the middle (a depthwise one) is
-    in two pairs. Then a high bias is absorbed where that is exact (`qnb.methods.absorb_bias`).
+    in two pairs. Then a high bias is absorbed where that is exact (`qnb.methods.rescaling.absorb_bias`).
 
     The paper puts a ReLU in the place of each ReLU6, which changes what the model computes. Here ReLU6 stays, and a
     channel that it clips keeps its scale; the others are scaled down as they like, and up only so far that they stay

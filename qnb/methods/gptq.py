@@ -10,13 +10,13 @@ import torch
 from qnb.columns import LAYER
 from qnb.errors import InputError
 from qnb.graph.attributes import attribute
-from qnb.methods.frontier import Frontier
-from qnb.methods.layers import integer_layers
+from qnb.methods.layerwise.frontier import Frontier
+from qnb.methods.layerwise.layers import integer_layers
+from qnb.methods.layerwise.reconstruction import Reconstruction, reconstruction
+from qnb.methods.layerwise.unfold import Product, by_element, products
+from qnb.methods.layerwise.weights import put, sole_readers
 from qnb.methods.method import method
-from qnb.methods.reconstruction import Reconstruction, reconstruction
 from qnb.methods.result import Found
-from qnb.methods.unfold import Product, by_element, products
-from qnb.methods.weights import put, sole_readers
 from qnb.numerics import Grid, fake_quantize
 
 

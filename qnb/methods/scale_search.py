@@ -6,7 +6,7 @@ import torch
 
 from qnb.errors import InputError
 from qnb.methods.method import method
-from qnb.methods.rescale import Magnitudes, Rescaling
+from qnb.methods.rescaling.rescale import Magnitudes, Rescaling
 from qnb.methods.result import Found
 
 

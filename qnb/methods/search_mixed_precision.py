@@ -9,9 +9,9 @@ import pandas as pd
 
 from qnb.errors import InputError
 from qnb.html import count, number
-from qnb.methods.candidates import check_budget
 from qnb.methods.method import method
-from qnb.methods.precision_front import OPERATION, Choices, PrecisionFront, solved
+from qnb.methods.precision.candidates import check_budget
+from qnb.methods.precision.precision_front import OPERATION, Choices, PrecisionFront, solved
 from qnb.methods.result import Found
 
 

@@ -15,13 +15,13 @@ import torch
 from qnb.columns import LAYER
 from qnb.errors import FileError, InputError, PrecisionError
 from qnb.graph.batches import length
-from qnb.methods.checkpoint import Checkpoint, identity
 from qnb.methods.method import MEASURED_BATCHES, method
-from qnb.methods.objective import OPERATION, Objective
 from qnb.methods.result import Found
-from qnb.methods.schedule import SCHEDULES
-from qnb.methods.trained import Trained
-from qnb.methods.training import OPTIMIZERS, Settings, Training
+from qnb.methods.training.checkpoint import Checkpoint, identity
+from qnb.methods.training.loop import OPTIMIZERS, Settings, Training
+from qnb.methods.training.objective import OPERATION, Objective
+from qnb.methods.training.schedule import SCHEDULES
+from qnb.methods.training.trained import Trained
 from qnb.numerics import Grid
 
 
@@ -50,10 +50,10 @@ def train(sim, loader: Iterable, loss: Callable[[Any, Any], torch.Tensor] | None
     """Quantization-aware training: weights, biases, scales and zero points learned with the quantizers in place.
 
     By default no labels are needed: the simulation learns to give what the FP32 reference gives, by the divergence
-    of class scores and the relative squared error of other outputs (`qnb.methods.distill`). All parameters train that
-    require gradients, and the ranges of all integer grids (LSQ, arXiv 1902.08153; LSQ+, arXiv 2004.09576:
-    `qnb.methods.lsq`) but fixed ones, masked scores and symmetric 16-bit grids. Each layer's precision is what it is.
-    Batch norms are folded, and those that could not be keep the statistics of inference; dropout is off.
+    of class scores and the relative squared error of other outputs (`qnb.methods.training.distill`). All parameters
+    train that require gradients, and the ranges of all integer grids (LSQ, arXiv 1902.08153; LSQ+, arXiv 2004.09576:
+    `qnb.methods.training.lsq`) but fixed ones, masked scores and symmetric 16-bit grids. Each layer's precision is
+    what it is. Batch norms are folded, and those that could not be keep the statistics of inference; dropout is off.
 
     Args:
         sim: a calibrated QuantSim. Activations of 8 bits and less start best from ``calibrate(batches, "mse")``.

@@ -11,7 +11,7 @@ from qnb.errors import InputError
 from qnb.html import count, number, size
 from qnb.measures import compare_layers
 from qnb.measures.outputs import output_db
-from qnb.methods.precision_front import PrecisionFront, precision_front
+from qnb.methods.precision.precision_front import PrecisionFront, precision_front
 from qnb.methods.result import Result
 from qnb.workflow import layer_documents, recover
 from qnb.workflow.advice import recover_code

@@ -17,8 +17,8 @@ import pandas as pd
 import torch
 
 import qnb
-from qnb.methods.frontier import Frontier
-from qnb.methods.layers import WeightedLayer, integer_layers
+from qnb.methods.layerwise.frontier import Frontier
+from qnb.methods.layerwise.layers import WeightedLayer, integer_layers
 from qnb.numerics.layout import align
 
 ZETA, GAMMA = 1.1, -0.1

@@ -11,13 +11,20 @@ from torch import nn
 
 import qnb
 from qnb.methods.adaround import adaround
-from qnb.methods.blocks import by_block
-from qnb.methods.flips import flip
-from qnb.methods.frontier import Frontier
-from qnb.methods.layer_problem import LayerProblem, is_by_channel, sampled
-from qnb.methods.layers import integer_layers
-from qnb.methods.rounding import BETA, Schedule, SoftRounding, inverse_rectified_sigmoid, rectified_sigmoid, regularizer
-from qnb.methods.unfold import products
+from qnb.methods.layerwise.frontier import Frontier
+from qnb.methods.layerwise.layers import integer_layers
+from qnb.methods.layerwise.unfold import products
+from qnb.methods.rounding.blocks import by_block
+from qnb.methods.rounding.flips import flip
+from qnb.methods.rounding.layer_problem import LayerProblem, is_by_channel, sampled
+from qnb.methods.rounding.soft import (
+    BETA,
+    Schedule,
+    SoftRounding,
+    inverse_rectified_sigmoid,
+    rectified_sigmoid,
+    regularizer,
+)
 from qnb.numerics import FloatGrid, Grid, Precision, quantize
 from tests.export.files import File
 from tests.methods.states import CancelAfter, digits_sim, same, state
@@ -199,11 +206,11 @@ def test_the_columns_give_the_layers_output(name):
 
 def test_only_so_many_columns_are_kept(monkeypatch):
     sim, batches = digits_sim()
-    monkeypatch.setattr("qnb.methods.layer_problem.COLUMNS", 50)
+    monkeypatch.setattr("qnb.methods.rounding.layer_problem.COLUMNS", 50)
     for walk, product, segment in layers_of(sim, batches):
         targets = [segment.target(i) for i in range(segment.count)]
         assert len(sampled(walk, product, segment, targets, lambda: None)) == 50
-    monkeypatch.setattr("qnb.methods.layer_problem.ELEMENTS", 10 * 16)
+    monkeypatch.setattr("qnb.methods.rounding.layer_problem.ELEMENTS", 10 * 16)
     assert len(sampled(walk, product, segment, targets, lambda: None)) == 10  # the classifier sums 16
 
 
@@ -355,7 +362,7 @@ def test_blocks_are_what_lies_between_cuts():
 
 
 def test_a_long_block_is_taken_layer_by_layer(monkeypatch):
-    monkeypatch.setattr("qnb.methods.blocks.LARGEST", 3)
+    monkeypatch.setattr("qnb.methods.rounding.blocks.LARGEST", 3)
     assert all(len(b) <= 3 for b in found_blocks("bert")) and len(found_blocks("bert")) > 2
 
 

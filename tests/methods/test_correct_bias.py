@@ -8,9 +8,9 @@ from torch import nn
 
 import qnb
 from qnb.methods import correct_bias, equalize
-from qnb.methods.expectation import clipped_normal_mean, expected
-from qnb.methods.layers import weighted_layers
-from qnb.methods.weights import nodes
+from qnb.methods.layerwise.expectation import clipped_normal_mean, expected
+from qnb.methods.layerwise.layers import weighted_layers
+from qnb.methods.layerwise.weights import nodes
 from qnb.numerics import Grid, Precision
 from tests.methods.states import CancelAfter, digits_sim, same, state
 from tests.models import images, transformers_zoo, warmed_up, zoo

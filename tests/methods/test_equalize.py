@@ -9,9 +9,9 @@ from qnb.demo import data as demo_data
 from qnb.graph.captured import as_call
 from qnb.graph.structure import flatten
 from qnb.methods import equalize
-from qnb.methods.chains import pairs
-from qnb.methods.layers import weighted_layers
-from qnb.methods.weights import as_matrix, from_matrix, nodes
+from qnb.methods.layerwise.layers import weighted_layers
+from qnb.methods.layerwise.weights import as_matrix, from_matrix, nodes
+from qnb.methods.rescaling.chains import pairs
 from qnb.numerics import Grid, Precision
 from tests.methods.states import CancelAfter, digits_sim, same, state
 from tests.models import images, transformers_zoo, warmed_up, zoo

@@ -9,7 +9,7 @@ from torch import nn
 
 import qnb
 from qnb.methods.gptq import gptq, inverse_factor, round_columns
-from qnb.methods.layers import weighted_layers
+from qnb.methods.layerwise.layers import weighted_layers
 from qnb.numerics import Grid, Precision, quantize
 from tests.methods.states import CancelAfter, digits_sim, same, state
 from tests.models import transformers_zoo, zoo

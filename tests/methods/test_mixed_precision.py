@@ -16,9 +16,9 @@ from qnb.errors import Cancelled, FileError, InputError, PrecisionError, TargetE
 from qnb.graph import capture
 from qnb.measures import Drop, Score, cost, model_bytes
 from qnb.methods import check_order, search_mixed_precision
-from qnb.methods.candidates import apply_choice, layer_groups
-from qnb.methods.precision_front import Choices, PrecisionFront, precision_front
-from qnb.methods.predicted_loss import passes
+from qnb.methods.precision.candidates import apply_choice, layer_groups
+from qnb.methods.precision.precision_front import Choices, PrecisionFront, precision_front
+from qnb.methods.precision.predicted_loss import passes
 from qnb.methods.search_mixed_precision import cheapest_within
 from qnb.numerics import Precision
 from tests.methods.states import CancelAfter, digits_sim, same, state

@@ -6,10 +6,10 @@ from torch import nn
 
 import qnb
 from qnb.methods import reestimate_batch_norm
-from qnb.methods.frontier import Frontier
-from qnb.methods.layers import weighted_layers
+from qnb.methods.layerwise.frontier import Frontier
+from qnb.methods.layerwise.layers import weighted_layers
+from qnb.methods.layerwise.weights import nodes
 from qnb.methods.reestimate_batch_norm import moments
-from qnb.methods.weights import nodes
 from qnb.numerics import Grid, Precision, quantize
 from tests.methods.states import CancelAfter, digits_sim, same, state
 from tests.models import images, transformers_zoo, warmed_up, zoo

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 import qnb
-from qnb.methods.layers import weighted_layers
-from qnb.methods.rescale import Magnitudes
+from qnb.methods.layerwise.layers import weighted_layers
+from qnb.methods.rescaling.rescale import Magnitudes
 from qnb.methods.scale_search import protecting_scales, scale_search
 from qnb.numerics import Grid, Precision
 from tests.methods.outliers import outliers

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 import qnb
-from qnb.methods.frontier import Frontier
-from qnb.methods.layers import weighted_layers
+from qnb.methods.layerwise.frontier import Frontier
+from qnb.methods.layerwise.layers import weighted_layers
 from qnb.methods.seq_mse import seq_mse
 from qnb.numerics import Grid, Precision, affine_parameters
 from tests.methods.states import CancelAfter, digits_sim, same, state

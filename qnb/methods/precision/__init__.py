@@ -1,0 +1,1 @@
+"""Mixes of precisions: what there is to choose from, what it costs, the Pareto front."""

@@ -1,0 +1,1 @@
+"""Scales that move between layers: where they can, how far, and what follows from it."""

@@ -1,0 +1,1 @@
+"""Quantization-aware training: what moves, towards what, and how it goes on."""
