@@ -1,5 +1,7 @@
 """What all methods share: order, undo, history, what a result says."""
 
+import inspect
+
 import pandas as pd
 import pytest
 import torch
@@ -144,3 +146,18 @@ def test_another_precision_for_one_layer_leaves_the_others_as_they_were_rounded(
     sim.set_precision("classifier", "w8a8")
     changed = [key for key in scales if not torch.equal(scales[key], sim.weight(key).scale)]
     assert changed == sim.plan.weights_of["classifier"]
+
+
+CONTRACT = {
+    "equalize": ("sim",), "correct_bias": ("sim", "batches"), "adaround": ("sim", "batches", "iterations"),
+    "seq_mse": ("sim", "batches"), "reestimate_batch_norm": ("sim", "batches"), "smooth": ("sim", "batches"),
+    "gptq": ("sim", "batches"), "search_mixed_precision": ("sim", "batches", "candidates", "budget"),
+    "train": ("sim", "loader", "loss"), "scale_search": ("sim", "batches"),
+}  # fmt: skip
+
+
+def test_the_names_that_people_rely_on():
+    assert set(METHODS) == set(CONTRACT)
+    for name, arguments in CONTRACT.items():
+        function = getattr(qnb.methods, name)
+        assert METHODS[name].apply is function and set(arguments) <= set(inspect.signature(function).parameters)
