@@ -81,6 +81,7 @@ class RecoveryViews:
                 self._last = time.monotonic()
                 rows = pd.DataFrame(list(job.history))
                 if "loss" in rows:
+                    self.widget.layout.display = None
                     self.history.draw(charts.history(rows))
         finally:
             self._lock.release()
