@@ -86,6 +86,7 @@ def test_search_slide_verify_keep_and_reopen(lab, notebook_folder):
     slider.focus()
     for _ in range(3):
         lab.page.keyboard.press("ArrowLeft")
+    front.locator(".gtitle", has_text="not measured").wait_for(timeout=20_000)
     panel.locator("button", has_text=re.compile("^Verify$")).click()
     panel.get_by_text(re.compile(r"verify point \d+: done")).wait_for(timeout=60_000)
     front.locator(".gtitle", has_text="measured drop").wait_for(timeout=20_000)

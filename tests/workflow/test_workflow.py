@@ -287,7 +287,8 @@ class TestAdvice:
         for name, state in (("w16a16", "ok"), ("w8a16", "ok"), ("w8a8", "fail")):
             flow.runs[name] = replace(flow[name], verdict=Verdict(state, ""))
         advice = flow.next()[0]
-        assert "activations are sensitive" in advice.why and flow["w8a8"].worst_layer[0] in advice.code
+        assert "activations are sensitive" in advice.why and advice.code == 'flow.recover("w8a8", "auto")'
+        assert flow["w8a8"].worst_layer[0] in flow.next()[1].code
 
 
 class TestFiles:

@@ -13,7 +13,8 @@ class Shelf:
     """Keeps many tensors within ``memory_bytes``; what is beyond lies in files that are gone when nobody reads them.
 
     >>> shelf = Shelf(memory_bytes=16)
-    >>> [shelf.keep(torch.full((4,), v))[0].item() for v in (1.0, 2.0)], shelf.spilled_bytes
+    >>> kept = [shelf.keep(torch.full((4,), value)) for value in (1.0, 2.0)]
+    >>> [float(tensor[0]) for tensor in kept], shelf.spilled_bytes
     ([1.0, 2.0], 16)
     """
 
