@@ -13,6 +13,7 @@ from qnb.errors import CalibrationError, ExportError, FileError, InputError
 from qnb.export.float_model import batch_symbol, float_model
 from qnb.export.program import Program, program
 from qnb.numerics import FloatGrid
+from qnb.targets import Target
 
 FORMS = ("qdq", "fp16", "fp32")
 LARGEST_FILE = 2_000_000_000
@@ -38,6 +39,9 @@ def export_onnx(sim, path, *, form: str | None = None, batch: int | None = None,
         integer_io: qdq: inputs and outputs are the integer codes themselves; who runs the file quantizes.
         progress: called as ``progress(done, total, message)``.
 
+    Where the target's kernels have one activation width, an op between 8 and 16 bits computes in 16: its 8-bit inputs
+    are widened to the same values, an 8-bit output is quantized to 16 bits first (`qnb.export.widths`).
+
     Tensor names are those of ``export_encodings``. The file's metadata (key ``qnb``) says which tensor is which
     layer's output and how inputs and outputs are quantized.
 
@@ -51,7 +55,7 @@ def export_onnx(sim, path, *, form: str | None = None, batch: int | None = None,
     exported = program(sim, quantized=form == "qdq")
     model = float_model(sim, exported, batch)
     report(1, 3, f"quantizing {path.name}")
-    finish(model, exported, form, integer_io)
+    finish(model, exported, form, integer_io, sim.target)
     model.metadata_props["qnb"] = json.dumps(_metadata(sim, exported, form, integer_io))
     report(2, 3, f"writing {path.name}")
     write(model, path, half=form == "fp16")
@@ -64,18 +68,20 @@ def default_form(sim) -> str:
     return sim.precision.name if sim.precision.name in ("fp16", "fp32") else "qdq"
 
 
-def finish(model, exported: Program, form: str, integer_io: bool) -> None:
+def finish(model, exported: Program, form: str, integer_io: bool, target: Target) -> None:
     """Names, quantization, and ops in the form that runtimes know."""
     from qnb.export.gathers import whole_gathers
     from qnb.export.pooling import global_pooling
     from qnb.export.products import signed_second_inputs
     from qnb.export.qdq import name_tensors
     from qnb.export.transposes import drop_ones
+    from qnb.export.widths import one_width
 
     drop_ones(model, exported.tensors)
     global_pooling(model)
     whole_gathers(model)
     name_tensors(model, exported.tensors, form == "qdq", integer_io)
+    exported.narrowed = one_width(model, set(exported.layers.values()), target)
     signed_second_inputs(model)
     model.ir_version, model.producer_name = IR_VERSION, "qnb"
     _forget_types(model)
@@ -119,12 +125,17 @@ def _metadata(sim, exported: Program, form: str, integer_io: bool) -> dict:
         "inputs": {n: kept[n] for n in exported.inputs if n in kept},
         "outputs": {n: kept[n] for n in exported.outputs if n in kept},
         "layers": [
-            # An output's codes are found from its values: HTP does not give out both.
-            {"layer": layer, "tensor": name if name in exported.outputs or name not in codes else f"{name}_quantized",
-             "codes": codes.get(name)}
+            {"layer": layer, "tensor": _observed(name, exported) if name in codes else name, "codes": codes.get(name)}
             for layer, name in exported.layers.items()
         ],
     }  # fmt: skip
+
+
+def _observed(name: str, exported: Program) -> str:
+    """Where to read a tensor: its codes, or the values that they are found from where HTP does not give out both."""
+    if name in exported.outputs:
+        return name
+    return f"{name}_dequantized" if name in exported.narrowed else f"{name}_quantized"
 
 
 def write(model, path: Path, half: bool = False) -> None:

@@ -24,6 +24,7 @@ class Program:
         tensors: every marked tensor by name.
         inputs, outputs: names in order.
         layers: layer to the tensor that is its output.
+        narrowed: tensors of 8 bits that an op of 16 bits gives: see `qnb.export.widths`.
     """
 
     module: fx.GraphModule
@@ -31,6 +32,7 @@ class Program:
     inputs: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
     layers: dict[str, str] = field(default_factory=dict)
+    narrowed: set[str] = field(default_factory=set)
 
 
 def program(sim, quantized: bool = True) -> Program:

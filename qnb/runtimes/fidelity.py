@@ -42,7 +42,8 @@ def fidelity(sim, runtime: Runtime, batches: Iterable, *, progress=None) -> pd.D
                          "export this sim with qnb.export_onnx and pass a runtime of that file")  # fmt: skip
     batches = reiterable(batches, "fidelity")
     rows = {g.layer: _Row(g.layer, g.op, known[g.layer]["codes"]) for g in sim.groups}
-    outputs = {t.name: _Row(t.name, "output", _output_codes(known, t.name)) for t in runtime.outputs}
+    codes = dict(runtime.metadata.get("outputs", ())) | {e["tensor"]: e["codes"] for e in known.values()}
+    outputs = {t.name: _Row(t.name, "output", codes.get(t.name)) for t in runtime.outputs}
     names = [*dict.fromkeys([known[layer]["tensor"] for layer in rows] + list(outputs))]
     done, total = 0, length(batches)
     for batch in batches:
@@ -59,10 +60,6 @@ def fidelity(sim, runtime: Runtime, batches: Iterable, *, progress=None) -> pd.D
     if not done:
         raise InputError("fidelity", "the loader gave no batch", "pass at least one batch")
     return pd.DataFrame([r.row() for r in (*rows.values(), *outputs.values())], columns=list(columns.FIDELITY))
-
-
-def _output_codes(known: dict[str, dict], name: str) -> dict | None:
-    return next((e["codes"] for e in known.values() if e["tensor"] == name), None)
 
 
 class _Watch(fx.Interpreter):

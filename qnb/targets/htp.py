@@ -5,8 +5,9 @@ bounded activations have fixed ranges and 16-bit activations meet 16-bit weights
 signed bytes: a code above 127 * 256 + 127 saturates (measured on v75: one such weight costs its channel 20 dB).
 Transposed convolutions of several groups take one scale per tensor (measured on v75: with scales per channel QNN
 refuses them or, where each channel is a group, computes other values). A softmax whose 16-bit input spans less than
-0.17 gives the largest score of each row half of its due (measured on v68 to v81). Which SoCs have no float16 is what
-QNN 2.51 says when asked to run a convolution of floats.
+0.17 gives the largest score of each row half of its due (measured on v68 to v81). Convolutions, fully connected layers
+and layer norms between 8 and 16 bits are refused; other ops compute in float16 there (measured on v75). Which SoCs have
+no float16 is what QNN 2.51 says when asked to run a convolution of floats.
 """
 
 from qnb.targets.generic import GENERIC
@@ -34,6 +35,7 @@ HTP_V68 = variant(
     least_scores_at_16=0.2,
     simulate_bias=True,
     mask_encoding=True,
+    one_activation_width=True,
     precisions=BEFORE_V73,
     any_precision=False,
     notes=HALF_OF_SOME_V68,

@@ -39,6 +39,7 @@ class Target:
             groups, where channels or blocks have one elsewhere.
         simulate_bias: int32 biases are part of the simulation.
         mask_encoding: scores need an encoding after the attention mask too.
+        one_activation_width: kernels read and write activations of one bit-width.
         precisions: what the target runs, by name.
         any_precision: others than these run too, as it is no device or computes in floats.
         notes: what is worth knowing about one of them, by name; ``"*"`` stands for those that are not named.
@@ -60,6 +61,7 @@ class Target:
     grouped_transposed: str = "channel"
     simulate_bias: bool = True
     mask_encoding: bool = False
+    one_activation_width: bool = False
     precisions: tuple[str, ...] = ()
     any_precision: bool = False
     notes: Mapping[str, str] = field(default_factory=dict, hash=False)
