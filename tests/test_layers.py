@@ -8,8 +8,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "qnb"
 ORDER = (
-    "errors", "registry", "columns", "modules", "html", "document", "numerics", "ranges", "graph", "targets", "sim",
-    "measures", "methods", "export", "runtimes", "workflow",
+    "errors", "registry", "silence", "columns", "modules", "html", "document", "numerics", "ranges", "graph", "targets",
+    "sim", "measures", "methods", "export", "runtimes", "workflow",
 )  # fmt: skip
 """From the bottom up: each may import those before it."""
 APART = {

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import importlib
-import os
 import platform
-import sys
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 from qnb.errors import DependencyError
+from qnb.silence import silent
 
 PROVIDER = "QNNExecutionProvider"
 INSTALL = "pip install 'qnb[qnn]'"
@@ -73,17 +70,3 @@ def device() -> Any:
     if not found:
         raise DependencyError("QnnHtp", "onnxruntime-qnn offers no device here", f"{INSTALL}, for {PLATFORMS}")
     return found[0]
-
-
-@contextlib.contextmanager
-def silent() -> Iterator[None]:
-    """Nothing that C code writes to standard output is shown, in the whole process."""
-    sys.stdout.flush()
-    kept, nothing = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nothing, 1)
-        yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
-        os.close(nothing)

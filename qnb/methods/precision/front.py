@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from qnb.methods.precision.quiet import quiet_library
+from qnb.silence import silent_in_cells
 
 BUDGETS = 48
 _SCALE = 1e3
@@ -181,7 +181,7 @@ class _Program:
         integrality = np.zeros(self.costs.size)
         integrality[: self.integers] = 1
         objective = np.where(upper > 0, objective, 0.0)
-        with quiet_library():
+        with silent_in_cells():
             result = milp(objective * (_SCALE / (objective.max() or 1.0)), integrality=integrality,
                           bounds=Bounds(0, upper), constraints=constraints, options={"mip_rel_gap": 0.0})  # fmt: skip
         x = result.x[: self.integers]

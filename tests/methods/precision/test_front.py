@@ -1,10 +1,6 @@
 """The front is exact: no choice of options is better, by brute force; and greedy never is."""
 
-import io
-import os
-import sys
 from itertools import product
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +9,6 @@ from hypothesis import strategies as st
 
 from qnb.errors import Cancelled
 from qnb.methods.precision.front import Problem, lowest_cost, pareto_front
-from qnb.methods.precision.quiet import quiet_library
 
 BITS = np.array([[16, 16], [8, 16], [8, 8], [4, 16], [4, 8]], dtype=float)
 
@@ -125,15 +120,3 @@ def test_it_can_be_stopped_between_two_programs(after):
 
     with pytest.raises(Cancelled):
         pareto_front(chain(6), budgets=20, tick=tick)
-
-
-def test_a_library_s_own_output_stays_out_of_cells_and_a_terminal_keeps_it(capfd, monkeypatch):
-    monkeypatch.setattr(sys, "stdout", io.StringIO())
-    with quiet_library():
-        os.write(1, b"from a library")
-    os.write(1, b"after")
-    assert capfd.readouterr().out == "after"
-    monkeypatch.setattr(sys, "stdout", SimpleNamespace(fileno=lambda: 1))
-    with quiet_library():
-        os.write(1, b"terminal")
-    assert capfd.readouterr().out == "terminal"
