@@ -16,6 +16,7 @@ from torch import fx
 from qnb.errors import PrecisionError
 from qnb.graph.attributes import attribute
 from qnb.graph.constants import constant_nodes
+from qnb.measures.lockstep import call
 from qnb.sim import select
 from qnb.sim.masking import attended
 
@@ -143,9 +144,3 @@ def tensors(value: Any) -> tuple[torch.Tensor | None, ...]:
     """The tensors of a node's value; None for those that hold no floating-point numbers."""
     parts = value if isinstance(value, tuple | list) else (value,)
     return tuple(p if isinstance(p, torch.Tensor) and p.is_floating_point() else None for p in parts)
-
-
-def call(node: fx.Node, value: Callable[[fx.Node], Any]) -> Any:
-    """The op itself; never in place, as others hold its inputs."""
-    args, kwargs = fx.map_arg((node.args, node.kwargs), value)
-    return node.meta.get("pure", node.target)(*args, **kwargs)

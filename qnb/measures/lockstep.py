@@ -85,9 +85,9 @@ class Lockstep:
                         values.pop(done, None)
 
     def _op(self, node: fx.Node, reference, simulated, own) -> None:
-        reference[node] = _call(node, reference.__getitem__)
+        reference[node] = call(node, reference.__getitem__)
         same = "exact" not in node.meta and all(simulated[n] is reference[n] for n in node.all_input_nodes)
-        simulated[node] = reference[node] if same else _call(node, simulated.__getitem__, exact=True)
+        simulated[node] = reference[node] if same else call(node, simulated.__getitem__, exact=True)
         if self.own and node.name in self.group_of:
             own[node] = self._own(node, reference, simulated, own)
 
@@ -107,7 +107,7 @@ class Lockstep:
             return reference[source]
 
         fx.map_arg((node.args, node.kwargs), value)
-        return _call(node, value) if changed else reference[node]
+        return call(node, value) if changed else reference[node]
 
     def _is_parameter(self, node: fx.Node) -> bool:
         """A (quantized) weight or bias, directly or expanded."""
@@ -133,7 +133,7 @@ class Lockstep:
         visit(LayerValues(group, reference[source], after, before, alone, module, masked))
 
 
-def _call(node: fx.Node, value: Callable[[fx.Node], Any], exact: bool = False) -> Any:
+def call(node: fx.Node, value: Callable[[fx.Node], Any], exact: bool = False) -> Any:
     """The op itself; ``exact``: in the place of it the runtime's integer rule, where the sim has one."""
     args, kwargs = fx.map_arg((node.args, node.kwargs), value)
     target = node.target if exact and "exact" in node.meta else node.meta.get("pure", node.target)

@@ -117,7 +117,7 @@ def _apply(row: Method, function, given: dict, calibrated: bool, inputs) -> Resu
     sim.drop_cache()
     history = found.history if len(found.history) else report.history()
     return Result(
-        row.name, _table(sim, before, after, found.layers), history, _plain_options(row, given),
+        row.name, before_and_after(sim, before, after, found.layers), history, _plain_options(row, given),
         time.perf_counter() - start, found.notes, _output(sim, before), _output(sim, after),
         found.tables,
     )  # fmt: skip
@@ -158,7 +158,8 @@ def _output(sim, table: pd.DataFrame | None) -> float:
     return float("nan") if table is None else output_db(sim, table)
 
 
-def _table(sim, before, after, own: pd.DataFrame | None) -> pd.DataFrame:
+def before_and_after(sim, before, after, own: pd.DataFrame | None) -> pd.DataFrame:
+    """A `Result`'s table from two of `compare_layers` (or None) and the method's own figures by layer."""
     table = pd.DataFrame({columns.LAYER: [g.layer for g in sim.groups], columns.OP: [g.op for g in sim.groups]})
     for name, column in (("own_{}_db", columns.OWN_SQNR_DB), ("{}_db", columns.SQNR_DB)):
         for when, measured in (("before", before), ("after", after)):
@@ -172,10 +173,13 @@ def _table(sim, before, after, own: pd.DataFrame | None) -> pd.DataFrame:
 def _plain_options(row: Method, given: dict) -> dict:
     """Options as a file can hold them; functions and models by their name."""
     found = {n: given[n] for n in row.options if given.get(n) is not None}
-    return {n: v if isinstance(v, bool | int | float | str) else _named(v) for n, v in found.items()}
+    return {n: plain(v) for n, v in found.items()}
 
 
-def _named(value) -> str | list[str]:
+def plain(value) -> bool | float | str | list[str]:
+    """An option as a file can hold it: functions and other objects by their name."""
+    if isinstance(value, bool | int | float | str):
+        return value
     if isinstance(value, list | tuple) and all(isinstance(v, str) for v in value):
         return list(value)
     return getattr(value, "__name__", type(value).__name__)

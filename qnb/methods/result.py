@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from qnb.columns import LAYER
 from qnb.document import Document, Facts, Shown, Table, Text
 from qnb.html import decibel, number
 
@@ -71,8 +70,3 @@ class Result(Shown):
              Table(self.table, "Layers before and after", formats=forms)),
             "warn" if worse else "neutral",
         )  # fmt: skip
-
-    def improved(self) -> pd.DataFrame:
-        """Layers by how much their own SQNR rose, the most first."""
-        gain = self.table["own_after_db"] - self.table["own_before_db"]
-        return self.table.assign(gain_db=gain).sort_values("gain_db", ascending=False)[[LAYER, "gain_db"]]

@@ -132,9 +132,7 @@ def _notes(front: PrecisionFront, chosen: int, max_drop: float | None):
         if max_drop is not None and not within(front, chosen, max_drop):
             yield f"No point surely loses at most {max_drop:.2g}: this is the one of the least predicted loss."
     if len(front.scores) > 1:
-        right, chance, wrong = front.order()
-        yield (f"Of {right + chance + wrong} pairs of measured points {right} are in the predicted order, "
-               f"{chance} are not, within the metric's noise, and {wrong} beyond it.")  # fmt: skip
+        yield front.order_text()
     elif not front.scores:
         yield "No point was measured: pass evaluate= to compare prediction and metric."
     free = {layer for group in choices.groups for layer in group.layers}

@@ -52,7 +52,7 @@ def recover_code(variable: str, name: str, methods: Sequence[str], options: Mapp
     'flow.recover("w4a8", ["equalize", "adaround"], iterations=500)'
     """
     said = json.dumps(methods[0] if len(methods) == 1 else list(methods))
-    rest = "".join(f", {k}={v!r}" for k, v in (options or {}).items())
+    rest = "".join(f", {k}={getattr(v, '__name__', None) or repr(v)}" for k, v in (options or {}).items())
     return f"{variable}.recover({json.dumps(name, ensure_ascii=False)}, {said}{rest})"
 
 

@@ -11,6 +11,7 @@ from qnb.errors import InputError
 from qnb.html import count, number, size
 from qnb.measures import compare_layers
 from qnb.measures.outputs import output_db
+from qnb.methods.method import MEASURED_BATCHES, before_and_after, plain
 from qnb.methods.precision.precision_front import PrecisionFront, precision_front
 from qnb.methods.result import Result
 from qnb.workflow import layer_documents, recover
@@ -22,6 +23,7 @@ from qnb.workflow.ticks import reporting
 from qnb.workflow.verdict import amount
 
 METHOD = "search_mixed_precision"
+DECIDING = ("candidates", "cost", "layers", "sensitivity")
 SPREAD = 3
 """So many points are measured to begin with, spread over the front."""
 
@@ -33,10 +35,11 @@ class MixedPrecision(Charted):
         flow: the workflow.
         run: name of the run it started from; it stays as it is.
         front: its points.
+        options: that decide what is on the front; code that makes the same run names them.
     """
 
-    def __init__(self, flow, run: str, front: PrecisionFront):
-        self.flow, self.run, self.front = flow, run, front
+    def __init__(self, flow, run: str, front: PrecisionFront, options: dict):
+        self.flow, self.run, self.front, self.options = flow, run, front, options
         self.chosen = len(front) // 2
 
     @property
@@ -83,22 +86,16 @@ class MixedPrecision(Charted):
     def code(self, point: int | None = None) -> str:
         """The line that makes the same run."""
         point = self.chosen if point is None else point
-        options = {"budget": self.front.points[point].cost, **self._options()}
+        options = {"budget": self.front.points[point].cost, **self.options}
         return recover_code(self.flow.variable, self.run, (METHOD,), options)
-
-    def _options(self) -> dict:
-        return {} if self.front.choices.cost == "bops" else {"cost": self.front.choices.cost}
 
     def _result(self, base: Run, sim, budget: float, start: float) -> Result:
         """What `qnb.methods.search_mixed_precision` says of the same choice."""
-        batches = comparison_batches(self.flow)[:2]
+        batches = comparison_batches(self.flow)[:MEASURED_BATCHES]
         before, after = compare_layers(base.sim, batches), compare_layers(sim, batches)
-        frame = pd.DataFrame({"layer": after.layer, "op": after.op, "own_before_db": before.own_sqnr_db,
-                              "own_after_db": after.own_sqnr_db, "before_db": before.sqnr_db,
-                              "after_db": after.sqnr_db})  # fmt: skip
-        bits = self.bits().drop(columns="point")
-        return Result(METHOD, frame.merge(bits, how="left", on="layer"), pd.DataFrame(),
-                      {"budget": budget, **self._options()}, time.perf_counter() - start, (),
+        options = {name: plain(value) for name, value in self.options.items()}
+        return Result(METHOD, before_and_after(sim, before, after, self.bits().drop(columns="point")), pd.DataFrame(),
+                      {"budget": budget, **options}, time.perf_counter() - start, (),
                       output_db(base.sim, before), output_db(sim, after),
                       {"front": self.table, "bits": self.bits()})  # fmt: skip
 
@@ -145,9 +142,7 @@ class MixedPrecision(Charted):
     def _order(self) -> tuple:
         if len(self.front.scores) < 2:
             return ()
-        right, noise, wrong = self.front.order()
-        return (Text(f"Of {right + noise + wrong} pairs of measured points {right} are in the predicted order, {noise} "
-                     f"are not, within the metric's noise, and {wrong} beyond it."),)  # fmt: skip
+        return (Text(self.front.order_text()),)
 
 
 def search(flow, name: str, options: dict, progress) -> MixedPrecision:
@@ -156,7 +151,7 @@ def search(flow, name: str, options: dict, progress) -> MixedPrecision:
         given = {"seed": flow.seed, **options}
         verify = given.pop("verify", SPREAD)
         front = precision_front(flow[name].sim, flow.calibration, evaluate=flow.evaluate, progress=report, **given)
-        found = MixedPrecision(flow, name, front)
+        found = MixedPrecision(flow, name, front, {k: v for k, v in options.items() if k in DECIDING})
         if verify:
             points = sorted({round(i * (len(front) - 1) / max(1, verify - 1)) for i in range(verify)})
             front.verify(points, flow.evaluate, executor=given.get("executor"), progress=report)

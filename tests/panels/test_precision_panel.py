@@ -78,8 +78,7 @@ class TestFound:
         kept = flow["w8a8+mixed-2"]
         assert kept.sim.applied == ("search_mixed_precision",) and kept.settings["from"] == "w8a8"
         assert kept.cost.bops.sum() == pytest.approx(found.front.points[2].cost)
-        again = eval(panel.codes[-1].replace("budget=", "candidates=['w8a8', 'w4a8'], name='again', budget="),
-                     {"flow": flow})  # fmt: skip
+        again = eval(panel.codes[-1][:-1] + ", name='again')", {"flow": flow})
         assert again.score == kept.score and again.output_sqnr_db == kept.output_sqnr_db
 
     def test_cancel(self, flow, panel, found):
@@ -107,3 +106,13 @@ def test_a_saved_workflow_holds_the_kept_run(flow, found, tmp_path):
     loaded = qnb.load(tmp_path / "flow.qnb")["w8a8+mixed-1"]
     tables = loaded.recovery[0].tables
     assert set(tables) == {"front", "bits"} and len(tables["front"]) == len(found.front)
+
+
+def test_the_code_of_a_search_with_a_cost_of_ones_own_names_it(flow):
+    def bits(layers):
+        return layers.weight_bits.fillna(0)
+
+    found = flow.search_mixed_precision("w8a8", candidates=["w8a8", "w4a8"], cost=bits, verify=0)
+    assert ", cost=bits" in found.code() and "candidates=['w8a8', 'w4a8']" in found.code()
+    kept = found.keep(0, name="by my cost")
+    assert kept.recovery[0].options["cost"] == "bits" and kept.recovery[0].options["candidates"] == ["w8a8", "w4a8"]

@@ -16,6 +16,7 @@ from torch import fx
 
 from qnb.graph.attributes import attribute
 from qnb.graph.constants import constant_nodes
+from qnb.measures.lockstep import call
 from qnb.methods.layerwise.spill import Shelf
 
 
@@ -100,8 +101,7 @@ class Frontier:
         if node.op == "call_module":
             source = read(node.args[0])
             return source if is_reference else self.sim.graph_module.get_submodule(node.target)(source)
-        args, kwargs = fx.map_arg((node.args, node.kwargs), read)
-        return node.meta.get("pure", node.target)(*args, **kwargs)
+        return call(node, read)
 
     def _last_uses(self) -> dict[fx.Node, list[fx.Node]]:
         """Node -> values that nobody reads after it."""

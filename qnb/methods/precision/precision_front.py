@@ -11,7 +11,7 @@ import pandas as pd
 from qnb.columns import BITS, FRONT
 from qnb.errors import InputError
 from qnb.graph.batches import reiterable
-from qnb.measures.score import Score, paired_drop
+from qnb.measures.score import Drop, Score, paired_drop
 from qnb.measures.trials import Trial, evaluate_trials
 from qnb.methods.precision.cache import SearchCache, fingerprint
 from qnb.methods.precision.candidates import Group, apply_choice, layer_groups, layer_order, parse
@@ -96,6 +96,7 @@ class PrecisionFront:
         self.choices, self.points, self.cache, self.seed = choices, points, cache, seed
         self.reference: Score | None = None
         self.scores: dict[int, Score] = {}
+        self._drops: dict[int, Drop] = {}
 
     def __len__(self) -> int:
         return len(self.points)
@@ -154,9 +155,11 @@ class PrecisionFront:
         """The last point, of the least predicted loss, that costs no more."""
         return max(i for i, p in enumerate(self.points) if p.cost <= budget * (1 + 1e-9))
 
-    def drop(self, point: int):
-        """How much worse than FP32 a measured point is: see `qnb.measures.paired_drop`."""
-        return paired_drop(self.reference, self.scores[point])
+    def drop(self, point: int) -> Drop:
+        """How much worse than FP32 a measured point is: see `qnb.measures.paired_drop`; resampled once."""
+        if point not in self._drops:
+            self._drops[point] = paired_drop(self.reference, self.scores[point])
+        return self._drops[point]
 
     def order(self) -> tuple[int, int, int]:
         """Of all pairs of measured points, how many are measured in the predicted order or equal, how many the other
@@ -171,6 +174,12 @@ class PrecisionFront:
             else:
                 wrong += 1
         return right, within, wrong
+
+    def order_text(self) -> str:
+        """What `order` found, as a sentence."""
+        right, within, wrong = self.order()
+        return (f"Of {right + within + wrong} pairs of measured points {right} are in the predicted order, "
+                f"{within} are not, within the metric's noise, and {wrong} beyond it.")  # fmt: skip
 
     def table(self, chosen: int | None = None) -> pd.DataFrame:
         """One row per point, columns `qnb.columns.FRONT`."""
