@@ -51,7 +51,7 @@ def deployment(flow, name="w8a8", runtime="htp", db=35.0, drop=0.0, **changes):
     files = pd.DataFrame([(f"{name}.onnx", "ONNX", 49_000)], columns=["file", "what", "size_bytes"])
     made = Deployment(name, flow[name].precision, "htp-v75", "sm8650", "out", files,
                       (replace(found, **changes),), "qairt-converter", score)  # fmt: skip
-    flow.deployments[name] = made
+    flow.deployments = flow.deployments | {name: made}
     return made
 
 

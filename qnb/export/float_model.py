@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import re
-import warnings
 
 import torch
 
 from qnb.errors import ExportError
 from qnb.export.marker import translation_table
 from qnb.export.program import Program
+from qnb.quiet import quiet
 
 OPSET = 21
 DYNAMIC = "batch"
@@ -34,7 +31,7 @@ def float_model(sim, exported: Program, batch: int | None):
     symbol = batch_symbol(sim.captured)
     example, shapes = _example(sim.captured, symbol, batch)
     try:
-        with _quiet(), torch.no_grad():
+        with quiet(), torch.no_grad():
             ep = torch.export.export(exported.module, tuple(example), dynamic_shapes=shapes, strict=False)
             made = torch.onnx.export(
                 ep, (), dynamo=True, opset_version=OPSET, custom_translation_table=translation_table(), verbose=False,
@@ -94,19 +91,3 @@ def _reason(error: BaseException) -> str:
         error = error.__cause__
     lines = [line for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0].strip()}" if lines else type(error).__name__
-
-
-@contextlib.contextmanager
-def _quiet():
-    """The exporter logs about packages that are not there and passes that are its own affair."""
-    loggers = [logging.getLogger(n) for n in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

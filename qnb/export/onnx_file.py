@@ -48,7 +48,7 @@ def export_onnx(sim, path, *, form: str | None = None, batch: int | None = None,
     Raises:
         CalibrationError, InputError, ExportError, FileError: before anything is written.
     """
-    path, form = Path(path), form or default_form(sim)
+    sim, path, form = sim.snapshot(), Path(path), form or default_form(sim)
     _check(sim, path, form, batch, integer_io)
     report = progress or (lambda *_: None)
     report(0, 3, f"translating {path.name}")

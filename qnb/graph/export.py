@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
 from typing import Any
 
 import torch
@@ -14,9 +10,10 @@ from torch.export import Dim, ExportedProgram
 
 from qnb.errors import QnbError
 from qnb.graph.blame import capture_error
-from qnb.graph.flat import Flat
+from qnb.graph.flat import Flat, Refused
 from qnb.graph.functional import functional
 from qnb.graph.structure import TENSOR, Structure
+from qnb.quiet import quiet
 
 PREFIX = "model."
 """What the wrapper puts before the user's tensor names and module paths."""
@@ -38,13 +35,13 @@ def export(model: nn.Module, inputs: list[torch.Tensor], called: Structure, dyna
         # An example of one sample would fix the batch at 1: trace with two where the batch may vary.
         examples = inputs if shapes is None else _two_samples(inputs)
         try:
-            with _quiet():
+            with quiet():
                 program = torch.export.export(flat, tuple(examples), dynamic_shapes=shapes and (shapes,), strict=False)
                 return functional(program), flat.returned
         except QnbError:
             raise
         except Exception as failure:
-            error = failure
+            error = failure.__cause__ if isinstance(failure, Refused) else failure
     raise capture_error(model, called, inputs, error) from error
 
 
@@ -74,19 +71,3 @@ def _walk(structure: Structure, shapes: Any) -> list:
     keys = structure.keys or range(len(structure.children))
     return [s for key, child in zip(keys, structure.children, strict=True)
             for s in _walk(child, None if shapes is None else shapes[key])]  # fmt: skip
-
-
-@contextlib.contextmanager
-def _quiet():
-    """torch.export warns, logs and prints about things that are ours to handle."""
-    loggers = [logging.getLogger(n) for n in ("torch.export", "torch._export", "torch.fx", "torch._dynamo")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

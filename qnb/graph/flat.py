@@ -26,10 +26,24 @@ class Flat(nn.Module):
 
     def forward(self, *leaves: torch.Tensor) -> tuple[torch.Tensor, ...]:
         args, kwargs = self.called.build(leaves)
-        with self.watch():
-            result = self.model(*args, **kwargs)
+        try:
+            with self.watch():
+                result = self.model(*args, **kwargs)
+        except Exception as error:
+            raise Refused(str(error)) from error
         tensors, self.returned = flatten(result)
         return tuple(tensors)
+
+
+class Refused(Exception):
+    """What the model raised while it was traced is its cause.
+
+    torch hangs the graph that it has so far on an exception, and prints that to standard error; on this one it cannot.
+    """
+
+    def __setattr__(self, name: str, value) -> None:
+        if name != "partial_fx_graph":
+            super().__setattr__(name, value)
 
 
 class ShapesTooComplex(Exception):

@@ -12,17 +12,19 @@ from torch import nn
 from qnb.errors import EvaluateError, QnbError
 from qnb.graph.blame import at
 from qnb.measures.score import Score
+from qnb.randomness import Draws
 
 REMEDY = "return a float, or qnb.Score(value, n)"
 
 
 def score_of(evaluate: Callable[[nn.Module], Any], model: nn.Module, name: str,
-             tick: Callable[[int], None] | None = None) -> Score:  # fmt: skip
+             tick: Callable[[int], None] | None = None, seed: int = 0) -> Score:  # fmt: skip
     """``evaluate(model)`` as a `Score`, without gradients (``torch.enable_grad()`` inside it still works).
 
     Args:
         name: of the run, for errors.
         tick: called with the count before every forward pass; what it raises stops the evaluation.
+        seed: of what evaluate draws through torch, so that every model sees the same samples.
 
     Raises:
         EvaluateError: evaluate raised, or returned something that is not a finite number.
@@ -39,7 +41,7 @@ def score_of(evaluate: Callable[[nn.Module], Any], model: nn.Module, name: str,
     handle = model.register_forward_pre_hook(count)
     model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), Draws(seed):
             value = evaluate(model)
     except QnbError:
         raise

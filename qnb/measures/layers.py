@@ -33,7 +33,7 @@ def compare_layers(sim, batches: Iterable, *, own: bool = True, progress=None, w
     """
     if not sim.calibrated:
         raise CalibrationError("compare_layers", "the sim is not calibrated", "call sim.calibrate(batches) first")
-    batches = reiterable(batches, "compare_layers")
+    sim, batches = sim.snapshot(), reiterable(batches, "compare_layers")
     lockstep = Lockstep(sim, own)
     rows = {g.layer: _Row(sim.plan.activations[g.key].masked) for g in sim.groups}
     total = length(batches)

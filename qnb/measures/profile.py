@@ -64,7 +64,7 @@ def profile_layers(sim, batches: Iterable, layers: Iterable[str] | None = None, 
         progress: ``progress(done, total, message)`` after each batch of either pass.
         watch: called with every layer's `LayerValues`.
     """
-    batches = reiterable(batches, "profile_layers")
+    sim, batches = sim.snapshot(), reiterable(batches, "profile_layers")
     names = select.layers([g.layer for g in sim.groups], layers, "look at a layer")
     gatherers = {g.layer: _Gatherer(g.op) for g in sim.groups if g.layer in names}
     last = next(g.layer for g in reversed(sim.groups) if g.layer in names)

@@ -7,9 +7,9 @@ from concurrent.futures import Executor
 from typing import Any
 
 import pandas as pd
-import torch
 
 from qnb import columns
+from qnb.arguments import whole
 from qnb.errors import CalibrationError, InputError
 from qnb.graph.batches import length, reiterable
 from qnb.measures.alone import Alone
@@ -18,7 +18,8 @@ from qnb.measures.exact_noise import ExactNoise
 from qnb.measures.fisher import Fisher
 from qnb.measures.score import paired_drop
 from qnb.measures.trial import QuantizerState, check_plain
-from qnb.measures.trials import Trial, evaluate_trials
+from qnb.measures.trials import Trial, check_executor, evaluate_trials
+from qnb.randomness import Seeded
 from qnb.registry import Registry
 
 WAYS: Registry[Callable] = Registry("way to measure sensitivity")
@@ -48,7 +49,7 @@ def sensitivity(sim, batches: Iterable | None = None, *, method: str = "fisher",
             value per sample, whose gradient is taken instead: then batches are ``(inputs, target)``.
         executor: for ``"evaluate"``: workers, see `qnb.measures.trials.evaluate_trials`.
         layers: a name, a glob or a list of them; None means all.
-        seed: of random numbers; torch's own are as before afterwards.
+        seed: of random numbers; the caller's generators are left alone.
         progress: ``progress(done, total, message)``; what it raises stops the work.
 
     Returns:
@@ -72,11 +73,13 @@ def sensitivity(sim, batches: Iterable | None = None, *, method: str = "fisher",
     if not sim.calibrated:
         raise CalibrationError(_OPERATION, "the sim is not calibrated", "call sim.calibrate(batches) first")
     _check(method, evaluate=evaluate, loss=loss, executor=executor)
+    check_executor(executor, _OPERATION)
+    whole(_OPERATION, "seed", seed, None)
     if method != "evaluate":
         if batches is None:
             raise InputError(_OPERATION, f"no batches with method={method!r}", "pass a list of batches")
-        batches = reiterable(batches, _OPERATION)
-    alone = Alone(sim, layers, _OPERATION)
+        batches = Seeded(reiterable(batches, _OPERATION), seed)
+    alone = Alone(sim.snapshot(), layers, _OPERATION)
     options = {"evaluate": evaluate, "loss": loss, "executor": executor, "seed": seed}
     scores = way(alone, batches, options, progress or (lambda *_: None))
     rows = [(s.layer, s.kind, *score) for s, score in zip(alone.sites, scores, strict=True)]
@@ -137,10 +140,8 @@ def _evaluate(alone: Alone, batches, options, report) -> Scores:
     trials = [Trial(f"{site.layer}, {site.kind}", {site.path: state})
               for site, state in zip(alone.sites, states, strict=True)]  # fmt: skip
     message, total = "evaluating one quantizer at a time", len(trials) + 1
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(options["seed"])
-        reference = score_of(options["evaluate"], alone.sim.reference_model, "FP32",
-                             lambda _: report(0, total, message))  # fmt: skip
+    reference = score_of(options["evaluate"], alone.sim.reference_model, "FP32",
+                         lambda _: report(0, total, message), options["seed"])  # fmt: skip
     scores = evaluate_trials(off, trials, options["evaluate"], executor=options["executor"], seed=options["seed"],
                              progress=lambda done, _, said: report(done + 1, total, said), message=message)  # fmt: skip
     drops = [paired_drop(reference, score) for score in scores]

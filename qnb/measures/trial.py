@@ -91,15 +91,19 @@ class Trial:
     @contextmanager
     def applied(self, sim):
         """Inside, the sim is set like this; afterwards as before, with new tensors of the same values."""
-        modules, device = quantizer_modules(sim), sim.device
+        modules = quantizer_modules(sim)
         before = {name: QuantizerState.of(modules[name]) for name in self.changes}
         try:
-            for name, state in self.changes.items():
-                state.put(modules[name], device)
+            _put(self.changes, sim, modules)
             yield sim
         finally:
-            for name, state in before.items():
-                state.put(modules[name], device)
+            _put(before, sim, modules)
+
+
+def _put(states: Mapping[str, QuantizerState], sim, modules) -> None:
+    with sim.lock.alone():
+        for name, state in states.items():
+            state.put(modules[name], sim.device)
 
 
 def check_plain(sim, operation: str) -> None:

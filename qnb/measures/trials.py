@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from qnb.arguments import short
 from qnb.errors import EvaluateError, InputError, QnbError
 from qnb.measures.evaluation import score_of
 from qnb.measures.score import Score
@@ -27,7 +28,7 @@ WAIT = 0.1
 """Seconds between two calls of ``progress`` while workers work."""
 _OPERATION = "evaluate_trials"
 _ONE_AT_A_TIME = threading.Lock()
-"""Random numbers and the number of threads belong to a process, so of a worker's threads one works at a time."""
+"""The number of threads belongs to a process, so of a worker's threads one works at a time."""
 
 
 def evaluate_trials(sim, trials: Iterable[Trial], evaluate: Callable, *, executor: Executor | None = None,
@@ -43,7 +44,7 @@ def evaluate_trials(sim, trials: Iterable[Trial], evaluate: Callable, *, executo
         evaluate: ``evaluate(model) -> float`` or `qnb.Score`.
         executor: any ``concurrent.futures.Executor``: ``dask_client.get_executor()``, ipyparallel's
             ``view.executor``, or ``ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn"))``.
-        seed: of torch's random numbers, restored afterwards.
+        seed: of what evaluate draws through torch.
         message: what progress says.
         progress: ``progress(done, total, message)``; what it raises stops the work, with no trial begun after it.
 
@@ -67,13 +68,18 @@ def evaluate_trials(sim, trials: Iterable[Trial], evaluate: Callable, *, executo
     return _shared_out(sim, trials, evaluate, executor, seed, lambda done: report(done, len(trials), message))
 
 
+def check_executor(executor: object, operation: str) -> None:
+    """Whether workers can be asked through it, where it is not None."""
+    if executor is not None and not callable(getattr(executor, "submit", None)):
+        raise InputError(operation, f"executor={short(executor)}", "pass a concurrent.futures.Executor, or leave it out")
+
+
 def _serial(sim, trials: Sequence[Trial], evaluate, seed: int, tick: Callable[[int], None]) -> Iterator[Score]:
     """One after the other; ``tick(done)`` before each forward pass."""
     for done, trial in enumerate(trials):
         tick(done)
-        with torch.random.fork_rng(devices=[]), trial.applied(sim):
-            torch.manual_seed(seed)
-            yield score_of(evaluate, sim, trial.name, lambda _, done=done: tick(done))
+        with trial.applied(sim):
+            yield score_of(evaluate, sim, trial.name, lambda _, done=done: tick(done), seed)
     tick(len(trials))
 
 

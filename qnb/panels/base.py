@@ -31,7 +31,7 @@ class Panel(Shown):
     def __init__(self, flow):
         self.flow, self.closed = flow, False
         self._drawer: int | None = None
-        self._lock = threading.RLock()
+        self._wanted, self._lock = False, threading.Lock()
         self.job = JobLine(flow)
         self.codes: list[str] = []
         self._drawer_text = widgets.Textarea(layout=_wide(height="120px"), disabled=True)
@@ -56,18 +56,35 @@ class Panel(Shown):
         raise NotImplementedError
 
     def refresh(self) -> None:
-        """Draw again."""
+        """Draw again. Nobody waits: where another thread is drawing, that one draws once more."""
         with self._lock:
             if self.closed or self._drawing():
                 return
+            self._wanted = True
+            if self._drawer is not None:
+                return
             self._drawer = threading.get_ident()
-            try:
-                self.job.draw()
-                self.draw()
-            except Exception as error:  # what runs a step must not fail because a panel does
-                self.job.say(f"this panel could not be drawn: {type(error).__name__}: {error}", "bad")
-            finally:
+        try:
+            while self._still_wanted():
+                self._draw_once()
+        except BaseException:
+            self._drawer = None
+            raise
+
+    def _still_wanted(self) -> bool:
+        """Whether to draw once more; if not, whoever comes next is the one that draws."""
+        with self._lock:
+            wanted, self._wanted = self._wanted and not self.closed, False
+            if not wanted:
                 self._drawer = None
+            return wanted
+
+    def _draw_once(self) -> None:
+        try:
+            self.job.draw()
+            self.draw()
+        except Exception as error:  # what runs a step must not fail because a panel does
+            self.job.say(f"this panel could not be drawn: {type(error).__name__}: {error}", "bad")
 
     def _drawing(self) -> bool:
         """Whether this thread is drawing: what widgets then tell is no wish of the user's."""
@@ -79,10 +96,10 @@ class Panel(Shown):
             if self.closed:
                 return
             self.closed = True
-            for end in self._ends:
-                end()
-            self.job.close()
-            shelf.close_all_comms(self.widget)
+        for end in self._ends:
+            end()
+        self.job.close()
+        shelf.close_all_comms(self.widget)
 
     def button(self, label: str, action: Callable[[], Any], tip: str = "", **traits) -> widgets.Button:
         """A button; what the action raises is shown in the panel."""

@@ -40,7 +40,7 @@ def fidelity(sim, runtime: Runtime, batches: Iterable, *, progress=None) -> pd.D
     if missing:
         raise InputError("fidelity", f"{runtime.path.name}, which does not say where layer {missing[0]!r} is",
                          "export this sim with qnb.export_onnx and pass a runtime of that file")  # fmt: skip
-    batches = reiterable(batches, "fidelity")
+    sim, batches = sim.snapshot(), reiterable(batches, "fidelity")
     rows = {g.layer: _Row(g.layer, g.op, known[g.layer]["codes"]) for g in sim.groups}
     codes = dict(runtime.metadata.get("outputs", ())) | {e["tensor"]: e["codes"] for e in known.values()}
     outputs = {t.name: _Row(t.name, "output", codes.get(t.name)) for t in runtime.outputs}

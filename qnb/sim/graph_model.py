@@ -11,6 +11,8 @@ from torch import fx, nn
 
 from qnb.errors import InputError, ModelAttributeError, QnbError
 from qnb.graph.captured import check_device
+from qnb.randomness import unwatched
+from qnb.sharing import Lock, changing
 
 
 class GraphModel(nn.Module):
@@ -19,10 +21,13 @@ class GraphModel(nn.Module):
     ``.eval()``, ``.train()``, ``.to()`` and ``.parameters()`` work; the tensors are shared with the capture and
     cloned before anything can write to them. Attributes of the user's class are not carried: asking for one is
     a `ModelAttributeError`.
+
+    Threads may share it: ``lock`` is held shared by a forward pass, alone by a change (see `qnb.sharing`).
     """
 
     def __init__(self, captured, graph_module: fx.GraphModule):
         super().__init__()
+        self.lock = Lock()
         self.captured = captured
         self.graph_module = graph_module
         self._shared = True
@@ -30,6 +35,12 @@ class GraphModel(nn.Module):
 
     def forward(self, *args, **kwargs):
         """Takes what the user's model takes; gives back its output type."""
+        if torch.compiler.is_compiling():
+            return self._forward(args, kwargs)
+        with self.lock.shared(), unwatched():
+            return self._forward(args, kwargs)
+
+    def _forward(self, args: tuple, kwargs: dict):
         flat = self.captured.flatten_call(args, kwargs, type(self).__name__)
         check_device(flat, self.device, type(self).__name__)
         return self.captured.unflatten(self.run_flat(flat))
@@ -66,7 +77,9 @@ class GraphModel(nn.Module):
 
     def own_tensors(self) -> None:
         """Clone what is shared with the capture, so that it may be written to."""
-        if self._shared:
+        if not self._shared:
+            return
+        with self.lock.alone():
             clones: dict[int, nn.Parameter] = {}  # a parameter with two names stays one parameter
             for module in self.graph_module.modules():
                 for name, parameter in list(module._parameters.items()):
@@ -84,8 +97,12 @@ class GraphModel(nn.Module):
     def train(self, mode: bool = True):
         if mode:
             self.own_tensors()
-        return super().train(mode)
+        if mode == self.training and all(m.training == mode for m in self.modules()):
+            return self  # nothing to change: whoever evaluates it need not wait for those who read it
+        with self.lock.alone():
+            return super().train(mode)
 
+    @changing
     def _apply(self, fn, recurse: bool = True):
         self.own_tensors()
         return super()._apply(fn, recurse)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
@@ -113,30 +115,58 @@ class Quantizer(nn.Module):
         return f"{self.name}, {self.grid.name if self.grid else 'float'}"
 
 
+class Kept:
+    """A quantized constant, until what it is made of changes.
+
+    Threads may ask at once, and drop it at any moment: what is kept is one tuple, read once and replaced as a whole.
+    Snapshots of a simulation share it.
+    """
+
+    def __init__(self):
+        self._kept: tuple | None = None
+
+    def get(self, made_of: tuple, make: Callable[[], torch.Tensor]) -> torch.Tensor:
+        """What ``make()`` gives, from tensors and settings that are the same as the last time or not."""
+        state = tuple(map(_state, made_of))
+        kept = self._kept
+        if kept is None or kept[0] != state:
+            with torch.inference_mode(False), torch.no_grad():
+                kept = state, made_of, make()  # with the tensors, so that no other can come to have their id
+            self._kept = kept
+        return kept[2]
+
+    def drop(self) -> None:
+        self._kept = None
+
+    def __deepcopy__(self, memo) -> Kept:
+        return Kept()
+
+
+def _state(part):
+    """Changes whenever a kept result is stale. ``_version`` counts writes; moving to a device moves the data."""
+    return (id(part), part._version, part.data_ptr()) if isinstance(part, torch.Tensor) else part
+
+
 class WeightQuantizer(Quantizer):
     """A quantizer of a constant: without gradient the result is kept until weight or encoding changes."""
 
     def __init__(self, name: str, grid, axis: int | None = None):
         super().__init__(name, grid, axis)
-        self._key = self._kept = self._made_of = None
+        self._kept = Kept()
 
     def forward(self, x: torch.Tensor, fresh: bool = False) -> torch.Tensor:
         if not self.active:
             return x
         if torch.is_grad_enabled() or torch.compiler.is_compiling():
             return super().forward(x)
-        scale, zero_point = self._parameters["scale"], self._parameters["zero_point"]
-        if self._kept is None or self._key != _state(x, scale, zero_point, self.grid):
-            scale, zero_point = self.encoding()
-            with torch.inference_mode(False), torch.no_grad():
-                self._kept = fake_quantize(
-                    x.detach(), scale, zero_point, self.grid.name, self.axis, self.block_size
-                )
-            self._key, self._made_of = _state(x, scale, zero_point, self.grid), (x, scale, zero_point)
-        return self._kept
+        scale, zero_point = self.encoding()
+        made_of = x, scale, zero_point, self.grid, self.axis
+        return self._kept.get(made_of, lambda: fake_quantize(
+            x.detach(), scale, zero_point, self.grid.name, self.axis, self.block_size
+        ))  # fmt: skip
 
     def drop_cache(self) -> None:
-        self._key = self._kept = self._made_of = None
+        self._kept.drop()
 
 
 class BiasQuantizer(nn.Module):
@@ -149,7 +179,7 @@ class BiasQuantizer(nn.Module):
         super().__init__()
         self.name, self.factor, self.enabled = name, factor, True
         self._refs = (inputs, weight)  # a tuple, so that they are not registered twice
-        self._key = self._kept = self._made_of = None
+        self._kept = Kept()
 
     @property
     def active(self) -> bool:
@@ -173,12 +203,8 @@ class BiasQuantizer(nn.Module):
             return bias + (exact - bias.detach())
         if torch.compiler.is_compiling():
             return self._quantize(bias)
-        scales = inputs._parameters["scale"], weight._parameters["scale"]
-        if self._kept is None or self._key != _state(bias, *scales, None):
-            with torch.inference_mode(False), torch.no_grad():
-                self._kept = self._quantize(bias.detach())
-            self._key, self._made_of = _state(bias, *scales, None), (bias, *scales)
-        return self._kept
+        made_of = bias, inputs._parameters["scale"], weight._parameters["scale"]
+        return self._kept.get(made_of, lambda: self._quantize(bias.detach()))
 
     def _quantize(self, bias: torch.Tensor) -> torch.Tensor:
         scale = spread(self.scale, bias.numel())
@@ -186,14 +212,7 @@ class BiasQuantizer(nn.Module):
         return (codes * scale).to(bias.dtype)
 
     def drop_cache(self) -> None:
-        self._key = self._kept = self._made_of = None
-
-
-def _state(x: torch.Tensor, a: torch.Tensor | None, b: torch.Tensor | None, grid) -> tuple:
-    """Changes whenever a kept result is stale. ``_version`` counts writes; moving to a device moves the data.
-    Whoever keeps it keeps the tensors too, so that no other can come to have their id."""
-    return (id(x), x._version, x.data_ptr(), id(a), a is not None and a._version,
-            id(b), b is not None and b._version, grid)  # fmt: skip
+        self._kept.drop()
 
 
 def spread(scale: torch.Tensor, channels: int) -> torch.Tensor:

@@ -14,7 +14,8 @@ from qnb.errors import CalibrationError, InputError
 from qnb.graph import Captured, capture
 from qnb.graph.attributes import attribute, set_tensor
 from qnb.numerics import Grid, Precision
-from qnb.sim import build, calibration, select, tables
+from qnb.sharing import changing, reading
+from qnb.sim import build, calibration, select, snapshot, tables
 from qnb.sim.graph_model import GraphModel, ReferenceModel
 from qnb.sim.placement import place
 from qnb.sim.quantizer import BiasQuantizer, Quantizer, WeightQuantizer, copy_state
@@ -111,18 +112,19 @@ class QuantSim(GraphModel):
         """Whether every active quantizer has its encoding."""
         return not any(q.active and q.needs_calibration for q in self.quantizers())
 
+    @changing
     def calibrate(self, batches: Iterable, method: str = "minmax", progress=None, *,
                   layers: str | Iterable[str] | None = None, **options) -> QuantSim:  # fmt: skip
         """Find every encoding from data: see `qnb.sim.calibration.calibrate`. Returns the sim itself."""
         calibration.calibrate(self, batches, method, progress, layers=layers, **options)
         return self
 
-    def forward(self, *args, **kwargs):
-        """The simulated output, in the type that the user's model returns."""
+    def _forward(self, args: tuple, kwargs: dict):
         if not self.calibrated:
             raise CalibrationError("QuantSim", "it is not calibrated", "call calibrate(batches) first")
-        return super().forward(*args, **kwargs)
+        return super()._forward(args, kwargs)
 
+    @changing
     def set_precision(self, layers: str | Iterable[str] | None, precision: str | Precision) -> QuantSim:
         """Give some layers another precision: their weights and their output (with all that is tied to it).
 
@@ -178,6 +180,7 @@ class QuantSim(GraphModel):
         """Switch quantizers off: those tensors stay FP32."""
         return self._switch(False, layers, kind, "QuantSim.disable")
 
+    @changing
     def _switch(self, on: bool, layers, kind, operation: str) -> QuantSim:
         select.kind(kind, operation)
         chosen = select.layers((layer for layer, *_ in self.sites()), layers, operation)
@@ -202,12 +205,13 @@ class QuantSim(GraphModel):
 
     def layers(self):
         """DataFrame, one row per layer in graph order: see `qnb.columns.LAYERS`."""
-        return tables.layers(self)
+        return tables.layers(self.snapshot())
 
     def encodings(self):
         """DataFrame, one row per quantizer: see `qnb.columns.ENCODINGS`. Per-channel values are lists."""
-        return tables.encodings(self)
+        return tables.encodings(self.snapshot())
 
+    @reading
     def copy(self) -> QuantSim:
         """An independent sim: encodings are copied, weights shared until either side may write to them."""
         other = QuantSim(self.captured, precision=self.precision, target=self.target)
@@ -221,6 +225,11 @@ class QuantSim(GraphModel):
                 set_tensor(other.graph_module, key, tensor)
             other.own_tensors()
         return other.train(self.training)
+
+    def snapshot(self) -> QuantSim:
+        """The sim as it is now, made in a moment, to read while others may change it: see `qnb.sharing`. Its tensors
+        are the sim's own, so it must not be written to; `copy` makes one that may be."""
+        return snapshot.snapshot(self)
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """The sim's parameters and buffers by the user's own names (quantizers' not included)."""
@@ -262,6 +271,7 @@ class QuantSim(GraphModel):
 
         return storage.load(path)
 
+    @changing
     def load_encodings(self, path) -> QuantSim:
         """Take the encodings of a file: grid, axis, block size, scale and zero point. Returns the sim itself.
 

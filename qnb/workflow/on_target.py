@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from qnb.arguments import whole
+from qnb.sharing import without
+from qnb.workflow.progress import shown
+
 if TYPE_CHECKING:
     from qnb.workflow.deployment import Deployment
     from qnb.workflow.performance import Performance
@@ -21,8 +25,7 @@ class OnTarget:
 
     def _forget(self, name: str) -> None:
         """What was found speaks of the run that was."""
-        for found in (self.deployments, self.performance):
-            found.pop(name, None)
+        self.deployments, self.performance = without(self.deployments, name), without(self.performance, name)
 
     def deploy(self, name: str, folder, *, runtimes: Iterable[str] | str | None = None, soc: str | None = None,
                samples: int = 16, evaluate: bool | None = None, integer_io: bool = False, threads: int | None = None,
@@ -48,7 +51,8 @@ class OnTarget:
 
         wanted = deploy.order(self, name, folder, runtimes, soc, samples, evaluate, integer_io, threads)
         with self._alone(f"flow.deploy({name!r})"):
-            self.deployments[name] = found = deploy.deploy(self, wanted, progress)
+            found = deploy.deploy(self, wanted, progress)
+            self.deployments = self.deployments | {name: found}
         self.changed.emit()
         return found
 
@@ -60,15 +64,19 @@ class OnTarget:
             names: runs; all by default.
             threads: of ONNX Runtime.
             runs: how often each is timed.
+            progress: ``progress(done, total, message)``, as for `run`.
         """
         from qnb.workflow import performance
 
         names = names or tuple(self.runs)
         for name in names:
             self[name]
+        whole("flow.measure", "runs", runs)
+        performance.check_threads("flow.measure", threads)
         with self._alone("flow.measure()"):
-            found = performance.measure(self, names, threads, runs, progress or (lambda *_: None))
-            self.performance |= found
+            with shown("flow.measure()", progress) as report:
+                found = performance.measure(self, names, threads, runs, report)
+            self.performance = self.performance | found
         self.changed.emit()
         return performance.table(found)
 

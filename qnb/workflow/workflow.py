@@ -11,9 +11,12 @@ import pandas as pd
 from torch import nn
 
 from qnb import columns, targets
+from qnb.arguments import did_you_mean, whole
 from qnb.document import Document, Shown
 from qnb.errors import InputError
 from qnb.graph import Captured, capture, reiterable
+from qnb.randomness import Seeded
+from qnb.ranges import RULES
 from qnb.workflow import advice, documents, steps
 from qnb.workflow.check import Check, check
 from qnb.workflow.job import Job
@@ -42,9 +45,11 @@ class Workflow(Jobs, Recovering, OnTarget, Shown):
         example_inputs: one batch; the first of ``calibration`` by default.
         method: range rule of activations: minmax, percentile, sqnr or mse.
         dynamic_shapes: as for torch.export; None finds out by itself.
-        seed: of torch's generator during each step; the caller's generator is left as it was.
+        seed: of qnb's random numbers, and of what loader and evaluate draw through torch; generators of the caller's
+            are left alone.
 
-    A step that fails or is cancelled leaves everything as it was; running a step again replaces that step only.
+    A step that fails or is cancelled leaves everything as it was; running a step again replaces that step only. Several
+    threads may use a workflow: see `qnb.sharing`.
 
     >>> import torch, qnb
     >>> data = [torch.randn(8, 4) for _ in range(3)]
@@ -63,6 +68,8 @@ class Workflow(Jobs, Recovering, OnTarget, Shown):
                              "pass a function evaluate(model) -> float, or qnb.accuracy(loader)")  # fmt: skip
         if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 <= tolerance < float("inf"):
             raise InputError("Workflow", f"tolerance={tolerance!r}", "say how much of the metric may be lost: 0.01")
+        RULES[method]
+        whole("Workflow", "seed", seed, None)
         self.model, self.calibration, self.evaluate = model, reiterable(calibration, "Workflow"), evaluate
         self.tolerance, self.target, self.method, self.seed = tolerance, targets.get(target), method, seed
         self.example_inputs, self.dynamic_shapes = example_inputs, dynamic_shapes
@@ -79,19 +86,26 @@ class Workflow(Jobs, Recovering, OnTarget, Shown):
         self._begin_on_target()
         self._profiles: dict[str, tuple[Run, dict]] = {}
         self._forwards: int | None = None
-        self._reading = threading.Lock()
+        self._model_name = self._data = ""  # from a file: class of its model, fingerprint of the data given to go on
+        self._reading, self._capturing = threading.Lock(), threading.Lock()
 
     @property
     def captured(self) -> Captured:
         """The captured graph; made once, shared by all runs."""
-        if self._captured is None:
-            example = self.example_inputs
-            if example is None:
-                example = next(iter(self.calibration), None)
-            if example is None:
-                raise InputError("Workflow", "an empty calibration loader", "pass at least one batch")
-            self._captured = capture(self.model, example, self.dynamic_shapes)
+        with self._capturing:
+            if self._captured is None:
+                example = self.example_inputs
+                if example is None:
+                    example = next(iter(self.batches), None)
+                if example is None:
+                    raise InputError("Workflow", "an empty calibration loader", "pass at least one batch")
+                self._captured = capture(self.model, example, self.dynamic_shapes)
         return self._captured
+
+    @property
+    def batches(self) -> Iterable:
+        """The calibration data, in the same order at each pass: what a loader draws comes from ``seed``."""
+        return Seeded(self.calibration, self.seed)
 
     def check(self) -> Check:
         """Does the model export and run, what is in it, what to mind? Do this first."""
@@ -115,15 +129,17 @@ class Workflow(Jobs, Recovering, OnTarget, Shown):
         """
         step = Step.of(self, precision, name, layers, methods, method, options)
         with self._alone(step.title):
-            for result in steps.run(self, step, progress):  # FP32 first, where it was needed
-                self.runs[result.name] = result
-            result = self._keep(result)
+            found = steps.run(self, step, progress)  # FP32 first, where it was needed
+            self.runs = self.runs | {run.name: run for run in found}
+            result = self._keep(found[-1])
         self.changed.emit()
         return result
 
     def submit(self, precision: str, **arguments) -> Job:
         """`run` in a thread of its own, as panels do it: ``await`` the job, ``wait()`` for it, or ``cancel()`` it."""
-        step = Step.of(self, precision, **{k: arguments.get(k) for k in ("name", "layers", "methods", "method")})
+        step = Step.of(self, precision, **steps.asked(arguments))
+        with self._alone(step.title):
+            step.check(self)
         return self.start(step.title, lambda report: self.run(precision, progress=report, **arguments))
 
     @property
@@ -134,8 +150,10 @@ class Workflow(Jobs, Recovering, OnTarget, Shown):
 
     def __getitem__(self, name: str) -> Run:
         if name not in self.runs:
-            known = f"there are: {', '.join(self.runs)}" if self.runs else "no step was run yet"
-            raise InputError("Workflow", f"no run {name!r}", f"{known}; make it with flow.run({name!r})")
+            known = f"there are {', '.join(self.runs)}" if self.runs else "no step was run yet"
+            hint = did_you_mean(name, self.runs)
+            todo = f"{hint}flow.run({name!r}) makes a new one" if hint else f"make it with flow.run({name!r})"
+            raise InputError("Workflow", f"no run {name!r}; {known}", todo)
         return self.runs[name]
 
     def __contains__(self, name: object) -> bool:
@@ -181,6 +199,7 @@ class Workflow(Jobs, Recovering, OnTarget, Shown):
         from qnb.workflow.display import LayerView
 
         run = self[name]
+        layer = steps.one_layer(run, layer)
         found = self.profile(name) if self.profiled(name) else steps.profile(self, run, None, layer)
         return LayerView(name, run.comparison.set_index("layer", drop=False).loc[layer], found[layer])
 
@@ -193,12 +212,14 @@ class Workflow(Jobs, Recovering, OnTarget, Shown):
         if not self.profiled(name):
             with self._reading:  # who asks while it is being read waits for it
                 if not self.profiled(name):
-                    self._profiles[name] = (self[name], steps.profile(self, self[name], progress))
+                    run = self[name]
+                    self._profiles = self._profiles | {name: (run, steps.profile(self, run, progress))}
         return self._profiles[name][1]
 
     def profiled(self, name: str) -> bool:
         """Whether `profile` has been read and needs no work."""
-        return name in self._profiles and self._profiles[name][0] is self[name]
+        known = self._profiles.get(name)
+        return known is not None and known[0] is self[name]
 
     def what_if(self, name: str) -> WhatIf:
         """Try other bits or range rules for some layers of a run, see what they change, keep it as a run or not."""

@@ -26,12 +26,14 @@ class LayerProblem:
         wanted: ``f(W x + b)``, ``[N, groups R]``.
         bias: b', 0-dim or ``[groups R]``.
         activation: f, of ``[N, groups R]``.
+        generator: of the samples; None is torch's own.
     """
 
     columns: Tensor
     wanted: Tensor
     bias: Tensor
     activation: Callable[[Tensor], Tensor]
+    generator: torch.Generator | None = None
 
     def __len__(self) -> int:
         return self.columns.shape[1]
@@ -46,24 +48,26 @@ class LayerProblem:
         return (self.activation(self.before_activation(rows, some)) - self.wanted[some]).square().mean(0)
 
     def sample(self, count: int) -> slice:
-        start = int(torch.randint(max(1, len(self) - count + 1), ()))
+        start = int(torch.randint(max(1, len(self) - count + 1), (), generator=self.generator))
         return slice(start, start + count)
 
 
 def sampled(walk: Frontier, product: Product, segment: Segment, targets: list[Tensor],
-            tick: Callable[[], None]) -> LayerProblem:  # fmt: skip
+            tick: Callable[[], None], generator: torch.Generator | None = None) -> LayerProblem:  # fmt: skip
     """The problem of the layer that the walk stands before.
 
     Args:
         segment: from the layer to the end of its group.
         targets: the group's FP32 output, by batch.
         tick: called between parts of the work.
+        generator: of what is sampled; None is torch's own.
     """
     outputs = targets[0].shape[product.output_axis]
     total = sum(target.numel() for target in targets) // outputs
     groups, _, k = product.rows(product.layer.site.source.meta["val"]).shape
     count = min(total, COLUMNS, max(1, ELEMENTS // (groups * k)))
-    chosen, order = torch.randperm(total)[:count].sort().values, torch.randperm(count)
+    chosen = torch.randperm(total, generator=generator)[:count].sort().values
+    order = torch.randperm(count, generator=generator)
     columns = wanted = None
     for first, some, rows in _parts(walk, product, targets, tick):
         if columns is None:
@@ -71,7 +75,7 @@ def sampled(walk: Frontier, product: Product, segment: Segment, targets: list[Te
         begin, end = torch.searchsorted(chosen, torch.tensor([first, first + len(rows)])).tolist()
         inside, place = ((t[begin:end]).to(some.device) for t in (chosen - first, order))
         columns[:, place], wanted[place] = some[:, :, inside].mT, rows[inside]
-    return LayerProblem(columns, wanted, _bias(walk, product), _activation(walk, product, segment))
+    return LayerProblem(columns, wanted, _bias(walk, product), _activation(walk, product, segment), generator)
 
 
 def _parts(walk: Frontier, product: Product, targets: list[Tensor], tick) -> Iterator[tuple[int, Tensor, Tensor]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
 from torch import Tensor
 
 from qnb.methods.report import Report
@@ -19,10 +20,12 @@ class Steps:
     Args:
         name: of the method, in messages.
         iterations: per block.
+        seed: of ``generator``, from which samples are drawn.
     """
 
-    def __init__(self, name: str, report: Report, iterations: int):
+    def __init__(self, name: str, report: Report, iterations: int, seed: int = 0):
         self.name, self.report, self.iterations = name, report, iterations
+        self.generator = torch.Generator().manual_seed(seed)
         self.blocks: list[Block] = []
         self.number = self.iteration = 0
 

@@ -19,6 +19,7 @@ from qnb.methods.training.checkpoint import Checkpoint, load_optimizer_state, op
 from qnb.methods.training.objective import OPERATION, Objective
 from qnb.methods.training.schedule import learning_rate_factor
 from qnb.methods.training.trained import Trained, put_encodings
+from qnb.randomness import Draws, Seeded, drawn
 
 SECONDS_BETWEEN_FILES = 60.0
 OPTIMIZERS = {"adam": torch.optim.Adam, "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True)}
@@ -62,10 +63,11 @@ class Training:
         home: the device that evaluate expects the sim on.
         checkpoint: None without; where its file exists, the training goes on from it.
         progress: a `qnb.methods.report.Report`.
+        draws: what the loader draws from, epoch after epoch.
     """
 
     def __init__(self, sim, loader, objective: Objective, settings: Settings, evaluate: Callable | None,
-                 home: torch.device | None, checkpoint: Checkpoint | None, progress: Report):  # fmt: skip
+                 home: torch.device | None, checkpoint: Checkpoint | None, progress: Report, draws: Draws):  # fmt: skip
         self.sim, self.loader, self.objective, self.settings = sim, loader, objective, settings
         self.evaluate, self.home, self.checkpoint, self.progress = evaluate, home, checkpoint, progress
         saved = checkpoint.read() if checkpoint is not None else None
@@ -74,7 +76,8 @@ class Training:
         self.trained = Trained(sim, settings.learn_scales, settings.learn_offsets)
         self.optimizer = self._optimizer()
         self.place, self.best = Place(), {}
-        self.rng = self.epoch_rng = torch.get_rng_state()
+        self.draws, self.random = draws, draws.generator()
+        self.rng = self.epoch_rng = self.random.get_state()
         if saved is not None:
             self._restore(*saved)
         self.scheduler = self._scheduler()
@@ -83,13 +86,12 @@ class Training:
     def run(self) -> None:
         """To the last step, or until nothing is gained any more; then the best state is the sim's."""
         self.trained.require_gradient()
-        with torch.random.fork_rng(devices=[]), _cudnn(self.sim):
-            self.objective.check(next(iter(self.loader)))
+        with _cudnn(self.sim):
+            self.objective.check(next(iter(Seeded(self.loader, self.draws.seed))))
         if self.evaluate is not None and self.place.best is None:
             if not self.place.history:
                 self._record(0.0)
             self._judge()
-            self.rng = torch.get_rng_state()
         while (self.place.step < self.settings.steps or self.place.batch) and not self.place.stopped:
             self._epoch()  # also one whose steps are done, but not what follows them
         if self.best:
@@ -100,13 +102,13 @@ class Training:
         place = self.place
         going_on = place.batch > 0
         if going_on:
-            torch.set_rng_state(self.epoch_rng)  # for the same order of batches
-        self.epoch_rng = torch.get_rng_state()
-        batches = iter(self.loader)
+            self.random.set_state(self.epoch_rng)  # for the same order of batches
+        self.epoch_rng = self.random.get_state()
+        batches = drawn(self.loader, self.draws)
         if going_on:
             for _ in range(place.batch):
                 next(batches)
-            torch.set_rng_state(self.rng)
+            self.random.set_state(self.rng)
         while place.step < self.settings.steps and (batch := next(batches, None)) is not None:
             self._step(batch)
         if not place.batch:
@@ -114,7 +116,7 @@ class Training:
         if self.evaluate is not None or self.settings.patience is not None:
             self._judge()
         place.epoch, place.batch = place.epoch + 1, 0
-        self.rng = torch.get_rng_state()
+        self.rng = self.random.get_state()
         self._write()
 
     def _step(self, batch) -> None:
@@ -135,7 +137,7 @@ class Training:
         self.trained.write()
         self.place.step, self.place.batch = self.place.step + 1, self.place.batch + 1
         self._record(rate, value)
-        self.rng = torch.get_rng_state()
+        self.rng = self.random.get_state()
         if time.monotonic() - self.written > SECONDS_BETWEEN_FILES:
             self._write()
         self.report(f"training: loss {value:.4g}")
@@ -153,7 +155,8 @@ class Training:
         if self.evaluate is not None:
             with self._at_home():
                 tick = lambda _: self.report("training: evaluating")  # noqa: E731
-                score = score_of(self.evaluate, self.sim, "training", tick)
+                # A snapshot has a lock of its own: the evaluation may use threads, and the sim's is held until the end.
+                score = score_of(self.evaluate, self.sim.snapshot(), "training", tick)
             rows[-1]["metric"] = score.value
             value = score.value if score.higher_is_better else -score.value
         else:
@@ -208,7 +211,7 @@ class Training:
         self.best = {name: t.to(self.sim.device) for name, t in below("best/").items()}
         load_optimizer_state(self.optimizer, state["optimizer"] | below("optimizer/"))
         self.rng, self.epoch_rng = tensors["rng"], tensors["epoch_rng"]
-        torch.set_rng_state(self.rng)
+        self.random.set_state(self.rng)
 
     @contextmanager
     def _at_home(self):

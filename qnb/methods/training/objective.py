@@ -11,6 +11,7 @@ from torch import Tensor
 from qnb.errors import EvaluateError, InputError, QnbError
 from qnb.graph.blame import at
 from qnb.methods.training.distill import Distillation
+from qnb.randomness import Draws
 
 OPERATION = "qnb.methods.train"
 
@@ -23,11 +24,13 @@ class Objective:
         loss: ``loss(output, target)`` to a 0-dim tensor, output in the user's own type; None for distillation alone.
         distill: the share of distillation, 0 to 1.
         temperature: of its class scores.
+        draws: what the user's loss draws from.
     """
 
-    def __init__(self, sim, loss: Callable[[Any, Any], Tensor] | None, distill: float, temperature: float):
+    def __init__(self, sim, loss: Callable[[Any, Any], Tensor] | None, distill: float, temperature: float,
+                 draws: Draws | None = None):  # fmt: skip
         self.sim, self.loss, self.share, self.temperature = sim, loss, distill, temperature
-        self.distillation: Distillation | None = None
+        self.draws, self.distillation = draws or Draws(0), None
 
     def __call__(self, batch: Any) -> Tensor:
         inputs, target = self.split(batch)
@@ -79,7 +82,8 @@ class Objective:
 
     def _users(self, output: Any, target: Any) -> Tensor:
         try:
-            value = self.loss(output, target)
+            with self.draws:
+                value = self.loss(output, target)
         except QnbError:
             raise
         except Exception as error:
