@@ -1,46 +1,56 @@
-"""Keeps what C code prints to the process's own output from being shown."""
+"""Keeps a line that a C library prints when it is loaded from being shown."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
+import ctypes
+import platform
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
-_ONE_AT_A_TIME = threading.RLock()
+_ONE_AT_A_TIME = threading.Lock()
 
 
-@contextlib.contextmanager
-def silent() -> Iterator[None]:
-    """Nothing that C code writes to standard output is shown, in the whole process."""
+@contextmanager
+def without_lines(beginning: bytes) -> Iterator[None]:
+    """What C code prints through C's ``stdout`` meanwhile is held back, and written afterwards without the lines that
+    begin like this.
+
+    Files and file descriptors stay as they are: what Python prints, in any thread, is not touched. Where C's ``stdout``
+    cannot be replaced (without glibc), nothing is held back. For what takes milliseconds, once in a process: what it
+    was held in is never freed, as some other thread may still be writing to it.
+
+    Args:
+        beginning: of the lines to leave out.
+    """
     with _ONE_AT_A_TIME:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-        kept, nothing = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+        held = _hold()
         try:
-            os.dup2(nothing, 1)
             yield
         finally:
-            os.dup2(kept, 1)
-            os.close(kept)
-            os.close(nothing)
+            if held is not None:
+                held(beginning)
 
 
-@contextlib.contextmanager
-def silent_in_cells() -> Iterator[None]:
-    """`silent` where Python's ``print`` goes elsewhere, as in a notebook, whose cells show C code's output too. In a
-    terminal, other threads' ``print`` would be lost, so there it stays."""
-    with silent() if _python_prints_elsewhere() else contextlib.nullcontext():
-        yield
+def _hold():
+    """Replaces C's ``stdout``; gives a function that puts it back. None where that cannot be done."""
+    if platform.libc_ver()[0] != "glibc":
+        return None
+    c = ctypes.CDLL(None)
+    stdout = ctypes.c_void_p.in_dll(c, "stdout")
+    c.open_memstream.restype = ctypes.c_void_p
+    text, size = ctypes.c_void_p(), ctypes.c_size_t()
+    held, before = c.open_memstream(ctypes.byref(text), ctypes.byref(size)), stdout.value
+    if not held:
+        return None
+    stdout.value = held
 
+    def release(beginning: bytes) -> None:
+        stdout.value = before
+        c.fflush(ctypes.c_void_p(held))
+        lines = ctypes.string_at(text.value, size.value).splitlines(keepends=True) if text.value else []
+        rest = b"".join(line for line in lines if not line.startswith(beginning))
+        if rest:
+            c.fwrite(rest, ctypes.c_size_t(1), ctypes.c_size_t(len(rest)), ctypes.c_void_p(before))
 
-def _python_prints_elsewhere() -> bool:
-    try:
-        os.fstat(1)
-    except OSError:  # a process without an output
-        return False
-    try:
-        return sys.stdout.fileno() != 1
-    except (AttributeError, OSError, ValueError):  # an object without a file, an in-memory one say
-        return True
+    return release

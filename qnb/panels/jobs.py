@@ -19,14 +19,14 @@ class JobLine:
         self.text = widgets.HTML(layout=widgets.Layout(flex="1 1 200px", min_width="0"))
         self.cancel = widgets.Button(description="Cancel", tooltip="Stop after the batch that is running",
                                      layout=widgets.Layout(width="auto", display="none"), disabled=True)  # fmt: skip
-        self.cancel.on_click(lambda _: self._job and self._job.cancel())
+        self.cancel.on_click(lambda _: self._job and self._job.cancel())  # which says so at once
         self.widget = widgets.Box([self.cancel, self.bar, self.text], layout=widgets.Layout(
             display="none", flex_flow="row wrap", align_items="center", width="100%", grid_gap="4px 8px",
         ))  # fmt: skip
 
     def say(self, words: str, tone: str = "neutral") -> None:
         """Show a sentence; the mark before it says the tone too."""
-        self.widget.layout.display = "flex" if words or not self.cancel.disabled else "none"
+        self.widget.layout.display = "flex" if words or self._end is not None else "none"
         edge = f"border-left:3px solid {TONES[tone]};padding-left:8px" if words else ""
         self.text.value = f'<div role="status" style="{edge}">{escape(MARKS[tone] + words)}</div>'
 
@@ -34,21 +34,21 @@ class JobLine:
         """Take up a new job; say what came of the last."""
         job = self.flow.job
         if job is self._job:
-            if job is not None and not job.running and not self.cancel.disabled:
+            if job is not None and not job.running and self._end is not None:
                 self._ended(job)
             return
         self._leave()
         self._job, self._end = job, job.reported.connect(self._report)
-        self.cancel.disabled, self.cancel.layout.display, self.bar.layout.display = False, None, None
+        self.cancel.disabled, self.cancel.layout.display, self.bar.layout.display = job.cancelling, None, None
         self.bar.value = 0.0
         self.say(f"{job.name}: starting")
         if not job.running:
             self._ended(job)
 
     def _report(self, job) -> None:
-        progress = job.progress
-        self.bar.value = progress.done / progress.total if progress.total else 0.0
-        self.say(str(progress))
+        self.cancel.disabled = job.cancelling
+        self.bar.value = job.progress.fraction or 0.0
+        self.say(str(job.progress))
 
     def _ended(self, job) -> None:
         self._leave()

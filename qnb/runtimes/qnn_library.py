@@ -9,11 +9,13 @@ import threading
 from typing import Any
 
 from qnb.errors import DependencyError
-from qnb.silence import silent
+from qnb.silence import without_lines
 
 PROVIDER = "QNNExecutionProvider"
 INSTALL = "pip install 'qnb[qnn]'"
 PLATFORMS = "x86-64 Linux with glibc 2.35 or newer, or Windows, with Python 3.11 or newer"
+LOADED = b" # LIBNATIVE:"
+"""So begins a line about its thread-local storage that the emulator prints when it is loaded, whatever is set."""
 _LOCK = threading.Lock()
 
 
@@ -63,7 +65,7 @@ def device() -> Any:
     with _LOCK:
         found = [d for d in onnxruntime.get_ep_devices() if d.ep_name == PROVIDER]
         if not found:
-            with silent():  # a line about its thread-local storage, from C, at the first load
+            with without_lines(LOADED):
                 ctypes.CDLL(onnxruntime_qnn.get_qnn_htp_path())
             onnxruntime.register_execution_provider_library(PROVIDER, onnxruntime_qnn.get_library_path())
             found = [d for d in onnxruntime.get_ep_devices() if d.ep_name == PROVIDER]

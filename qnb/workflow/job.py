@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from qnb.errors import Cancelled
-from qnb.workflow.progress import EVERY_S
+from qnb.workflow.bar import EVERY_S
+from qnb.workflow.pace import Pace, Progress
 from qnb.workflow.signal import Signal
 
 
@@ -29,26 +30,7 @@ class Report:
 
 
 RUNNING, DONE, CANCELLED, FAILED = "running", "done", "cancelled", "failed"
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a job is.
-
-    Args:
-        message: what it does now.
-        done, total: of its pieces; ``total`` is None where nobody knows.
-        seconds_left: of what it does now; None where nobody knows.
-    """
-
-    message: str = "starting"
-    done: int = 0
-    total: int | None = None
-    seconds_left: float | None = None
-
-    def __str__(self) -> str:
-        text = self.message + (f": {self.done} of {self.total}" if self.total else f": {self.done}" * bool(self.done))
-        return text + ("" if self.seconds_left is None else f", {self.seconds_left:.0f} s left")
+CANCELLING = "cancelling ..."
 
 
 class Job:
@@ -56,7 +38,7 @@ class Job:
 
     ``await job`` or ``job.wait()`` gives what it returns and raises what it raises. A cell that awaits stays busy
     while buttons keep working; interrupting it cancels the job. `cancel` is seen at the next report, between two
-    batches; what was there before is left as it was.
+    batches; what was there before is left as it was. Until then it says that it is cancelling.
 
     Args:
         name: what is being done, for people.
@@ -66,7 +48,7 @@ class Job:
     ``history`` holds the rows that the work has given to ``report.row`` so far.
 
     ``reported`` (at most ten times a second) and ``finished`` are signals; their callbacks get the job, in its
-    thread.
+    thread, and in that of who cancels it.
     """
 
     def __init__(self, name: str, work: Callable[[Callable], Any]):
@@ -76,9 +58,8 @@ class Job:
         self.reported, self.finished = Signal(), Signal()
         self.history: list[dict[str, Any]] = []
         self._value: Any = None
-        self._cancel = threading.Event()
-        self._stage_start = self._last = time.monotonic()
-        self._stage_done = 0
+        self._cancel, self._lock = threading.Event(), threading.Lock()
+        self._pace, self._last = Pace(), time.monotonic()
         self._threads = min(torch.get_num_threads(), max(1, (os.cpu_count() or 1) - 1))  # one stays free for Jupyter
         self._thread = threading.Thread(target=self._run, name=f"qnb {name}", daemon=True)
 
@@ -88,7 +69,17 @@ class Job:
 
     def cancel(self) -> None:
         """Ask it to stop; returns at once."""
-        self._cancel.set()
+        with self._lock:
+            if self._cancel.is_set() or not self.running:
+                return
+            self._cancel.set()
+            self.progress = Progress(CANCELLING)
+        self.reported.emit(self)
+
+    @property
+    def cancelling(self) -> bool:
+        """Whether somebody has asked it to stop."""
+        return self._cancel.is_set()
 
     @property
     def running(self) -> bool:
@@ -126,18 +117,13 @@ class Job:
 
     def report(self, done: int, total: int | None, message: str = "") -> None:
         """Called by the work; raises `Cancelled` where somebody has asked for that."""
-        if self._cancel.is_set():
-            raise Cancelled(self.name, "cancelled; everything is as it was")
-        now = time.monotonic()
-        new = message != self.progress.message
-        if new:
-            self._stage_start, self._stage_done = now, done
-        if not new and now - self._last < EVERY_S and done != total:
-            return
-        left = None
-        if total and self._stage_done < done <= total:  # the first report came after the first piece of work
-            left = (now - self._stage_start) / (done - self._stage_done) * (total - done)
-        self._last, self.progress = now, Progress(message, done, total, left)
+        with self._lock:
+            if self._cancel.is_set():
+                raise Cancelled(self.name, "cancelled; everything is as it was")
+            now, progress = time.monotonic(), self._pace.report(done, total, message)
+            if message == self.progress.message and now - self._last < EVERY_S and done != total:
+                return
+            self._last, self.progress = now, progress
         self.reported.emit(self)
 
     def row(self, **figures: Any) -> None:

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-
-import torch
-
-from qnb.errors import Cancelled
-from qnb.workflow.progress import Line
+from qnb.workflow.progress import shown
 
 
 class Ticks:
@@ -21,6 +16,7 @@ class Ticks:
     def __init__(self, report, message: str, total: int | None = None, also=None):
         self.report = report or (lambda *_: None)
         self.message, self.total, self.also, self.done = message, total, also, 0
+        self.report(0, total, message)
 
     def progress(self, done: int, total: int | None, _: str = "") -> None:
         self.done, self.total = done, total
@@ -38,17 +34,6 @@ class Ticks:
         self.report(calls - 1 if known else calls, self.total if known else None, self.message)
 
 
-@contextmanager
-def reporting(flow, title: str, progress):
-    """Gives the function to report to (a line on stderr where ``progress`` is None). Inside, random numbers start
-    from the workflow's seed; an interrupt is a cancel."""
-    line = None if progress else Line()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(flow.seed)
-        try:
-            yield progress or line
-        except KeyboardInterrupt as error:
-            raise Cancelled(title, "interrupted; everything is as it was") from error
-        finally:
-            if line is not None:
-                line.close()
+def reporting(flow, title: str, progress, stages: int | None = None):
+    """Gives the function to report to: see `qnb.workflow.progress.shown`."""
+    return shown(title, progress, stages)

@@ -87,8 +87,41 @@ def test_reports_come_at_most_ten_times_a_second_and_know_what_is_left():
     texts = []
     job = Job("work", lambda report: steps(report, 60, 0.005))
     job.reported.connect(lambda job: texts.append(str(job.progress)))
-    job.start().wait(10)
-    assert 2 <= len(texts) <= 10 and "s left" in texts[-1] and texts[-1].startswith("working: 60 of 60")
+    job.start().wait(30)
+    assert 2 <= len(texts) <= 50 and texts[-1] == "working: 99 %", "not complete: the job may do more"
+
+
+def test_what_it_does_says_how_long_that_takes():
+    job = Job("work", lambda report: steps(report, 3, 0.6))
+    left = []
+    job.reported.connect(lambda job: left.append(job.progress.seconds_left))
+    job.start().wait(30)
+    assert left[0] is None and left[1] == pytest.approx(0.6, abs=0.5) and left[2] is None
+
+
+def test_it_says_at_once_that_it_cancels():
+    reported, held = threading.Event(), threading.Event()
+
+    def work(report):
+        report(1, 3, "working")
+        reported.set()
+        held.wait(20)
+        report(2, 3, "working")
+
+    said = []
+    job = Job("work", work)
+    job.reported.connect(lambda job: said.append(str(job.progress)))
+    job.start()
+    assert reported.wait(20)
+    job.cancel()
+    job.cancel()
+    assert said[-1] == "cancelling ..." and said.count("cancelling ...") == 1 and job.running and job.cancelling
+    held.set()
+    with pytest.raises(Cancelled):
+        job.wait(20)
+    assert said[-1] == "cancelling ..." and not job.running
+    job.cancel()
+    assert said.count("cancelling ...") == 1, "there is nothing left to cancel"
 
 
 def test_a_submitted_step_is_the_step(fresh):

@@ -11,6 +11,7 @@ import { addFileType } from './file/factory';
 import { listenForCode } from './insert';
 import { CATEGORY, IPlaces, addNotebooks } from './launcher/commands';
 import { DocumentRenderer } from './live/renderer';
+import { followProgress } from './progress/follow';
 import { PLUGIN, Settings } from './settings';
 import { placeSidebar } from './sidebar/place';
 import { Sidebar } from './sidebar/widget';
@@ -33,6 +34,9 @@ async function activate(
   const createRenderer = () => new DocumentRenderer(rendermime, notebooks, settings);
   rendermime.addFactory({ safe: true, mimeTypes: [MIME], createRenderer }, RANK);
   addFileType(app, rendermime, restorer);
+  if (notebooks) {
+    followProgress(notebooks);
+  }
   const sidebar = notebooks && addSidebar(app, notebooks, palette);
   void offerNotebooks(app, { launcher, palette, browser }, sidebar);
   // JupyterLab restores its layout after this; the sidebar has to be in its place by then.

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from qnb.silence import silent_in_cells
+from qnb.methods.precision.solver import Solver, solver
 
 BUDGETS = 48
 _SCALE = 1e3
@@ -63,28 +63,31 @@ def pareto_front(problem: Problem, budgets: int = BUDGETS, tick: Callable[[int, 
 
     Args:
         budgets: spaced evenly by ratio; both ends are among them.
-        tick: called as ``tick(done, total)`` between two programs; raise in it to stop.
+        tick: called as ``tick(done, total)`` before each program and ten times a second; raise in it to stop.
 
     Returns:
         Points of rising cost and strictly falling loss; none of them is dominated by any choice.
     """
     tick = tick or (lambda *_: None)
-    program = _Program(problem)
-    cheapest, finest = program.cheapest(), program.finest()
-    found = [cheapest]
-    for done, budget in enumerate(_spaced(cheapest.cost, finest.cost, budgets)):
-        tick(done, budgets)
-        if budget < found[-1].cost:
-            continue
-        best = finest if budget >= finest.cost else program.within(budget, found[-1])
-        if best.loss < found[-1].loss:
-            found.append(best)
+    done = 0
+    with solver() as process:
+        program = _Program(problem, process, lambda: tick(done, budgets))
+        cheapest, finest = program.cheapest(), program.finest()
+        found = [cheapest]
+        for done, budget in enumerate(_spaced(cheapest.cost, finest.cost, budgets)):
+            tick(done, budgets)
+            if budget < found[-1].cost:
+                continue
+            best = finest if budget >= finest.cost else program.within(budget, found[-1])
+            if best.loss < found[-1].loss:
+                found.append(best)
     return found
 
 
 def lowest_cost(problem: Problem) -> float:
     """The least cost of any choice."""
-    return _Program(problem).cheapest().cost
+    with solver() as process:
+        return _Program(problem, process).cheapest().cost
 
 
 def _spaced(low: float, high: float, count: int) -> np.ndarray:
@@ -104,12 +107,14 @@ class _Product:
 
 
 class _Program:
-    """The problem as matrices. Variables: ``x`` of all groups, then the products of all pairs."""
+    """The problem as matrices. Variables: ``x`` of all groups, then the products of all pairs.
 
-    def __init__(self, problem: Problem):
-        from scipy.sparse import coo_array
+    Args:
+        wait: called while the solver works; raise in it to stop.
+    """
 
-        self.problem = problem
+    def __init__(self, problem: Problem, solver: Solver, wait: Callable[[], None] = lambda: None):
+        self.problem, self.solver, self.wait = problem, solver, wait
         self.loss = [np.asarray(v, dtype=np.float64) for v in problem.loss]
         self.start = np.cumsum([0, *(len(v) for v in self.loss)])
         self.integers = int(self.start[-1])
@@ -120,8 +125,8 @@ class _Program:
         rows, right = zip(*self._equations(products), strict=True)
         entries = [(i, column, value) for i, row in enumerate(rows) for column, value in row]
         i, j, values = zip(*entries, strict=True)
-        self.equations = coo_array((values, (i, j)), shape=(len(rows), self.costs.size)).tocsr()
-        self.right = np.array(right)
+        solver.load(values=np.array(values), rows=np.array(i), columns=np.array(j), right=np.array(right),
+                    size=self.costs.size, integers=self.integers)  # fmt: skip
 
     def _equations(self, products: list[_Product]) -> Iterator[tuple[list[tuple[int, float]], float]]:
         """(entries of a row, right side): one option per group; a product's margins are its factors."""
@@ -168,21 +173,14 @@ class _Program:
         return [rest - v.min() + v <= loss * (1 + 1e-12) for v in self.loss]
 
     def _solve(self, objective: np.ndarray, limit: tuple[np.ndarray, float] | None, allowed) -> Point:
-        from scipy.optimize import Bounds, LinearConstraint, milp
-
-        upper = np.ones(self.costs.size)
+        upper, within = np.ones(self.costs.size), {}
         if allowed is not None:
             upper[: self.integers] = np.concatenate(allowed)
-        constraints = [LinearConstraint(self.equations, self.right, self.right)]
         if limit is not None:
             row, most = limit
             scale = _SCALE / (most or 1.0)
-            constraints.append(LinearConstraint(np.where(upper > 0, row * scale, 0.0)[None], -np.inf, most * scale))
-        integrality = np.zeros(self.costs.size)
-        integrality[: self.integers] = 1
+            within = {"row": np.where(upper > 0, row * scale, 0.0), "most": most * scale}
         objective = np.where(upper > 0, objective, 0.0)
-        with silent_in_cells():
-            result = milp(objective * (_SCALE / (objective.max() or 1.0)), integrality=integrality,
-                          bounds=Bounds(0, upper), constraints=constraints, options={"mip_rel_gap": 0.0})  # fmt: skip
-        x = result.x[: self.integers]
+        objective = objective * (_SCALE / (objective.max() or 1.0))
+        x = self.solver.solve(self.wait, objective=objective, upper=upper, **within)
         return self.problem.point([int(x[a:b].argmax()) for a, b in zip(self.start, self.start[1:], strict=False)])
