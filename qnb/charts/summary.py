@@ -12,6 +12,7 @@ from qnb.charts.axes import AXES, left_out
 from qnb.charts.frames import numbers, require, small, value
 from qnb.charts.labels import positions
 from qnb.charts.theme import BAD, FP32, GREEN, GREY, ORANGE, empty, figure, plain
+from qnb.columns import BEST, CONTROL
 from qnb.errors import InputError
 
 STATES = {
@@ -139,14 +140,21 @@ def _title(frame: pd.DataFrame, x: str) -> str:
     runs = frame[frame["verdict"] != "reference"]
     if runs.empty:
         return "Only FP32 so far: run a step to compare"
-    kept = runs[runs["verdict"] == "ok"]
+    kept = _best_first(runs[runs["verdict"] == "ok"], x)
     if not kept.empty:
-        best = kept[kept[x] == kept[x].min()].iloc[-1]  # of equals the last, the lower in bits
+        best = kept.iloc[0]
         reference = frame[frame["verdict"] == "reference"][x]
         if x == "latency_ms" and len(reference) and best[x] >= reference.iloc[0]:
             return f"No run within tolerance is faster than FP32: {plain(best.run)}, {AXES[x].text(best[x])}"
         said = f"{AXES[x].best} within tolerance: {plain(best.run)}, {AXES[x].text(best[x])}"
         return f"{said}, drop {value(best['drop'])}"
     if (runs["verdict"] == "undecided").any():
-        return "No run is surely within tolerance: evaluate more samples"
+        return "No run is surely within tolerance: too close to call"
     return "No run is within tolerance"
+
+
+def _best_first(kept: pd.DataFrame, x: str) -> pd.DataFrame:
+    """By ``x``, then as `qnb.columns.BEST` says; a control comes last."""
+    last = kept["precision"] == CONTROL if "precision" in kept else False
+    by = [x, *(c for c in BEST if c in kept and c != x)]
+    return kept.assign(_last=last).sort_values(["_last", *by], kind="stable")

@@ -6,18 +6,21 @@ from html import unescape
 
 import ipywidgets as widgets
 
-from qnb import charts
+from qnb import charts, html
 from qnb.document import Document
 from qnb.html import escape
 from qnb.panels.base import Panel, columns, heading, line
 from qnb.panels.widgets import CodeButton, Grid, Plot
 from qnb.workflow import documents, ladder
-from qnb.workflow.advice import FOLDER, deploy_code, next_steps, recover_code, run_code
+from qnb.workflow.advice import FOLDER, deploy_code, recover_code, run_code
+from qnb.workflow.next_steps import next_steps
 from qnb.workflow.recover import AUTO
 from qnb.workflow.verdict import FAIL, UNDECIDED
 
 REDUCED = ("w8a16", "w8a8", "w4a16", "w4a8")
 """Offered in the field of the Reduce stage; any other precision can be typed there."""
+
+FROM_FILE = "This workflow is from a file. To go on: qnb.load(path, model=..., calibration=..., evaluate=...)."
 
 
 class WorkflowPanel(Panel):
@@ -43,15 +46,14 @@ class WorkflowPanel(Panel):
         ]
         self.deploy_button = self.button("Deploy", self._deploy, f"Take the smallest run within tolerance to {FOLDER}/")
         self.recover_button = self.button("Recover", self._recover,
-                                          "Techniques in rising effort, for the first run that is not within tolerance")
+                                          "Recovery methods, quickest first, for the first run that does not pass")
         self.plot = Plot(on_click=lambda message: self.do(lambda: self._select(unescape(message.get("text", "")))))
         self.grid = Grid(label="runs", empty="No run yet", height=240)
         self.grid.observe(lambda change: self.do(lambda: self._select(*change["new"][:1])), "selected")
-        self.next_text = widgets.HTML(layout=widgets.Layout(flex="1 1 320px", min_width="0"))
         self.next_button = self.button("Run next", self._run_next, button_style="primary")
-        self.next_code = CodeButton()
+        self.steps = [NextLine(), NextLine()]
         self.results = columns(self.plot, self.grid, least="440px")
-        return [self.head, self._ladder(), self.results, line(self.next_button, self.next_code, self.next_text)]
+        return [self.head, self._ladder(), self.results, *(step.widget for step in self.steps)]
 
     def draw(self) -> None:
         flow = self.flow
@@ -70,7 +72,8 @@ class WorkflowPanel(Panel):
             button.disabled = busy
         self.recover_button.disabled = busy or self._lost() is None
         self.deploy_button.disabled = busy or ladder.best(flow) is None
-        self.next_button.disabled = busy or not self._action()
+        self.next_button.disabled = busy
+        self.next_button.layout.display = None if self._action() else "none"
 
     def document(self) -> Document:
         return documents.panel(self.flow)
@@ -85,11 +88,15 @@ class WorkflowPanel(Panel):
         return widgets.VBox(rows, layout=widgets.Layout(width="100%"))
 
     def _draw_next(self) -> None:
+        """The first two steps, a line each; the button stands beside the one that it does."""
         found = next_steps(self.flow)
         self.advice = next((a for a in found if self._action_of(a)), found[0])
-        self.next_code.code = self.advice.code
-        said = [found[0], *([] if self.advice is found[0] else [self.advice])]  # the first may need a person
-        self.next_text.value = "".join(f"<div><b>Next: {escape(a.what)}.</b> {escape(a.why)}.</div>" for a in said)
+        shown = [found[0], self.advice] if self.advice is not found[0] else found[:2]
+        for index, step in enumerate(self.steps):
+            advice = shown[index] if index < len(shown) else None
+            step.show("Or" if index else "Next", advice, [self.next_button] if advice is self.advice else [])
+        if self.flow.model is None:
+            self.steps[0].text.value += html.paragraph(FROM_FILE)
 
     def _action(self):
         return self._action_of(self.advice)
@@ -102,7 +109,8 @@ class WorkflowPanel(Panel):
             return lambda: self._recover(advice.recover)
         if advice.deploy is not None:
             return lambda: self._deploy(advice.deploy)
-        return self._check if advice.code.endswith(".check()") else None
+        calls = {".check()": self._check, ".keep()": self._keep, ".discard()": self.flow.discard}
+        return next((action for call, action in calls.items() if advice.code.endswith(call)), None)
 
     def _run_next(self) -> None:
         action = self._action()
@@ -112,6 +120,9 @@ class WorkflowPanel(Panel):
     def _check(self) -> None:
         self.flow.start("flow.check()", lambda report: self.flow.check())
         self.note(f"{self.flow.variable}.check()")
+
+    def _keep(self) -> None:
+        self.flow.keep()
 
     def _reduce(self) -> None:
         self._run({"precision": self.precision.value.strip() or self.precision.placeholder})
@@ -138,6 +149,25 @@ class WorkflowPanel(Panel):
     def _select(self, name: str | None = None) -> None:
         if name in self.flow:
             self.flow.selection.run = name
+
+
+class NextLine:
+    """A step in the panel's last lines: what to do, why, and its code."""
+
+    def __init__(self):
+        self.text = widgets.HTML(layout=widgets.Layout(flex="1 1 320px", min_width="0"))
+        self.code = CodeButton()
+        self.widget = line()
+
+    def show(self, word: str, advice, buttons: list[widgets.Widget]) -> None:
+        """``advice`` with its buttons; nothing where it is None."""
+        self.widget.children = (*buttons, self.code, self.text)
+        self.widget.layout.display = "none" if advice is None else "flex"
+        self.code.code = "" if advice is None else advice.code
+        self.code.layout.display = None if self.code.code else "none"
+        if advice is not None:
+            stop = "" if advice.why[-1:] in ".?!" else "."
+            self.text.value = f"<div><b>{word}: {escape(advice.what)}.</b> {escape(advice.why)}{stop}</div>"
 
 
 def _title(flow) -> tuple[str, str]:

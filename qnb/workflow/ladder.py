@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 
-from qnb.html import size
+from qnb.columns import BEST, CONTROL
+from qnb.html import LOSSLESS, OVERFLOW, decibel, size
 from qnb.workflow.verdict import FAIL, OK, REFERENCE, UNDECIDED, amount
 
 TODO = "todo"
@@ -85,14 +87,25 @@ def as_rows(found: list[Stage]) -> list[dict[str, str]]:
 
 
 def smallest(runs) -> object | None:
-    """The smallest run within tolerance; of equals the one with fewer bit operations."""
-    kept = [run for run in runs if run.verdict.state == OK]
-    return min(kept, key=lambda r: (r.size_bytes, float(r.cost.bops.sum())), default=None)
+    """The run to ship, of those within tolerance: the first by `qnb.columns.BEST`, W16A16 last."""
+    return min((run for run in runs if run.verdict.state == OK), key=_rank, default=None)
+
+
+def _rank(run) -> tuple:
+    figures = {"size_bytes": run.size_bytes, "bops": float(run.cost.bops.sum()),
+               "drop": run.drop.value if run.drop else 0.0}  # fmt: skip
+    return run.precision == CONTROL, *(figures[name] for name in BEST)
 
 
 def best(flow) -> object | None:
-    """The run to deploy: the smallest within tolerance, control and reference apart."""
-    return smallest(run for run in flow.runs.values() if stage_of(run) in ("fp16", "reduce", "restore"))
+    """The run to ship: `smallest` of all; the control and the reference are not shipped."""
+    found = smallest(flow.runs.values())
+    return None if found is None or is_control(found) else found
+
+
+def is_control(run) -> bool:
+    """Whether a run is W16A16 in all its layers."""
+    return run.precision == CONTROL and not run.settings.get("layers")
 
 
 def _check(flow) -> Stage:
@@ -100,10 +113,15 @@ def _check(flow) -> Stage:
     if check is None:
         return Stage("check", TITLES["check"], text=ASKS["check"])
     state = OK if check.ok else FAIL
-    minds = f", {len(check.findings)} to mind" if check.findings else ""
     layers = check.facts["layers"].replace(" with", " layers with")
-    text = f"{layers}{minds}" if check.ok else "not ready to be quantized"
+    text = f"{layers}{warnings(check)}" if check.ok else "not ready to be quantized"
     return Stage("check", TITLES["check"], state, MARKS[state], text=text)
+
+
+def warnings(check) -> str:
+    """What a check's title ends with: ``", 2 warnings"``."""
+    count = len(check.findings)
+    return f", {count} warning{'s' * (count > 1)}" if count else ""
 
 
 def _stage(name: str, runs: list) -> Stage:
@@ -150,11 +168,14 @@ def on_target(deployed, tolerance: float) -> tuple[str, str]:
 
 
 def agreement(db: float) -> str:
+    """How well a simulation agrees, by its SQNR against the runtime.
+
+    >>> agreement(35.3), agreement(float("inf")), agreement(float("-inf"))
+    ('to 35 dB', '(lossless)', 'nowhere (overflow)')
     """
-    >>> agreement(35.3), agreement(float("inf"))
-    ('to 35 dB', 'bit for bit')
-    """
-    return "bit for bit" if db == float("inf") else f"to {db:.0f} dB"
+    if math.isfinite(db):
+        return f"to {decibel(db, 0)}"
+    return f"({LOSSLESS})" if db > 0 else f"nowhere ({OVERFLOW})"
 
 
 def _kept(drop, tolerance: float) -> str:

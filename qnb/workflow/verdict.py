@@ -14,6 +14,9 @@ from qnb.measures.score import Drop
 OK, FAIL, UNDECIDED, REFERENCE = "ok", "fail", "undecided", "reference"
 AGREES_DB = 40.0
 """A W16A16 simulation below this SQNR at the model's output is no longer a control."""
+REALISTIC = 100_000
+"""Twice as many samples as the largest usual validation sets have: nobody evaluates more to settle a doubt."""
+SCORE = "return qnb.Score with per_sample"
 
 
 @dataclass(frozen=True)
@@ -29,20 +32,60 @@ def judge(reference: Score, score: Score, tolerance: float) -> tuple[Drop, Verdi
     drop = paired_drop(reference, score)
     if math.isnan(drop.low):
         state = OK if drop.value <= tolerance else FAIL
-        return drop, Verdict(state, f"loses {amount(drop.value)}, {_against(state, tolerance)} (no n: no interval)")
+        return drop, Verdict(state, f"loses {amount(drop.value)}, {_against(state, tolerance)} (no interval: {SCORE})")
     if drop.low <= 0 <= drop.high and drop.high <= tolerance:
         return drop, Verdict(OK, f"no measurable loss ({_interval(drop)})")
     state = OK if drop.high <= tolerance else FAIL if drop.low > tolerance else UNDECIDED
-    return drop, Verdict(state, f"loses {amount(drop.value)} ({_interval(drop)}), {_against(state, tolerance)}")
+    said = f"loses {amount(drop.value)} ({_interval(drop)}), {_against(state, tolerance)}"
+    return drop, Verdict(state, said + (f": {more(drop, score.n, tolerance)}" if state == UNDECIDED else ""))
 
 
 def judge_control(drop: Drop, metric: Verdict, comparison: pd.DataFrame, output_db: float) -> Verdict:
-    """W16A16 is a control: it must agree with FP32 in its output and in the metric."""
-    first = first_parting(comparison)
-    if output_db >= AGREES_DB and metric.state != FAIL:
-        return Verdict(OK, f"agrees with FP32: {decibel(output_db)} at the output, {metric.text}")
-    where = f"; they first part at layer {first!r}" if first else ""
-    return Verdict(FAIL, f"does not agree with FP32: {decibel(output_db)} at the output, {metric.text}{where}")
+    """W16A16 is a control, with two tests: it must agree with FP32 at the output, and keep the metric."""
+    at_output = f"{decibel(output_db)} at the output"
+    if not agrees(output_db):
+        first = first_parting(comparison)
+        where = f"; they first diverge at layer {first!r}" if first else ""
+        return Verdict(FAIL, f"does not agree with FP32: {at_output}, below {AGREES_DB:.0f} dB{where}; {metric.text}")
+    if metric.state == FAIL:
+        return Verdict(FAIL, f"agrees with FP32 on the calibration data ({at_output}) but not in the metric: "
+                             f"{metric.text}; evaluation sees data that calibration did not")  # fmt: skip
+    if metric.state == UNDECIDED:
+        return Verdict(UNDECIDED, f"agrees with FP32 ({at_output}), but the metric {metric.text}")
+    return Verdict(OK, f"agrees with FP32: {at_output}, {metric.text}")
+
+
+def agrees(output_db: float) -> bool:
+    """Whether a control agrees with FP32 at the model's output."""
+    return output_db >= AGREES_DB
+
+
+def deciding_samples(drop: Drop, n: int | None, tolerance: float) -> int | None:
+    """How many samples would decide an undecided drop, were it to stay what it is now: its interval shrinks with
+    1/sqrt(n), and must no longer reach the tolerance. In round numbers, rounded up.
+
+    Returns:
+        None where no realistic number would (more than `REALISTIC`), or nothing is known of the samples.
+
+    >>> deciding_samples(Drop(0.004, 0.0, 0.016, True, 0.3), 500, 0.01), deciding_samples(
+    ...     Drop(0.0099, 0.0, 0.02, True, 0.3), 500, 0.01)
+    (2100, None)
+    """
+    distance = tolerance - drop.value
+    half = drop.high - drop.value if distance > 0 else drop.value - drop.low
+    if not n or not distance or not math.isfinite(half):
+        return None
+    wanted = max(n * (half / distance) ** 2, n + 1)
+    step = 10 ** max(0, math.floor(math.log10(wanted)) - 1)
+    wanted = math.floor(wanted / step + 1) * step
+    return wanted if wanted <= REALISTIC else None
+
+
+def more(drop: Drop, n: int | None, tolerance: float) -> str:
+    """What it takes to decide an undecided drop."""
+    wanted = deciding_samples(drop, n, tolerance)
+    said = f"evaluate about {wanted:,} samples" if wanted else "no realistic number of samples decides"
+    return said if drop.paired else f"{said}, or {SCORE}"
 
 
 def first_parting(comparison: pd.DataFrame, below_db: float = AGREES_DB) -> str | None:
@@ -65,5 +108,5 @@ def _interval(drop: Drop) -> str:
 
 
 def _against(state: str, tolerance: float) -> str:
-    words = {OK: "within", FAIL: "more than", UNDECIDED: "which may be more or less than"}
+    words = {OK: "within", FAIL: "more than", UNDECIDED: "too close to call against"}
     return f"{words[state]} the tolerance of {amount(tolerance)}"

@@ -41,7 +41,8 @@ def test_deploy_and_look(panel, flow, tmp_path):
     assert (tmp_path / "out" / "commands.sh").exists() and "w8a8" in flow.deployments
     assert "✓ w8a8 deployed: the simulation agrees" in panel.told.value and "done" in panel.job.text.value
     views = panel.views
-    assert [row["id"] for row in views.files.rows] == ["w8a8.onnx", "w8a8-float.onnx", "w8a8.encodings"]
+    files = ["w8a8.onnx", "w8a8-float.onnx", "w8a8.encodings", "w8a8-sm8650-htp.json", "w8a8-sm8650-extensions.json"]
+    assert [row["id"] for row in views.files.rows] == [*files, "inputs/", "expected/"]
     assert "qairt-converter" in views.commands.value and views.copy.code == flow.deployments["w8a8"].commands
     assert "ONNX Runtime, CPU" in views.table.value and "top-1 agreement" in views.table.value
     assert panel.codes == [f'flow.deploy("w8a8", "{tmp_path}/out", runtimes=["onnxruntime"])']

@@ -10,6 +10,8 @@ from qnb.errors import InputError
 from qnb.panels import shelf
 from qnb.panels.base import LIVE
 from tests.flows import EVIL, evil_flow, new_flow
+from tests.workflow.next_steps_table import passing
+from tests.workflow.stubs import deployed, stub_flow, stub_run
 
 
 @pytest.fixture
@@ -36,18 +38,48 @@ def comms():
 class TestWorkflowPanel:
     def test_without_runs_it_says_what_to_do(self, fresh):
         panel = fresh.panel()
-        assert "Check the model" in panel.next_text.value and not panel.next_button.disabled
+        assert "<b>Next: Check the model.</b> Before any numbers" in panel.steps[0].text.value
+        assert panel.steps[0].text.value.count("?.") == 0 and not panel.next_button.disabled
+        assert panel.steps[1].widget.layout.display == "none"
         assert panel.results.layout.display == "none" and "to do" in panel.stages["fp16"].value
         assert "flow.check()" in repr(panel)
 
-    def test_run_next_walks_the_ladder(self, fresh):
-        panel = fresh.panel()
-        for name in ("check", "fp16", "w16a16", "w8a16"):
+    def test_run_next_walks_the_ladder(self, fresh, monkeypatch):
+        flow, panel = fresh, fresh.panel()
+        monkeypatch.setattr(flow, "deploy", lambda name, folder, progress: deployed(flow, name), raising=False)
+        for _ in range(5):
             panel.next_button.click()
-            settle(fresh)
-            assert fresh.checked if name == "check" else name in fresh
+            settle(flow)
         assert "done" in panel.job.text.value and panel.grid.rows[0]["id"] == "fp32"
-        assert panel.codes == ["flow.check()", 'flow.run("fp16")', 'flow.run("w16a16")', 'flow.run("w8a16")']
+        assert panel.codes == ["flow.check()", 'flow.run("fp16")', 'flow.deploy("fp16", "deploy")',
+                               'flow.run("w16a16")', 'flow.run("w8a16")']  # fmt: skip
+
+    def test_run_next_stands_beside_the_step_that_it_does(self):
+        """The first one, unless that needs a person."""
+        for flow, place in ((stub_flow(*passing("fp16")), 0),
+                            (stub_flow(*passing("w16a16"), stub_run("w8a16", "undecided")), 1),
+                            (stub_flow(stub_run("fp16", "fail"), *passing("w16a16", "w8a8", "w4a8")), 0)):  # fmt: skip
+            panel = flow.panel()
+            assert panel.advice is flow.next()[place] or panel.advice == flow.next()[place]
+            lines = [panel.next_button in step.widget.children for step in panel.steps]
+            assert lines == [place == 0, place == 1] and panel.next_button.layout.display is None
+            assert panel.steps[0].text.value.startswith("<div><b>Next: ") and panel._action() is not None
+            assert "Or: " in panel.steps[1].text.value or panel.steps[1].widget.layout.display == "none"
+            assert [step.code.code for step in panel.steps if step.code.layout.display is None] == [
+                a.code for a in flow.next()[:2] if a.code]  # fmt: skip
+            panel.close()
+
+    def test_where_nothing_is_left_to_do_there_is_no_dead_button(self):
+        panel = deployed(stub_flow(*passing("w16a16", "w4a8")), "w4a8").panel()
+        assert "Done here: run W4A8 on the device" in panel.steps[0].text.value
+        assert panel.next_button.layout.display == "none" and "commands" in panel.steps[0].code.code
+
+    def test_a_proposal_is_kept_by_run_next(self):
+        flow = stub_flow(*passing("w16a16", "w8a8"), stub_run("w4a8", "fail"))
+        flow.proposal = stub_run("w4a8+auto", "ok", "w4a8", base="w4a8", auto=True)
+        panel = flow.panel()
+        panel.next_button.click()
+        assert "w4a8+auto" in flow and flow.proposal is None and "Deploy w4a8+auto" in panel.steps[0].text.value
 
     def test_any_precision_can_be_typed(self, fresh):
         panel = fresh.panel()
@@ -190,6 +222,7 @@ def test_the_same_layers_in_a_loaded_workflow(flow, tmp_path):
     explorer, panel = loaded.explore("w4a8"), loaded.panel()
     assert "need the model" in str(explorer.views.histogram.figure) and explorer.what_if.tries.disabled
     assert all(b.disabled for b in panel.run_buttons) and "from a file" in repr(panel)
+    assert panel.next_button.disabled and "To go on: qnb.load(path, model=" in panel.steps[0].text.value
 
 
 def test_the_bundle_has_every_form(flow):

@@ -32,9 +32,13 @@ def w8a8(flow, tmp_path_factory):
 
 def test_the_files_are_there(w8a8):
     folder = Path(w8a8.folder)
-    assert sorted(os.listdir(folder)) == ["commands.sh", "w8a8-float.onnx", "w8a8.encodings", "w8a8.onnx"]
+    assert sorted(os.listdir(folder)) == [
+        "commands.sh", "expected", "input_list.txt", "inputs", "w8a8-float.onnx", "w8a8-sm8650-extensions.json",
+        "w8a8-sm8650-htp.json", "w8a8.encodings", "w8a8.onnx",
+    ]  # fmt: skip
     listed = w8a8.files.set_index("file").size_bytes
-    assert {name: (folder / name).stat().st_size for name in listed.index} == listed.to_dict()
+    alone = {name: size for name, size in listed.items() if not name.endswith("/")}
+    assert {name: (folder / name).stat().st_size for name in alone} == alone and len(alone) == len(listed) - 2
     assert (folder / "commands.sh").read_text() == w8a8.commands
 
 
@@ -75,7 +79,9 @@ def test_latency_only_where_it_says_something(flow, w8a8, tmp_path):
 
 def test_fp16_is_written_in_its_own_form(flow, tmp_path):
     found = flow.deploy("fp16", tmp_path, runtimes=CPU)
-    assert found.files.file.tolist() == ["fp16.onnx"] and found[CPU].output_sqnr_db > 45
+    assert found.files.file.tolist() == ["fp16.onnx", "fp16-sm8650-htp.json", "fp16-sm8650-extensions.json", "inputs/",
+                                         "expected/"]  # fmt: skip
+    assert found[CPU].output_sqnr_db > 45
     assert math.isnan(found[CPU].output.equal_fraction.iloc[0]), "floats have no steps to count"
     assert "--float_bitwidth 16" in found.commands
 
@@ -128,7 +134,7 @@ def test_cancelling_leaves_folder_and_workflow_as_they_were(flow, tmp_path, stop
     ("arguments", "error", "says"),
     [
         ({"name": "w4a4"}, InputError, "no run 'w4a4'"),
-        ({"runtimes": "tpu"}, InputError, "runtime 'tpu'"),
+        ({"runtimes": "tpu"}, InputError, "runtime='tpu'"),
         ({"samples": 0}, InputError, "samples=0"),
         ({"soc": "sm9999"}, TargetError, "sm9999"),
         ({"name": "fp16", "integer_io": True}, InputError, "no integer codes"),

@@ -55,7 +55,7 @@ def test_a_layer_shows_values_and_weights(flow):
     view = flow.layer("w4a8", "stem.conv")
     assert len(view.figures()) == 3 and "dB" in repr(view)
     assert len(flow.layer("w4a8", "blocks.0.add").figures()) == 2, "an add has no weights"
-    with pytest.raises(InputError, match="did you mean|no layer"):
+    with pytest.raises(InputError, match="Did you mean|no layer"):
         flow.layer("w4a8", "stem.con")
     with pytest.raises(InputError, match="no simulation"):
         flow.layer("fp32", "stem.conv")

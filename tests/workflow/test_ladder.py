@@ -5,11 +5,13 @@ from dataclasses import replace
 
 import pytest
 
+from qnb.columns import CONTROL
 from qnb.measures.score import Drop
 from qnb.workflow import ladder
-from qnb.workflow.advice import LADDER
+from qnb.workflow.precisions import LADDER
 from qnb.workflow.verdict import Verdict
 from tests.flows import deployment, new_flow
+from tests.workflow.stubs import stub_flow, stub_run
 
 
 def by_name(flow):
@@ -48,12 +50,14 @@ def test_runs_with_layers_of_their_own_are_restored_accuracy():
 
 @pytest.fixture(scope="module")
 def walked():
-    """w8a8 is the smallest that does; nothing was deployed yet."""
+    """w8a8 is the smallest that passes, and the last; nothing was deployed yet."""
     flow = new_flow()
     flow.run("w8a8")
-    for name in LADDER:  # the ladder's names are all there; what they hold does not matter here
-        state = "ok" if name == "w8a8" else "fail"
-        flow.runs[name] = replace(flow["w8a8"], name=name, precision=name, verdict=Verdict(state, "so it is"))
+    for name in LADDER[:-1]:  # what they hold does not matter here
+        state = "ok" if name in ("w16a16", "w8a8") else "fail"
+        run = replace(flow["w8a8"], name=name, precision=name, verdict=Verdict(state, "so it is"))
+        flow.runs = flow.runs | {name: run}
+    flow.target = replace(flow.target, precisions=LADDER[:-1], any_precision=False)
     return flow
 
 
@@ -62,7 +66,7 @@ def walked():
     [
         ({}, "ok", "simulation agrees to 35 dB"),
         ({"db": math.inf, "runtime": "onnxruntime"}, "ok", "w8a8 on ONNX Runtime, CPU: metric 0.9759, simulation "
-         "agrees bit for bit"),
+         "agrees (lossless)"),
         ({"drop": 0.5}, "fail", "metric 0.4759"),
         ({"drop": 0.5, "__drop": Drop(0.5, 0.0, 0.6, True, None)}, "undecided", "metric 0.4759"),
         ({"db": 12.0}, "undecided", "agrees to 12 dB"),
@@ -70,7 +74,7 @@ def walked():
         ({"score": None, "__drop": None}, "undecided", "metric not evaluated there"),
         ({"fidelity": None, "state": "not installed"}, "undecided", "run nowhere (HTP v75 (sm8650, emulated): "),
     ],
-    ids=["ok", "bit for bit", "metric fails", "metric undecided", "not foretold", "elsewhere", "no metric", "missing"],
+    ids=["ok", "lossless", "metric fails", "metric undecided", "not foretold", "elsewhere", "no metric", "missing"],
 )  # fmt: skip
 def test_the_target_has_the_last_word(walked, found, state, says):
     changes = {k: v for k, v in found.items() if not k.startswith("__")}
@@ -82,15 +86,19 @@ def test_the_target_has_the_last_word(walked, found, state, says):
         deployment(walked, **changes)
     stage = by_name(walked)["deploy"]
     assert (stage.state, stage.run) == (state, "w8a8") and says in stage.text and stage.size == "49 kB"
-    (advice,) = [a for a in walked.next() if "Run it on" in a.what or "runtime makes" in a.what]
-    assert advice.code == ('print(flow.deployments["w8a8"].commands)' if state == "ok" else
-                           'flow.deploy_panel("w8a8")')  # fmt: skip
+    (advice,) = walked.next()
+    if state == "ok":
+        assert advice.what == "Done here: run W8A8 on the device"
+        assert advice.code == 'print(flow.deployments["w8a8"].commands)'
+    else:
+        assert advice.what in ("Look at what the runtime makes of W8A8", "Get a runtime for W8A8")
+        assert advice.code == 'flow.deploy_panel("w8a8")' and says in advice.why
 
 
 def test_the_last_advice_deploys_the_smallest(walked):
     walked.deployments.clear()
     advice = walked.next()[-1]
-    assert advice.code == 'flow.deploy("w8a8", "deploy")' and advice.what == "Take w8a8 to the target"
+    assert advice.code == 'flow.deploy("w8a8", "deploy")' and advice.what == "Deploy W8A8"
     assert advice.deploy == {"name": "w8a8", "folder": "deploy"} and by_name(walked)["deploy"].state == "todo"
 
 
@@ -101,3 +109,33 @@ def test_another_run_on_the_target_is_not_the_smallest(walked):
     assert stage.state == "undecided" and stage.run == "w8a16" and "w8a8 is the smallest" in stage.text
     assert walked.next()[-1].code == 'flow.deploy("w8a8", "deploy")'
     walked.deployments.clear()
+
+
+def test_of_equal_size_the_fewest_bit_operations_then_the_smallest_drop_then_the_first():
+    a = stub_run("a", "ok", "w8a16", size=100, drop=(0.001, 0, 0.002))
+    b = stub_run("b", "ok", "w8a8", size=100, drop=(0.005, 0, 0.008))
+    c, d = replace(b, name="c", drop=Drop(0.003, 0, 0.008, True, 0.1)), replace(b, name="d")
+    for runs, best in (((a, b), "b"), ((b, c), "c"), ((c, b), "c"), ((b, d), "b"), ((d, b), "d")):
+        assert shipped(*runs) == {best}
+
+
+def test_the_control_is_no_candidate():
+    control, half = stub_run(CONTROL, "ok", size=10), stub_run("fp16", "ok", size=100)
+    assert shipped(control, half) == {"fp16"} and ladder.best(stub_flow(control)) is None
+    mix = stub_run("mix", "ok", CONTROL, size=90, layers={"head": "w8a16"})
+    assert shipped(control, mix, half) == {"fp16"} and shipped(control, replace(mix, size_bytes=9)) == {"mix"}
+
+
+def shipped(*runs) -> set[str]:
+    """Who is said to be best: by chart, advice, ladder, panel and report."""
+    from qnb.workflow import documents
+
+    flow = stub_flow(*runs)
+    title = flow.chart().layout.title.text
+    deploy = next(a.deploy["name"] for a in flow.next() if a.deploy)
+    stage = next(s for s in ladder.stages(flow) if s.stage == "deploy").text
+    report = next(a["code"] for a in documents.panel(flow).next if "deploy" in a["code"])
+    panel = flow.deploy_panel()
+    panel.close()
+    return {title.split(": ")[1].split(",")[0], deploy, stage.split("take ")[1].split(" there")[0],
+            report.split('"')[1], panel.name, ladder.best(flow).name}  # fmt: skip

@@ -1,5 +1,7 @@
 """The recipe "auto": rising effort, stops when within tolerance, says what it tried."""
 
+from dataclasses import replace
+
 import pytest
 
 from qnb.columns import ATTEMPTS
@@ -34,9 +36,24 @@ def test_it_says_what_was_tried_what_each_brought_and_what_it_cost(flow, found):
     assert tuple(table.tried.iloc[-1].split(" + ")) == found.sim.applied == tuple(r.method for r in found.recovery)
 
 
-def test_what_makes_it_worse_is_not_kept(found):
-    kept = found.attempts[found.attempts.kept]
-    assert kept.metric.is_monotonic_increasing or kept["drop"].is_monotonic_decreasing
+def test_kept_is_what_the_result_has_had(found):
+    tried = found.attempts.tried[found.attempts.kept]
+    kept = [() if name == "nothing" else tuple(name.split(" + ")) for name in tried]
+    assert kept == [found.sim.applied[: len(methods)] for methods in kept] and kept[-1] == found.sim.applied
+
+
+def test_what_was_the_best_for_a_while_is_not_kept(flow):
+    """A correction was the best until rounding, which cannot follow it, was better without it."""
+    from qnb.workflow import recipe
+
+    def tried(*methods):
+        sim = flow["w4a8"].sim.copy()
+        sim.applied = methods
+        return recipe.Attempt(methods, replace(flow["w4a8"], sim=sim), 1.0, True)
+
+    attempts = [tried("equalize"), tried("equalize", "correct_bias"), tried("equalize", "seq_mse"), tried("smooth")]
+    table = recipe._table(flow["w4a8"], attempts, [("train", "no loader")], attempts[2].run)
+    assert table.tried[table.kept].tolist() == ["nothing", "equalize", "equalize + seq_mse"]
 
 
 def test_a_run_that_is_good_already_is_left_as_it_is(flow):
@@ -64,3 +81,10 @@ def test_cancelled_it_leaves_everything_as_it_was(flow, found, count):
 def test_unknown_options_are_errors(flow):
     with pytest.raises(InputError, match="mixed_precision, train"):
         flow.recover("w4a8", "auto", iterations=3)
+
+
+def test_a_run_that_was_rounded_gets_what_may_follow():
+    flow = new_flow(tolerance=0.0)
+    flow.recover("w3a8", "adaround", iterations=5, name="rounded")
+    tried = flow.recover("rounded", "auto", train=False, mixed_precision=False).attempts.tried
+    assert tried.tolist() == ["nothing", "adaround + correct_bias"]

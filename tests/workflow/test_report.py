@@ -6,8 +6,9 @@ import zipfile
 
 import pytest
 
+import qnb
 from qnb.errors import FileError, InputError
-from tests.flows import deployment, evil_flow, new_flow
+from tests.flows import EVIL, deployment, evil_flow, new_flow, twofold
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +31,16 @@ def test_names_stay_text(evil, tmp_path, interactive):
     assert "<img" not in (tmp_path / "x.html").read_text().replace("<img>", "")
 
 
-def test_a_file_for_the_dashboard_is_in_the_saved_workflow(evil, tmp_path):
-    evil.save(tmp_path / "x.qnb")
+def test_a_file_for_the_dashboard_is_in_the_saved_workflow(tmp_path):
+    flow = qnb.Workflow(*twofold())
+    flow.run("w8a8", name=EVIL)
+    flow.save(tmp_path / "x.qnb")
     with zipfile.ZipFile(tmp_path / "x.qnb") as archive:
         document = json.loads(archive.read("document.json"))
     assert document["version"] == 1 and document["kind"] == "dashboard" and len(document["stages"]) == 6
     figures = [b["figure"] for b in document["blocks"] if b["type"] == "figure"]
     assert len(figures) == 2 and "<img" not in json.dumps(figures)
+    assert document["blocks"][-1]["text"].startswith(f"Made by qnb {qnb.__version__} on 20")
 
 
 def test_nothing_to_report_and_nowhere_to_write(digits, tmp_path):

@@ -43,7 +43,7 @@ def test_listeners_hear_each_change_once(flow):
 
 @pytest.mark.parametrize(("change", "message"), [
     ({"run": "w2a2"}, "no run 'w2a2'"),
-    ({"run": "w4a8", "layers": "stem.con"}, "no layer matches 'stem.con'.*did you mean 'stem.conv'"),
+    ({"run": "w4a8", "layers": "stem.con"}, "no layer matches 'stem.con'.*Did you mean 'stem.conv'"),
     ({"layers": "stem.conv"}, "without a run"),
     ({"run": "fp32", "layers": "stem.conv"}, "without a run that has layers"),
     ({"run": "w4a8", "against": "nothing"}, "no run 'nothing'"),

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 import torch
 
@@ -287,7 +288,9 @@ class TestAdvice:
         for name, state in (("w16a16", "ok"), ("w8a16", "ok"), ("w8a8", "fail")):
             flow.runs[name] = replace(flow[name], verdict=Verdict(state, ""))
         advice = flow.next()[0]
-        assert "activations are sensitive" in advice.why and advice.code == 'flow.recover("w8a8", "auto")'
+        assert "8-bit activations cause the loss" in advice.why and advice.code == 'flow.recover("w8a8", "auto")'
+        tried = replace(flow["w8a8"], name="w8a8+auto", attempts=pd.DataFrame({"tried": []}))
+        flow.runs = flow.runs | {tried.name: tried}
         assert flow["w8a8"].worst_layer[0] in flow.next()[1].code
 
 
