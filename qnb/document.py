@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import isinf
 from textwrap import indent
 from typing import Any
 
@@ -38,7 +39,7 @@ class Table:
     """A DataFrame; where it has more than ``most`` rows, those in the middle are left out.
 
     Args:
-        formats: column name to ``value -> text``; `qnb.html.number` where there is none.
+        formats: column name to ``value -> text``; `qnb.html.form` where there is none.
     """
 
     frame: Any
@@ -47,7 +48,10 @@ class Table:
     formats: dict[str, Any] = field(default_factory=dict)
 
     def text(self) -> str:
-        return self.frame.to_string(index=False, float_format=lambda v: f"{v:.4g}")
+        plain = lambda v: f"{v:.4g}"  # noqa: E731
+        decibels = {c: lambda v: html.decibel(v) if isinf(v) else "NaN" if v != v else plain(v)
+                    for c in self.frame if html.in_decibel(c) and self.frame[c].dtype.kind == "f"}  # fmt: skip
+        return self.frame.to_string(index=False, float_format=plain, formatters=decibels)
 
     def html(self) -> str:
         return html.table(self.frame, self.most, self.formats, self.caption)
@@ -58,7 +62,7 @@ class Table:
             kept = [*range(self.most // 2), *range(len(frame) - (self.most - self.most // 2), len(frame))]
             frame = frame.iloc[kept]
         heads = [{"name": columns.title(c), "align": "right" if html.right(frame[c]) else "left"} for c in frame]
-        forms = [self.formats.get(c) for c in frame]
+        forms = [html.form(c, self.formats) for c in frame]
         rows = [[html.cell_text(v, form) for v, form in zip(row, forms, strict=True)]
                 for row in frame.itertuples(index=False, name=None)]  # fmt: skip
         return {"type": "table", "caption": self.caption, "columns": heads, "rows": rows, "more": more}

@@ -105,13 +105,26 @@ def check(value: Any, schema: Mapping[str, Any], operation: str, remedy: str) ->
 
 @cache
 def _validator():
-    """JSON Schema calls 8.0 an integer; Python does not."""
+    """jsonschema's, but for two things: it calls 8.0 an integer, which Python does not; and where no alternative fits,
+    it looks for all that is wrong with each of them, which takes minutes where there is much of it."""
     from jsonschema import Draft202012Validator, validators
 
     strict = Draft202012Validator.TYPE_CHECKER.redefine(
         "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
     )
-    return validators.extend(Draft202012Validator, type_checker=strict)
+    return validators.extend(Draft202012Validator, {"anyOf": _any_of}, type_checker=strict)
+
+
+def _any_of(validator, schemas, value, schema):
+    from jsonschema import ValidationError
+
+    context = []
+    for index, one in enumerate(schemas):
+        first = next(validator.descend(value, one, schema_path=index), None)
+        if first is None:
+            return
+        context.append(first)
+    yield ValidationError(f"{value!r} is none of what may stand here", context=context)
 
 
 def check_version(header: Any, kind: str, newest: int, operation: str) -> int:

@@ -1,6 +1,7 @@
 """Documents: the three forms say the same, and nothing from outside becomes markup."""
 
 import json
+import math
 
 import pandas as pd
 from hypothesis import given
@@ -45,3 +46,13 @@ def test_leaves_are_text():
     frame = pd.DataFrame({"a": [float("inf"), float("nan")]})
     assert Table(frame).json()["rows"] == [["∞"], [""]]
     json.dumps(Document("run", "t", (Table(frame),)).json(), allow_nan=False)
+
+
+def test_an_sqnr_of_infinity_has_one_word_in_every_form():
+    values = [12.345, math.inf, -math.inf, math.nan]
+    table = Table(pd.DataFrame({"layer": list("abcd"), "own_sqnr_db": values, "high": math.inf}))
+    shown = [row[1:] for row in table.json()["rows"]]
+    assert shown == [["12.35", "∞"], ["lossless", "∞"], ["overflow", "∞"], ["", "∞"]]
+    assert table.html().count(">lossless<") == table.html().count(">overflow<") == 1
+    lines = [line.split()[1:] for line in table.text().splitlines()[1:]]
+    assert lines == [["12.35", "inf"], ["lossless", "inf"], ["overflow", "inf"], ["NaN", "inf"]]

@@ -15,14 +15,15 @@ import json
 from pathlib import Path
 
 from qnb import __version__
+from qnb.atomic import write_atomically
 from qnb.errors import CalibrationError, ExportError, FileError, InputError
 from qnb.export.program import program
 from qnb.export.tensors import FileTensor
+from qnb.methods import METHODS
 from qnb.numerics import FloatGrid, Grid
-from qnb.sim.storage import write_atomically
 
 SCHEMES = {"minmax": "post_training_tf", "sqnr": "post_training_tf_enhanced", "percentile": "post_training_percentile"}
-"""What the format calls the range rules it knows."""
+"""AIMET's words for range rules; it has none for the others, nor for ranges that were searched for or learned."""
 
 
 def export_encodings(sim, path, version: str = "1.0.0") -> Path:
@@ -42,7 +43,7 @@ def export_encodings(sim, path, version: str = "1.0.0") -> Path:
         ExportError: a number format that the file cannot name (bf16, fp8).
         FileError: the folder does not exist or cannot be written.
     """
-    path = Path(path)
+    sim, path = sim.snapshot(), Path(path)
     operation = f"export_encodings to {path}"
     if version not in WRITERS:
         raise InputError("export_encodings", f"version={version!r}", f"use one of {', '.join(WRITERS)}")
@@ -73,15 +74,23 @@ def _content_1(sim, tensors: list[FileTensor]) -> dict:
 def _arguments(sim) -> dict:
     """The settings behind the encodings, for whoever reads the file; no tool computes with them."""
     weights, activations = sim.precision.weights, sim.precision.activations
-    rules = (q.rule[0] for q in sim.quantizers() if q.rule is not None)
     bits = [grid.bits if grid is not None else 32 for grid in (activations, weights)]
     return {
         "activation_bitwidth": bits[0], "param_bitwidth": bits[1],
         "dtype": "int" if isinstance(weights, Grid) or isinstance(activations, Grid) else "float",
         "is_symmetric": weights is None or weights.symmetric,
         "per_channel_quantization": weights is not None and weights.granularity != "tensor",
-        "quant_scheme": SCHEMES.get(next(rules, "minmax"), "post_training_tf"),
+        **_scheme(sim),
     }  # fmt: skip
+
+
+def _scheme(sim) -> dict[str, str]:
+    """The one rule that all ranges come from; nothing where there are several, or the format has no word."""
+    chosen = any(METHODS[name].stage in ("range", "train") for name in sim.applied)
+    rules = {q.rule[0] if q.rule else None for q in map(sim.activation, sim.plan.activations)
+             if q.active and isinstance(q.grid, Grid) and q.fixed is None}  # fmt: skip
+    name = SCHEMES.get(rules.pop()) if len(rules) == 1 and not chosen else None
+    return {"quant_scheme": name} if name else {}
 
 
 def _entry_1(tensor: FileTensor) -> dict:

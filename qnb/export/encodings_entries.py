@@ -45,7 +45,7 @@ class Entry:
     name: str
     raw: dict
 
-    def error(self, received: str, remedy: str = "mend the entry, or write the file again") -> FileError:
+    def error(self, received: str, remedy: str = "fix the entry, or write the file again") -> FileError:
         return FileError(self.operation, f"tensor {self.name!r}: {received}", remedy)
 
     @property
@@ -67,8 +67,8 @@ class Entry:
         """float64; a number, or a list of them, nested or not."""
         value = self.raw.get(key)
         try:
-            array = np.asarray(value)
-        except (ValueError, OverflowError):
+            array = np.asarray(value if _are_numbers(value) else None)
+        except (ValueError, OverflowError):  # rows of different lengths
             array = np.asarray(None)
         if array.dtype.kind not in "iuf" or not array.size:
             raise self.error(f"{key}={short(value)}", f"give {key} as numbers")
@@ -88,6 +88,14 @@ class Entry:
         if not (torch.isfinite(values) & (values > 0)).all():
             raise self.error(f"{key} holds values that are not positive float32 numbers", "use positive scales")
         return values
+
+
+def _are_numbers(value, depth: int = 8) -> bool:
+    """Whether it is a number or a list of them, nested or not. (Of one text among them numpy makes an array of texts,
+    all as long as the longest.)"""
+    if isinstance(value, list):
+        return depth > 0 and all(_are_numbers(v, depth - 1) for v in value)
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def short(value) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import json
+import re
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
+from qnb.arguments import nearest
 from qnb.errors import FileError
-from qnb.export.encodings_entries import Encoding, Entry
+from qnb.export.encodings_entries import Encoding, Entry, short
 from qnb.export.encodings_fit import Fit
 from qnb.export.encodings_versions import read_1, read_2
 from qnb.export.program import program
@@ -19,6 +20,7 @@ from qnb.numerics import FloatGrid
 from qnb.sim.quantizer import Quantizer
 
 READERS = {"1.0.0": (("activation_encodings", "param_encodings"), read_1), "2.0.0": (("encodings",), read_2)}
+AGAIN = "write the file again"
 TOLERANCE = 1e-6
 """By how much, relatively, two scales may differ that are the same: float32 rounding of a factor."""
 _STATE = ("grid", "axis", "enabled", "scale", "zero_point", "minimum", "maximum", "statistics", "rule")
@@ -27,6 +29,13 @@ _STATE = ("grid", "axis", "enabled", "scale", "zero_point", "minimum", "maximum"
 def load_encodings(sim, path) -> None:
     """See `QuantSim.load_encodings`."""
     operation = f"QuantSim.load_encodings from {path}"
+    try:
+        _load(sim, operation, path)
+    except RecursionError as error:
+        raise FileError(operation, "the file is damaged: it is nested too deeply", AGAIN) from error
+
+
+def _load(sim, operation: str, path) -> None:
     entries, read = _entries(operation, path)
     with _unchanged_on_error(sim):
         tensors = program(sim, quantized=False).tensors
@@ -46,18 +55,13 @@ def _entries(operation: str, path):
     except OSError as error:
         raise FileError(operation, str(error), "give the path of a file that export_encodings wrote") from error
     except (ValueError, RecursionError) as error:
-        raise FileError(operation, f"the file is damaged ({error})", "write it again") from error
-    version = content.get("version") if isinstance(content, dict) else None
-    if version is None:
-        raise FileError(operation, "not an encodings file: it has no version", "export_encodings writes one")
-    if not isinstance(version, str) or version not in READERS:
-        raise FileError(operation, f"version {version!r}", f"write it as version {' or '.join(READERS)}")
-    keys, read = READERS[version]
+        raise FileError(operation, f"the file is damaged ({error})", AGAIN) from error
+    keys, read = READERS[_version(operation, content)]
     found: dict[str, Entry] = {}
     for key in keys:
         listed = content.get(key)
         if not isinstance(listed, list):
-            raise FileError(operation, f"version {version} without a list {key!r}", "write the file again")
+            raise FileError(operation, f"no list {key!r}, which this version has", AGAIN)
         for raw in listed:
             name = raw.get("name") if isinstance(raw, dict) else None
             if not isinstance(name, str):
@@ -66,6 +70,20 @@ def _entries(operation: str, path):
                 raise found[name].error("two entries", "delete one of them")
             found[name] = Entry(operation, name, raw)
     return found, read
+
+
+def _version(operation: str, content) -> str:
+    version = content.get("version") if isinstance(content, dict) else None
+    if version is None:
+        raise FileError(operation, "not an encodings file: it has no version", "export_encodings writes one")
+    if isinstance(version, str) and version in READERS:
+        return version
+    known = " or ".join(READERS)
+    numbers = re.fullmatch(r"(\d{1,6})\.(\d{1,6})\.(\d{1,6})", version) if isinstance(version, str) else None
+    if numbers and [int(n) for n in numbers.groups()] > [int(n) for n in max(READERS).split(".")]:
+        raise FileError(operation, f"a newer version of the format: {version}, and this qnb reads {known}",
+                        f"update qnb: pip install -U qnb; or write the file as version {known}")  # fmt: skip
+    raise FileError(operation, f"version {short(version)}", f"write it as version {known}")
 
 
 @contextmanager
@@ -96,7 +114,7 @@ def _agree(sim, fit: Fit, entries: dict[str, Entry], read, sources: dict[Quantiz
     own = sim.tensors()
     unknown = [n for n, e in entries.items() if n not in tensors and not e.is_int32 and not (e.is_float and n in own)]
     if unknown:
-        near = ", ".join(map(repr, difflib.get_close_matches(unknown[0], tensors, 3, 0.0))) or "none"
+        near = ", ".join(map(repr, nearest(unknown[0], tensors, 3, 0.0))) or "none"
         operation = entries[unknown[0]].operation
         raise FileError(operation, f"{len(unknown)} of its tensors are not in this model, {unknown[0]!r} first; "
                         f"nearest are {near}", "use the file of this model, or rename its tensors")  # fmt: skip

@@ -1,37 +1,39 @@
 """A captured graph as plain JSON and a dict of tensors, and back. Reading runs no code from the file.
 
-Only ATen and qnb operators and a short list of arithmetic on sizes can be named by a file.
+The JSON may come from anybody; it is not trusted. `qnb.graph.stored` says what it may look like, and that is checked
+before anything is made of it; `qnb.graph.functions` says what it may call. What is trusted is torch: that an op which
+is called on wrong values raises an error. Text of the file that is no name (layers, notes) is shown, never executed.
 """
 
 from __future__ import annotations
 
-import math
-import operator
 from typing import Any
 
 import torch
 from torch import fx, nn
 
-from qnb.errors import FileError
+from qnb import schema
+from qnb.errors import FileError, QnbError
+from qnb.graph import functions, stored
+from qnb.graph.arguments import REMEDY, TORCH, decode, encode
 from qnb.graph.captured import Captured, Input
 from qnb.graph.structure import Structure
 
-REMEDY = "save it again with the version of qnb that wrote it"
-_SIZES = {f"operator.{f.__name__}": f for f in (
-    operator.getitem, operator.add, operator.sub, operator.mul, operator.floordiv, operator.truediv, operator.mod,
-    operator.neg, operator.pow, operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge,
-    operator.and_, operator.or_,
-)} | {f"math.{f.__name__}": f for f in (math.trunc, math.ceil, math.floor)} | {
-    f"torch.{name}": getattr(torch, name) for name in ("sym_max", "sym_min", "sym_not", "sym_float", "sym_int")
-}  # fmt: skip
-_NAMES = {function: name for name, function in _SIZES.items()}
-_DENIED = ("from_file", "_pin_memory", "record_stream", "set_")
+READ = "read a graph", REMEDY
+SAVE = "save a graph", "such a model cannot be saved; keep the script that makes the sim"
 _META = ("layer", "path", "module", "op", "source")
-_TORCH = (torch.dtype, torch.layout, torch.memory_format)
+_FOLDED = ("gamma", "beta", "mean", "variance")
 
 
-def to_json(captured: Captured) -> tuple[dict, dict[str, torch.Tensor]]:
-    """The graph as JSON-able values, and its tensors by the user's names (tied ones under each name)."""
+def to_json(captured: Captured, *, readable: bool = True) -> tuple[dict, dict[str, torch.Tensor]]:
+    """The graph as JSON-able values, and its tensors by the user's names (tied ones under each name).
+
+    Args:
+        readable: refuse what `from_json` would; False where the values are only compared, never read.
+
+    Raises:
+        FileError: the graph holds what no file may hold: an op of another library, say.
+    """
     module = captured.module
     named = dict(module.named_parameters(remove_duplicate=False)) | dict(module.named_buffers(remove_duplicate=False))
     tensors = {n.target: named[n.target].detach() for n in module.graph.nodes if n.op == "get_attr"}
@@ -39,21 +41,23 @@ def to_json(captured: Captured) -> tuple[dict, dict[str, torch.Tensor]]:
         for part, value in node.meta.get("folded_batch_norm", {}).items():
             if isinstance(value, torch.Tensor):
                 tensors[f"folded/{node.name}/{part}"] = value
-    stored = {
+    graph = {
         "name": captured.name,
-        "nodes": [_node(n, named) for n in module.graph.nodes],
-        "inputs": [{"name": i.name, "shape": list(i.shape), "dtype": _encode(i.dtype),
-                    "computed": _encode(i.computed)} for i in captured.inputs],
+        "nodes": [_node(n, named, readable) for n in module.graph.nodes],
+        "inputs": [{"name": i.name, "shape": list(i.shape), "dtype": encode(i.dtype),
+                    "computed": encode(i.computed)} for i in captured.inputs],
         "limits": {k: list(v) for k, v in captured.limits.items()},
         "called": captured.called.to_json(), "returned": captured.returned.to_json(),
         "parameters": captured.parameters, "fixed": captured.fixed, "notes": captured.notes,
     }  # fmt: skip
-    return stored, tensors
+    if readable:
+        _check_names(graph["nodes"], tensors, SAVE)
+    return graph, tensors
 
 
-def _node(node: fx.Node, named: dict[str, torch.Tensor]) -> dict:
-    row = {"name": node.name, "op": node.op, "target": _target(node),
-           "args": _encode(node.args), "kwargs": {k: _encode(v) for k, v in node.kwargs.items()},
+def _node(node: fx.Node, named: dict[str, torch.Tensor], readable: bool) -> dict:
+    row = {"name": node.name, "op": node.op, "target": _target(node, readable),
+           "args": encode(node.args), "kwargs": {k: encode(v) for k, v in node.kwargs.items()},
            "meta": {k: node.meta[k] for k in _META if k in node.meta}}  # fmt: skip
     row["val"] = _value(node.meta.get("val"))
     if "shape" in node.meta:
@@ -65,117 +69,139 @@ def _node(node: fx.Node, named: dict[str, torch.Tensor]) -> dict:
     return row
 
 
-def _target(node: fx.Node) -> str:
+def _target(node: fx.Node, readable: bool) -> str:
     if node.op != "call_function":
         return str(node.target)
-    if isinstance(node.target, torch._ops.OpOverload):
-        return str(node.target)  # aten.conv2d.default
-    if node.target in _NAMES:
-        return _NAMES[node.target]
-    raise FileError("save a graph", f"the function {node.target!r} in layer {node.meta.get('layer')!r}",
-                    "such a model cannot be saved yet; keep the script that makes the sim")  # fmt: skip
-
-
-def _encode(value: Any) -> Any:
-    if isinstance(value, fx.Node):
-        return {"node": value.name}
-    if isinstance(value, float) and not math.isfinite(value):
-        return {"float": str(value)}
-    if isinstance(value, list | tuple):
-        return [_encode(v) for v in value]
-    if isinstance(value, _TORCH):
-        return {"torch": str(value).removeprefix("torch.")}
-    if isinstance(value, torch.device):
-        return {"device": str(value)}
-    if not isinstance(value, bool | int | float | str | type(None)):
-        raise FileError("save a graph", f"an argument of type {type(value).__name__}", "keep the script instead")
-    return value
+    name = functions.name_of(node.target) if readable else str(node.target)
+    if name is None:
+        raise _error(f"the function {node.target!s} in layer {node.meta.get('layer')!r}, which no file can hold", SAVE)
+    return name
 
 
 def _value(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
-        return {"shape": list(value.shape), "dtype": _encode(value.dtype)}
+        return {"shape": list(value.shape), "dtype": encode(value.dtype)}
     return [_value(v) for v in value] if isinstance(value, tuple | list) else None
 
 
-def from_json(stored: dict, tensors: dict[str, torch.Tensor]) -> Captured:
+def from_json(graph: Any, tensors: dict[str, torch.Tensor]) -> Captured:
     """What `to_json` took apart.
 
     Raises:
-        FileError: an op that a file may not name, or a graph that does not fit together.
+        FileError: it is anything else.
     """
+    schema.check(graph, stored.GRAPH, *READ)
+    _check_names(graph["nodes"], tensors, READ)
+    try:
+        module = _module(graph["nodes"], tensors)
+        inputs = [Input(i["name"], tuple(i["shape"]), TORCH[i["dtype"]["torch"]], TORCH[i["computed"]["torch"]])
+                  for i in graph["inputs"]]  # fmt: skip
+        called, returned = (Structure.from_json(graph[part]) for part in ("called", "returned"))
+    except QnbError:
+        raise
+    except Exception as error:
+        raise _error(f"parts that do not go together ({type(error).__name__}: {error})") from error
+    _check_ends(module.graph, inputs, called, returned)
+    limits = {symbol: (low, high) for symbol, (low, high) in graph["limits"].items()}
+    return Captured(module, graph["name"], inputs, limits, called, returned, graph["parameters"], graph["fixed"],
+                    graph["notes"])  # fmt: skip
+
+
+def _error(received: str, way: tuple[str, str] = READ) -> FileError:
+    return FileError(way[0], received, way[1])
+
+
+def _check_names(rows: list[dict], tensors: dict[str, torch.Tensor], way: tuple[str, str]) -> None:
+    """Names that are names, each once; a tensor for each that is asked for, and no others."""
+    for row in rows:
+        if not stored.is_name(row["name"]):
+            raise _error(f"a value named {row['name'][:80]!r}", way)
+        if row["op"] == "placeholder" and row["target"] != row["name"]:
+            raise _error(f"an input {row['target'][:80]!r} named {row['name'][:80]!r}", way)
+        if row["op"] == "get_attr" and not stored.is_path(row["target"]):
+            raise _error(f"a tensor at {row['target'][:80]!r}, where none can be", way)
+    layers = [row["meta"]["layer"] for row in rows if row["op"] == "call_function"]
+    for what, names in (("values", [row["name"] for row in rows]), ("layers", layers)):
+        if len(set(names)) < len(names):
+            raise _error(f"two {what} of one name", way)
+    paths = {row["target"] for row in rows if row["op"] == "get_attr"}
+    inside = {path[:at] for path in paths for at, letter in enumerate(path) if letter == "."}
+    if inside & paths:
+        raise _error(f"a tensor {min(inside & paths)[:80]!r} with another one inside it", way)
+    wanted = paths | {f"folded/{row['name']}/{part}" for row in rows if "eps" in row for part in _FOLDED}
+    if wanted != tensors.keys():
+        raise _error(f"other tensors than the graph has ({min(wanted ^ tensors.keys())[:80]!r})", way)
+
+
+def _module(rows: list[dict], tensors: dict[str, torch.Tensor]) -> fx.GraphModule:
     graph, nodes, root = fx.Graph(), {}, {}
     tied: dict[int, torch.Tensor] = {}
-    for row in stored["nodes"]:
+    for row in rows:
         if row["op"] == "get_attr":
             tensor = tensors[row["target"]]
-            value = nn.Parameter(tensor) if row["trained"] else tensor
-            root[row["target"]] = tied.setdefault(id(tensor), value)
+            root[row["target"]] = tied.setdefault(id(tensor), nn.Parameter(tensor) if row["trained"] else tensor)
         nodes[row["name"]] = node = _create(graph, row, nodes)
-        node.meta = dict(row["meta"]) | {"val": _decode_value(row["val"])}
+        if node.name != row["name"]:
+            raise _error(f"a value named {row['name'][:80]!r}")
+        node.meta = dict(row["meta"]) | {"val": _read_value(row["val"])}
         if "shape" in row:
             node.meta["shape"] = tuple(row["shape"])
         if "eps" in row:
-            parts = {p: tensors[f"folded/{row['name']}/{p}"] for p in ("gamma", "beta", "mean", "variance")}
-            node.meta["folded_batch_norm"] = parts | {"eps": row["eps"]}
+            parts = {part: tensors[f"folded/{row['name']}/{part}"] for part in _FOLDED}
+            node.meta["folded_batch_norm"] = parts | {"eps": float(row["eps"])}
+        _check_value(row, node, root)
     graph.lint()
-    inputs = [Input(i["name"], tuple(i["shape"]), _decode(i["dtype"], {}), _decode(i["computed"], {}))
-              for i in stored["inputs"]]  # fmt: skip
-    return Captured(
-        fx.GraphModule(root, graph), stored["name"], inputs, {k: tuple(v) for k, v in stored["limits"].items()},
-        Structure.from_json(stored["called"]), Structure.from_json(stored["returned"]),
-        list(stored["parameters"]), list(stored["fixed"]), list(stored["notes"]),
-    )  # fmt: skip
+    return fx.GraphModule(root, graph)
 
 
 def _create(graph: fx.Graph, row: dict, nodes: dict[str, fx.Node]) -> fx.Node:
-    args = _decode(row["args"], nodes)
-    kwargs = {str(k): _decode(v, nodes) for k, v in row["kwargs"].items()}
+    args = decode(row["args"], nodes)
     if row["op"] == "output":
-        return graph.output(tuple(args[0]))
-    if row["op"] == "call_function":
-        target = _function(row["target"])
-        return graph.create_node("call_function", target, tuple(args), kwargs, name=row["name"])
-    if row["op"] not in ("placeholder", "get_attr"):
-        raise FileError("read a graph", f"a node of kind {row['op']!r}", REMEDY)
-    return graph.create_node(row["op"], row["target"], name=row["name"])
+        return graph.create_node("output", "output", (tuple(args[0]),), name=row["name"])
+    if row["op"] != "call_function":
+        return graph.create_node(row["op"], row["target"], name=row["name"])
+    target, kwargs = functions.function(row["target"]), {k: decode(v, nodes) for k, v in row["kwargs"].items()}
+    if target is None:
+        raise _error(f"the function {row['target'][:80]!r}, which a file may not name or this torch does not have")
+    if wrong := functions.fault(target, tuple(args), kwargs):
+        raise _error(f"a call of {row['target']} with {wrong}")
+    return graph.create_node("call_function", target, tuple(args), kwargs, name=row["name"])
 
 
-def _function(name: str):
-    if name in _SIZES:
-        return _SIZES[name]
-    namespace, _, rest = name.partition(".")
-    op, _, overload = rest.partition(".")
-    allowed = namespace in ("aten", "qnb") and op.isidentifier() and overload.isidentifier()
-    if not allowed or op in _DENIED:
-        raise FileError("read a graph", f"the function {name!r}, which a file may not name", REMEDY)
-    found = getattr(getattr(getattr(torch.ops, namespace), op, None), overload, None)
-    if not isinstance(found, torch._ops.OpOverload):
-        raise FileError("read a graph", f"the op {name!r}, which this torch does not have", "update torch")
-    return found
-
-
-def _decode(value: Any, nodes: dict[str, fx.Node]) -> Any:
+def _read_value(value: Any) -> Any:
     if isinstance(value, list):
-        return [_decode(v, nodes) for v in value]
-    if not isinstance(value, dict):
-        return value
-    (kind, text), = value.items()
-    if kind == "node":
-        return nodes[text]
-    if kind == "float":
-        return float(text)
-    if kind == "device":
-        return torch.device(text)
-    found = getattr(torch, text, None) if kind == "torch" else None
-    if not isinstance(found, _TORCH):
-        raise FileError("read a graph", f"an argument {value!r}", REMEDY)
-    return found
-
-
-def _decode_value(value: Any) -> Any:
-    if isinstance(value, list):
-        return tuple(_decode_value(v) for v in value)
+        return tuple(_read_value(v) for v in value)
     if value is None:
         return None
-    return torch.empty(value["shape"], dtype=_decode(value["dtype"], {}), device="meta")
+    return torch.empty(value["shape"], dtype=TORCH[value["dtype"]["torch"]], device="meta")
+
+
+def _check_value(row: dict, node: fx.Node, root: dict[str, torch.Tensor]) -> None:
+    """What a row says of its value goes together, and with the tensor where it has one."""
+    value = node.meta["val"]
+    if "shape" in row:
+        sizes = value.shape if isinstance(value, torch.Tensor) else ()
+        if len(row["shape"]) != len(sizes) or any(a not in (None, b) for a, b in zip(row["shape"], sizes, strict=True)):
+            raise _error(f"two shapes of {row['name']!r}")
+    if row["op"] == "get_attr":
+        tensor = root[row["target"]]
+        if not isinstance(value, torch.Tensor) or (value.shape, value.dtype) != (tensor.shape, tensor.dtype):
+            raise _error(f"a tensor {row['target'][:80]!r} of another shape or dtype than the graph says")
+
+
+def _check_ends(graph: fx.Graph, inputs: list[Input], called: Structure, returned: Structure) -> None:
+    """Inputs and outputs are as many as their structures hold, and what the graph says they are."""
+    *body, last = graph.nodes
+    given = [n for n in body if n.op == "placeholder"]
+    if last.op != "output" or any(n.op == "output" for n in body):
+        raise _error("a graph that does not end with its one output")
+    shape = [c.kind for c in called.children]
+    if (called.kind, shape) != ("tuple", ["tuple", "dict"]) or not len(given) == len(inputs) == called.tensors():
+        raise _error("other inputs than the graph takes")
+    if len(last.args[0]) != returned.tensors():
+        raise _error("other outputs than the graph gives")
+    for node, wanted in zip(given, inputs, strict=True):
+        value = node.meta["val"]
+        fits = isinstance(value, torch.Tensor) and value.dtype == wanted.computed and value.dim() == len(wanted.shape)
+        if not fits or any(a != b for a, b in zip(value.shape, wanted.shape, strict=True) if isinstance(b, int)):
+            raise _error(f"an input {wanted.name[:80]!r} of another shape or dtype than the graph says")

@@ -11,8 +11,22 @@ from typing import Any
 import torch
 
 from qnb.errors import CaptureError, FileError
+from qnb.schema import TEXT, list_of, record
 
 TENSOR, CONSTANT, TUPLE, LIST, DICT, RECORD = "tensor", "constant", "tuple", "list", "dict", "record"
+DEEPEST = 16
+_KEY = {"type": ["null", "boolean", "integer", "number", "string"], "maxLength": TEXT["maxLength"]}
+_CONSTANT = {"anyOf": [_KEY, record({"float": {"enum": ["nan", "inf", "-inf"]}})]}
+
+
+def _schema(depth: int) -> dict:
+    children = list_of(_schema(depth - 1), 1 << 16) if depth else list_of({}, 0)
+    return record({"kind": {"enum": [TENSOR, CONSTANT, TUPLE, LIST, DICT, RECORD]}, "children": children,
+                   "keys": list_of(_KEY, 1 << 16), "value": _CONSTANT})  # fmt: skip
+
+
+STRUCTURE = _schema(DEEPEST)
+"""What `Structure.to_json` gives, as a JSON Schema."""
 
 
 class Record(dict):
@@ -80,16 +94,29 @@ class Structure:
         return [name for k, c in parts for name in c.names(f"{prefix}.{k}" if prefix else str(k))]
 
     def to_json(self) -> dict:
-        value = repr(self.value) if isinstance(self.value, float) and not math.isfinite(self.value) else self.value
+        value = self.value
+        if isinstance(value, float) and not math.isfinite(value):
+            value = {"float": str(value)}
         return {"kind": self.kind, "children": [c.to_json() for c in self.children], "keys": list(self.keys),
                 "value": value}  # fmt: skip
 
     @staticmethod
     def from_json(stored: dict) -> Structure:
-        if stored["kind"] not in (TENSOR, CONSTANT, TUPLE, LIST, DICT, RECORD):
-            raise FileError("read a graph", f"a structure of kind {stored['kind']!r}", "save it again")
+        """What `to_json` gave and `STRUCTURE` has let through.
+
+        Raises:
+            FileError: its parts do not go together.
+        """
+        kind, keys, value = stored["kind"], tuple(stored["keys"]), stored["value"]
         children = tuple(Structure.from_json(c) for c in stored["children"])
-        return Structure(stored["kind"], children, tuple(stored["keys"]), stored["value"])
+        named = kind in (DICT, RECORD)
+        fits = (len(keys) == len(children) == len(set(keys)) if named else not keys,
+                kind not in (TENSOR, CONSTANT) or not children, kind == CONSTANT or value is None,
+                kind != RECORD or all(isinstance(k, str) and k.isidentifier() for k in keys),
+                not isinstance(value, int) or value.bit_length() < 64)  # fmt: skip
+        if not all(fits):
+            raise FileError("read a graph", f"a {kind} whose parts do not go together", "save it again")
+        return Structure(kind, children, keys, float(value["float"]) if isinstance(value, dict) else value)
 
 
 def flatten(nest: Any, what: str = "output") -> tuple[list[torch.Tensor], Structure]:

@@ -107,6 +107,30 @@ def test_the_numbers_of_1_0_0(net, tmp_path):
         "is_symmetric": True, "per_channel_quantization": True, "quant_scheme": "post_training_tf"}  # fmt: skip
 
 
+def scheme(sim, folder) -> str | None:
+    content = json.loads(export_encodings(sim, folder / "net.encodings").read_text())
+    return content["quantizer_args"].get("quant_scheme")
+
+
+@pytest.mark.parametrize(
+    ("rule", "name"),
+    [("minmax", "post_training_tf"), ("sqnr", "post_training_tf_enhanced"), ("percentile", "post_training_percentile"),
+     ("mse", None)],
+)  # fmt: skip
+def test_the_range_rule_is_named_where_the_format_has_a_word(net, tmp_path, rule, name):
+    assert scheme(net.calibrate([BATCH], rule), tmp_path) == name
+
+
+def test_ranges_of_several_rules_or_of_none_have_no_name(net, tmp_path):
+    file = export_encodings(net, tmp_path / "minmax.encodings")
+    assert scheme(net.copy().calibrate([BATCH], "sqnr", layers="fc"), tmp_path) is None
+    assert scheme(net.copy().load_encodings(file), tmp_path) is None, "who knows how these ranges were found"
+    searched = net.copy()
+    qnb.methods.seq_mse(searched, [BATCH])
+    assert scheme(searched, tmp_path) is None
+    assert scheme(QuantSim(Net().eval(), BATCH, "fp16").calibrate([BATCH]), tmp_path) is None
+
+
 def test_the_numbers_of_2_0_0(net, tmp_path):
     listed = entries(export_encodings(net, tmp_path / "net.encodings", version="2.0.0"))
     assert listed["x"] == {"name": "x", "output_dtype": "uint8", "y_scale": float(torch.tensor(2.55) / 255)}
@@ -146,7 +170,9 @@ def test_round_trip(name, precision, target, version, tmp_path):
     assert fresh.load_encodings(file) is fresh
     assert_same(sim, fresh, batch)
     again = export_encodings(fresh, tmp_path / "again", version)
-    assert again.read_bytes() == file.read_bytes()
+    written, found = (json.loads(path.read_text()) for path in (file, again))
+    written.get("quantizer_args", {}).pop("quant_scheme", None)  # a file's ranges are known, not their rule
+    assert found == written
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -274,6 +300,10 @@ WRONG = {
     "infinite scale": ("fc", {"scale": [float("inf")]}, "infinite"),
     "NaN": ("fc", {"scale": [float("nan")]}, "NaN"),
     "text": ("fc", {"scale": ["1"]}, "scale="),
+    "a long text among many numbers": ("fc", {"scale": [0.1] * 100_000 + ["x" * 100_000]}, "scale="),
+    "truth": ("fc", {"scale": [True, 0.1]}, "scale="),
+    "deep": ("fc", {"scale": [[[[[[[[[0.1]]]]]]]]]}, "scale="),
+    "deeper": ("fc", {"enc_type": json.loads("[" * 920 + "]" * 920)}, "enc_type=|nested too deeply"),
     "no scale": ("fc", {"scale": []}, "scale="),
     "offset": ("fc", {"offset": [1]}, "outside the 256 codes"),
     "low offset": ("fc", {"offset": [-256]}, "outside the 256 codes"),
@@ -300,9 +330,11 @@ def test_a_wrong_entry_changes_nothing(net, tmp_path, name, changes, message):
     ("text", "message"),
     [("{", "damaged"), ("[" * 100_000, "damaged"), ("[]", "not an encodings file"), ("{}", "no version"),
      ('{"version": "0.6.1"}', "0.6.1"), ('{"version": ["1.0.0"]}', "version"),
-     ('{"version": "2.0.0", "encodings": {}}', "without a list"),
-     ('{"version": "1.0.0", "activation_encodings": [], "param_encodings": [3]}', "without a name")],
-    ids=range(8),
+     ('{"version": "2.0.0", "encodings": {}}', "no list"),
+     ('{"version": "1.0.0", "activation_encodings": [], "param_encodings": [3]}', "without a name"),
+     ('{"version": "10.0.0"}', "newer version.*pip install -U qnb"), ('{"version": "2.0.0x"}', "version '2.0.0x'"),
+     ('{"version": ' + "[" * 900 + "]" * 900 + "}", "nested too deeply|version")],
+    ids=range(11),
 )  # fmt: skip
 def test_other_files(net, tmp_path, text, message):
     (tmp_path / "e").write_text(text)

@@ -1,9 +1,20 @@
-/** The data contract with qnb's Python side (qnb/document.py), read tolerantly: any field may be missing. */
+/**
+ * The data contract with qnb's Python side (qnb/document.py, and as a schema qnb/document_schema.py), read tolerantly:
+ * any field may be missing, and of another type. Documents may come from strangers: what is read here is text, and
+ * bounded.
+ */
 
 export const MIME = 'application/vnd.qnb.v1+json';
 export const WIDGET_MIME = 'application/vnd.jupyter.widget-view+json';
 export const PLOTLY_MIME = 'application/vnd.plotly.v1+json';
 export const VERSION = 1;
+/** Nothing that qnb writes comes near these; more would only stop the page. */
+const LONGEST_TEXT = 10_000;
+const LONGEST_CODE = 200_000;
+const MOST = 2_000;
+/** Not seen, or turn the order of others around: what is read would not be what is copied and run. */
+const UNSEEN =
+  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu;
 
 export type Json = { [name: string]: unknown };
 
@@ -67,12 +78,20 @@ export function object(value: unknown): Json {
   return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Json) : {};
 }
 
-export function list(value: unknown): unknown[] {
-  return Array.isArray(value) ? value : [];
+/** The first so many of a list. */
+export function list(value: unknown, most = MOST): unknown[] {
+  return Array.isArray(value) ? value.slice(0, most) : [];
 }
 
-export function text(value: unknown): string {
-  return typeof value === 'string' ? value : typeof value === 'number' || typeof value === 'boolean' ? `${value}` : '';
+export function text(value: unknown, longest = LONGEST_TEXT): string {
+  const found = typeof value === 'string' ? value : typeof value === 'number' || typeof value === 'boolean' ? `${value}` : '';
+  const kept = found.length > longest ? `${found.slice(0, longest)} …` : found;
+  return kept.replace(/\r\n?/g, '\n').replace(UNSEEN, '\ufffd');
+}
+
+/** Code to copy or insert: whole, or none. */
+export function codeText(value: unknown): string {
+  return typeof value === 'string' && value.length > LONGEST_CODE ? '' : text(value, LONGEST_CODE);
 }
 
 export function oneOf(value: unknown, allowed: string[]): string {
@@ -97,7 +116,7 @@ export function readStage(value: unknown): IStage {
 
 function readNext(value: unknown): INext {
   const found = object(value);
-  return { what: text(found.what), why: text(found.why), code: text(found.code) };
+  return { what: text(found.what), why: text(found.why), code: codeText(found.code) };
 }
 
 function readWorkflow(value: unknown): IWorkflow | null {

@@ -1,6 +1,6 @@
 import { INotebookTracker, NotebookActions, NotebookPanel } from '@jupyterlab/notebook';
 
-import { object, text } from './contract';
+import { codeText, object } from './contract';
 
 const EVENT = 'qnb:insert-code';
 
@@ -18,7 +18,7 @@ export async function insertCode(panel: NotebookPanel, code: string): Promise<vo
 /** Panels ask with an event on the document; a canceled event tells them that the code has been taken. */
 export function listenForCode(notebooks: INotebookTracker, current: () => NotebookPanel | null): void {
   document.addEventListener(EVENT, event => {
-    const code = text(object((event as CustomEvent).detail).code);
+    const code = codeText(object((event as CustomEvent).detail).code);
     const panel = current();
     if (code && panel && notebooks.has(panel)) {
       event.preventDefault();

@@ -1,74 +1,87 @@
 /**
- * Plotly figures from a file or an output are data from somebody else. Plotly draws them; what could load
- * something from elsewhere, run, or pose as part of JupyterLab is taken out first.
+ * Plotly figures from a file or an output are data from somebody else. Plotly draws them; only what qnb's charts use is
+ * handed on. So nothing in a figure can load something from elsewhere (images, maps, templates by address), add a
+ * button, run, or pose as part of JupyterLab. The renderer's settings are ours.
  */
 import { Json, list, object, text } from './contract';
 
-const TRACES = ['bar', 'scatter', 'scattergl', 'heatmap', 'histogram'];
+const TRACES = ['bar', 'scatter'];
+/** Every name that stands in a figure of qnb's, at whatever depth; the same as FIGURE_KEYS in qnb/document_schema.py. */
+const KEYS = new Set(
+  `
+  activecolor align annotations array arrayminus arrowcolor arrowhead arrowwidth automargin ax ay ayref b bargap
+  barmode base bgcolor bordercolor categoryarray categoryorder cliponaxis color colorway constrain customdata dash
+  dragmode dtick dx error_y exponentformat family fgcolor fill fillcolor fixedrange font gridcolor height
+  hoverdistance hoverformat hoverinfo hoverlabel hovermode hovertemplate hovertext l layer layout legend legendgroup
+  line linecolor margin marker mode modebar name namelength offsetgroup opacity orientation overlaying pad
+  paper_bgcolor pattern plot_bgcolor r range rangemode remove scaleanchor shape shapes showarrow showgrid showlegend
+  showspikes showticklabels side size solidity standoff subtitle symbol t template text textfont textposition
+  thickness tickcolor tickfont tickformat ticklen tickmode ticks ticktext tickvals title type visible weight width x
+  x0 x1 xanchor xaxis xref xshift y y0 y1 yanchor yaxis yaxis2 yref yshift zeroline zerolinecolor zerolinewidth
+`.match(/\w+/g)
+);
 /** Plotly knows more tags, `a` among them. */
 const TAG = /<(?=[a-z/!?])[^<>]*>?/gi;
 const ALLOWED_TAG = /^<\/?(?:br|b|i|sub|sup|extra)\s*\/?>$/i;
-const DROPPED_IN_LAYOUT = ['images', 'updatemenus', 'sliders', 'mapbox', 'map', 'geo', 'scene'];
 const CONFIG = { responsive: true, displaylogo: false };
-const DEEPEST = 40;
+const DEEPEST = 12;
+const LONGEST = 2_000;
+const MOST_OBJECTS = 300;
+const MOST_VALUES = 200_000;
 
 /** Escape every tag that is not on the list; what looks like no tag stays as it is. */
 export function cleanText(value: string): string {
-  return value.replace(TAG, found => (ALLOWED_TAG.test(found) ? found : found.replace('<', '&lt;')));
+  return text(value, LONGEST).replace(TAG, found => (ALLOWED_TAG.test(found) ? found : found.replace('<', '&lt;')));
 }
 
-function cleanValue(value: unknown, depth: number): unknown {
-  if (typeof value === 'string') {
-    return cleanText(value);
-  }
-  if (depth > DEEPEST) {
-    return null;
-  }
-  if (Array.isArray(value)) {
-    return value.map(item => cleanValue(item, depth + 1));
-  }
-  return typeof value === 'object' && value !== null ? cleanObject(value as Json, depth) : value;
-}
-
-function cleanObject(value: Json, depth: number): Json {
-  const kept: Json = {};
-  for (const [name, item] of Object.entries(value)) {
-    // Names that end in "src" say where to load the value from.
-    if (/^[A-Za-z_][\w.-]*$/.test(name) && name !== '__proto__' && !/src$/i.test(name)) {
-      kept[name] = cleanValue(item, depth + 1);
+/** Takes out of a figure what is not known; one for each figure, because it counts. */
+class Cleaner {
+  object(value: unknown, depth = 0): Json {
+    const kept: Json = {};
+    for (const [name, item] of Object.entries(object(value))) {
+      if (KEYS.has(name)) {
+        kept[name] = this.value(item, depth + 1);
+      }
     }
+    return kept;
   }
-  return kept;
+
+  private value(value: unknown, depth: number): unknown {
+    this.left -= 1;
+    if (depth > DEEPEST || this.left < 0) {
+      return null;
+    }
+    if (typeof value === 'string') {
+      return cleanText(value);
+    }
+    if (Array.isArray(value)) {
+      const parts = value.some(item => typeof item === 'object' && item !== null && !Array.isArray(item));
+      const short = parts ? value.slice(0, MOST_OBJECTS) : value;
+      return short.slice(0, Math.max(0, this.left)).map(item => this.value(item, depth + 1));
+    }
+    return typeof value === 'object' && value !== null ? this.object(value, depth) : value;
+  }
+
+  private left = MOST_VALUES;
 }
 
-function cleanLayout(value: unknown): Json {
-  const layout = cleanObject(object(value), 0);
-  for (const name of DROPPED_IN_LAYOUT) {
-    delete layout[name];
-  }
-  const template = object(layout.template);
-  const inner = object(template.layout);
-  for (const name of DROPPED_IN_LAYOUT) {
-    delete inner[name];
-  }
-  if (layout.template !== undefined) {
-    layout.template = { layout: inner, data: cleanTemplateData(template.data) };
-  }
-  return layout;
+/** A figure's height in pixels, known before Plotly has drawn, so that nothing below jumps. */
+export function height(layout: unknown): number {
+  const given = object(layout).height;
+  return typeof given === 'number' ? Math.min(Math.max(given, 60), 2000) : 360;
 }
 
-/** A template's traces come by type. */
-function cleanTemplateData(value: unknown): Json {
-  const given = object(value);
-  return Object.fromEntries(TRACES.filter(type => type in given).map(type => [type, given[type]]));
-}
-
-/** A figure that is safe to hand to Plotly: known traces, text as text, our own config. */
+/** A figure that is safe to hand to Plotly: known traces, known names, text as text, our own config. */
 export function cleanFigure(value: unknown): Json {
   const figure = object(value);
-  const data = list(figure.data)
-    .map(object)
-    .filter(trace => TRACES.includes(text(trace.type) || 'scatter'))
-    .map(trace => cleanObject(trace, 0));
-  return { data, layout: cleanLayout(figure.layout), config: CONFIG };
+  const cleaner = new Cleaner();
+  const data = list(figure.data, MOST_OBJECTS)
+    .map(trace => cleaner.object(trace))
+    .filter(trace => TRACES.includes(text(trace.type) || 'scatter'));
+  const layout = cleaner.object(figure.layout);
+  // As wide as its cell, whatever it says.
+  for (const part of [layout, object(object(layout.template).layout)]) {
+    delete part.width;
+  }
+  return { data, layout: { ...layout, height: height(layout) }, config: CONFIG };
 }

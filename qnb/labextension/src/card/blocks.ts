@@ -1,4 +1,4 @@
-import { Json, TONES, list, oneOf, readStage, text } from '../contract';
+import { Json, TONES, codeText, list, oneOf, readStage, text } from '../contract';
 import { element } from '../dom';
 import { drawCode } from './code';
 import { DrawFigure } from './figure';
@@ -9,13 +9,13 @@ import { drawTable } from './table';
 export function drawBlock(block: Json, drawFigure: DrawFigure): HTMLElement | null {
   switch (block.type) {
     case 'facts':
-      return drawFacts(list(block.rows).map(list));
+      return drawFacts(list(block.rows).map(row => list(row)));
     case 'table':
       return drawTable(block);
     case 'text':
       return element('p', { class: `qnb-Text qnb-tone-${oneOf(block.tone, TONES)}` }, text(block.text));
     case 'code':
-      return drawCode(text(block.label), text(block.code));
+      return drawCode(text(block.label), codeText(block.code));
     case 'figure':
       return drawFigure(block.figure, text(block.alt));
     case 'ladder':

@@ -4,7 +4,10 @@ import { Layout, Widget } from '@lumino/widgets';
 
 import { PLOTLY_MIME, object } from '../contract';
 import { element } from '../dom';
-import { cleanFigure } from '../sanitize';
+import { cleanFigure, height } from '../sanitize';
+
+/** Each is a Plotly of its own. */
+const MOST_FIGURES = 200;
 
 export type DrawFigure = (figure: unknown, alt: string) => HTMLElement;
 
@@ -34,7 +37,11 @@ export class FigureLayout extends Layout {
   draw: DrawFigure = (figure, alt) => {
     const said = alt || 'Chart';
     const box = element('div', { class: 'qnb-Figure', role: 'img', 'aria-label': said });
-    box.style.minHeight = `${height(figure)}px`;
+    if (this.figures.length >= MOST_FIGURES) {
+      box.textContent = said;
+      return box;
+    }
+    box.style.minHeight = `${height(object(figure).layout)}px`;
     if (this.rendermime.mimeTypes.includes(PLOTLY_MIME)) {
       void this.render(figure, box, said);
     } else {
@@ -59,10 +66,4 @@ export class FigureLayout extends Layout {
   }
 
   private figures: Widget[] = [];
-}
-
-/** Known before Plotly has drawn, so that nothing below jumps. */
-function height(figure: unknown): number {
-  const given = object(object(figure).layout).height;
-  return typeof given === 'number' ? Math.min(Math.max(given, 60), 2000) : 360;
 }

@@ -2,14 +2,16 @@ import { Json, list, object, text } from '../contract';
 import { element } from '../dom';
 
 const MOST_ROWS = 500;
+const MOST_COLUMNS = 200;
 
 /** A table block. The rows that were left out are those in the middle. */
 export function drawTable(block: Json): HTMLElement {
-  const columns = list(block.columns).map(object);
+  const columns = list(block.columns, MOST_COLUMNS).map(object);
   const rights = columns.map(column => column.align === 'right');
-  const given = list(block.rows).map(list);
-  const rows = given.slice(0, MOST_ROWS);
-  const left = (typeof block.more === 'number' ? block.more : 0) + given.length - rows.length;
+  const given = list(block.rows, Infinity);
+  const rows = given.slice(0, MOST_ROWS).map(row => list(row, MOST_COLUMNS));
+  const more = Number.isSafeInteger(block.more) ? Math.max(0, block.more as number) : 0;
+  const left = more + given.length - rows.length;
   const body = element('tbody', {}, ...rows.map(row => drawRow(row, rights)));
   if (left > 0) {
     const said = element('td', { colspan: `${Math.max(1, columns.length)}`, class: 'qnb-more' }, `… ${left} more …`);

@@ -41,6 +41,9 @@ function decode(base64: string): Uint8Array {
 function member(bytes: Uint8Array): Uint8Array {
   const seen: string[] = [];
   const wanted = ({ name, originalSize }: { name: string; originalSize: number }) => {
+    if (name === MEMBER && seen.includes(MEMBER)) {
+      throw new Unreadable(`The file is damaged: it holds ${MEMBER} twice.`, AGAIN);
+    }
     seen.push(name);
     if (name === MEMBER && originalSize > LARGEST_DOCUMENT) {
       throw new Unreadable('The document in the file is larger than 20 MB.', 'Read it in a notebook: qnb.load("…")');
