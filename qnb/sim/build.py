@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import fx
+from torch import fx, nn
 
-from qnb.graph import ops
+from qnb.errors import InputError
+from qnb.graph import Captured, capture, ops
 from qnb.graph.attributes import attribute
 from qnb.numerics import FloatGrid, Grid, Precision
 from qnb.sim.plan import ActivationSite, Plan, WeightSite
@@ -130,3 +131,14 @@ def _insert_parameter(graph: fx.Graph, user: fx.Node, path: tuple[int, ...], tar
     else:
         args[path[0]] = [quantized if i == path[1] else a for i, a in enumerate(args[path[0]])]
     user.args = tuple(args)
+
+
+def captured_of(model, example_inputs, dynamic_shapes) -> Captured:
+    """A model that is captured already, or is captured with its example."""
+    if isinstance(model, Captured):
+        return model
+    if not isinstance(model, nn.Module):
+        raise InputError("QuantSim", f"a {type(model).__name__} as model", "pass a torch.nn.Module")
+    if example_inputs is None:
+        raise InputError("QuantSim", "no example_inputs", "pass one batch: a tensor, a tuple, or a dict of keywords")
+    return capture(model, example_inputs, dynamic_shapes)

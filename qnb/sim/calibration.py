@@ -35,6 +35,7 @@ def calibrate(sim, batches: Iterable, method: str = "minmax", progress: Progress
         options: of the range rule, ``percentile=99.9`` say.
     """
     rule = RULES[method]
+    rule.check(options, "QuantSim.calibrate", beside=("method", "layers", "progress"))
     only = None if layers is None else sim.output_keys(sim.named(layers, "QuantSim.calibrate"))
     batches = reiterable(batches, "QuantSim.calibrate")
     quantizers = sim.quantizers()

@@ -54,8 +54,7 @@ class GraphModel(nn.Module):
     @property
     def device(self) -> torch.device | None:
         """Where the tensors are; None where there are none."""
-        tensors = chain(self.graph_module.parameters(), self.graph_module.buffers())
-        return next((t.device for t in tensors), None)
+        return device_of(self.graph_module)
 
     def run_flat(self, inputs: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """Flat inputs to flat outputs.
@@ -126,3 +125,8 @@ class ReferenceModel(GraphModel):
 
 def _clone(parameter: nn.Parameter) -> nn.Parameter:
     return nn.Parameter(parameter.detach().clone(), requires_grad=parameter.requires_grad)
+
+
+def device_of(module: nn.Module) -> torch.device | None:
+    """Where a module's tensors are; None where there are none."""
+    return next((t.device for t in chain(module.parameters(), module.buffers())), None)

@@ -36,6 +36,7 @@ class _Placement:
         self.sources = Sources()
         self.result = Plan()
         self.layer_names: set[str] = set()
+        self.meets: dict[fx.Node, bool] = {}
 
     def plan(self) -> Plan:
         for node in self.graph.nodes:
@@ -156,7 +157,12 @@ class _Placement:
             self.sources.tie(other, node)
 
     def _meets_data(self, node: fx.Node) -> bool:
-        """Whether this constant is an operand of an op on activations, directly or moved."""
+        """Whether this constant is an operand of an op on activations, directly or moved; found once for each."""
+        if node not in self.meets:
+            self.meets[node] = self._reaches_data(node)
+        return self.meets[node]
+
+    def _reaches_data(self, node: fx.Node) -> bool:
         for user in node.users:
             if user.op != "call_function" or user in self.zones.masked or user in self.zones.mask:
                 continue

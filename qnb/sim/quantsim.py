@@ -11,12 +11,12 @@ from torch import fx, nn
 
 from qnb import targets
 from qnb.errors import CalibrationError, InputError
-from qnb.graph import Captured, capture
+from qnb.graph import Captured
 from qnb.graph.attributes import attribute, set_tensor
 from qnb.numerics import Grid, Precision
 from qnb.sharing import changing, reading
 from qnb.sim import build, calibration, select, snapshot, tables
-from qnb.sim.graph_model import GraphModel, ReferenceModel
+from qnb.sim.graph_model import GraphModel, ReferenceModel, device_of
 from qnb.sim.placement import place
 from qnb.sim.quantizer import BiasQuantizer, Quantizer, WeightQuantizer, copy_state
 from qnb.sim.refusals import refuse_unsupported
@@ -51,7 +51,7 @@ class QuantSim(GraphModel):
                  *, target: str | targets.Target = "htp-v75", dynamic_shapes: Any = None,
                  simulate_bias: bool | None = None):  # fmt: skip
         precision, target = Precision.parse(precision), targets.get(target)
-        captured = _capture(model, example_inputs, dynamic_shapes)
+        captured = build.captured_of(model, example_inputs, dynamic_shapes)
         plan = place(captured.module, target)
         super().__init__(captured, build.build(captured.module, plan, precision))
         self.precision, self.target, self.plan = precision, target, plan
@@ -75,18 +75,17 @@ class QuantSim(GraphModel):
     @property
     def reference(self) -> fx.GraphModule:
         """The folded FP32 graph with the same layer names, on this sim's device."""
-        device = next((p.device for p in self.graph_module.parameters()), None)
-        original = next((p.device for p in self.captured.module.parameters()), None)
-        if device == original:
-            return self.captured.module
-        if self._moved_reference is None or next(self._moved_reference.parameters()).device != device:
-            self._moved_reference = copying.deepcopy(self.captured.module).to(device)
+        original = self.captured.module
+        if device_of(original) in (None, self.device):
+            return original
+        if self._moved_reference is None or device_of(self._moved_reference) != self.device:
+            self._moved_reference = copying.deepcopy(original).to(self.device)
         return self._moved_reference
 
     @property
     def reference_model(self) -> ReferenceModel:
-        """The FP32 reference, called like the user's model."""
-        return ReferenceModel(self.captured, self.captured.module)
+        """The FP32 reference, called like the user's model, on this sim's device."""
+        return ReferenceModel(self.captured, self.reference)
 
     def activation(self, key: str) -> Quantizer:
         return self.graph_module.get_submodule(f"activation_quantizers.{key}")
@@ -297,13 +296,3 @@ class QuantSim(GraphModel):
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
         return tables.document(self).bundle() | {"text/plain": repr(self)}
-
-
-def _capture(model, example_inputs, dynamic_shapes) -> Captured:
-    if isinstance(model, Captured):
-        return model
-    if not isinstance(model, nn.Module):
-        raise InputError("QuantSim", f"a {type(model).__name__} as model", "pass a torch.nn.Module")
-    if example_inputs is None:
-        raise InputError("QuantSim", "no example_inputs", "pass one batch: a tensor, a tuple, or a dict of keywords")
-    return capture(model, example_inputs, dynamic_shapes)

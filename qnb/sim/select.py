@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
+from qnb.arguments import did_you_mean, short
 from qnb.errors import InputError
 
 KINDS = ("input", "activation", "weight", "bias")
@@ -20,13 +20,15 @@ def layers(names: Iterable[str], wanted: str | Iterable[str] | None, operation: 
     names = list(dict.fromkeys(names))
     if wanted is None:
         return set(names)
+    if not isinstance(wanted, Iterable):
+        raise InputError(operation, f"layers={short(wanted)}", "give a name, a glob or a list of them: 'block1.*'")
     found: set[str] = set()
     for pattern in [wanted] if isinstance(wanted, str) else wanted:
         matches = {n for n in names if n == pattern} or {n for n in names if fnmatchcase(n, str(pattern))}
         if not matches:
-            near = difflib.get_close_matches(str(pattern), names, n=3, cutoff=0.4)
-            hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
-            raise InputError(operation, f"no layer matches {pattern!r}", f"{hint}sim.layers() lists the names")
+            some = ", ".join(map(repr, names[:4])) + (", ..." if len(names) > 4 else "")
+            hint = did_you_mean(pattern, names, most=3, cutoff=0.4) or f"use one of {some}; "
+            raise InputError(operation, f"no layer matches {short(pattern)}", f"{hint}sim.layers() lists the names")
         found |= matches
     return found
 

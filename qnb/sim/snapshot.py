@@ -19,6 +19,7 @@ def snapshot(sim):
     with sim.lock.shared():
         twins: dict[int, nn.Module] = {}
         made = _twin(sim, twins)
+    made.__dict__.update({name: copy(found) for name, found in made.__dict__.items() if name.endswith("_hooks")})
     made.lock = Lock()
     for module in twins.values():
         if isinstance(module, BiasQuantizer):
@@ -30,6 +31,8 @@ def _twin(module: nn.Module, twins: dict[int, nn.Module]) -> nn.Module:
     """A module with the same content in dicts of its own, and so for the modules in it."""
     if id(module) not in twins:
         twins[id(module)] = made = object.__new__(type(module))
-        made.__dict__.update({k: copy(v) if isinstance(v, dict) else v for k, v in module.__dict__.items()})
+        made.__dict__.update(module.__dict__)
+        made.__dict__["_parameters"] = module._parameters.copy()
+        made.__dict__["_buffers"] = module._buffers.copy()
         made.__dict__["_modules"] = {n: None if m is None else _twin(m, twins) for n, m in module._modules.items()}
     return twins[id(module)]

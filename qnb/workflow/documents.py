@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from datetime import datetime
+from itertools import islice
 
+from qnb import __version__
 from qnb.document import Code, Document, Facts, Ladder, Table, Text
 from qnb.html import count, decibel, size
-from qnb.workflow import deploy_documents, ladder, recovery_documents
+from qnb.workflow import deploy_documents, ladder, performance, recovery_documents
 from qnb.workflow.layer_documents import figure, worst
 
 TONES = {"ok": "good", "fail": "bad", "undecided": "warn", "reference": "neutral"}
+MOST = 4
+"""Layers named in a line."""
 VERDICTS = {state: f"{mark} {state}" for state, mark in ladder.MARKS.items()}
 
 
@@ -28,7 +33,8 @@ def facts(run) -> dict[str, str]:
     if run.comparison is not None:
         layer, own_db = run.worst_layer
         found["output against FP32"] = decibel(run.output_sqnr_db)
-        found["layer that loses most"] = f"{layer} ({decibel(own_db)} on its own)"
+        all_lossless = own_db == math.inf
+        found["layer that loses most"] = "none" if all_lossless else f"{layer} ({decibel(own_db)} on its own)"
     if run.float16 is not None:
         found["overflow in FP16"] = ", ".join(run.overflowing) or "no layer"
         found["flushed to zero in FP16"] = ", ".join(run.flushed) or "no layer"
@@ -54,8 +60,7 @@ def check(check) -> Document:
     if not check.ok:
         title = f"✗ {check.model} is not ready to be quantized"
     else:
-        minds = f", {len(check.findings)} to mind" if check.findings else ""
-        title = f"✓ {check.model} can be quantized{minds}"
+        title = f"✓ {check.model} can be quantized{ladder.warnings(check)}"
     tone = "bad" if not check.ok else "warn" if check.findings else "good"
     blocks = (Facts(check.facts), *(Text(f"! {f.text}", f.tone) for f in check.findings),
               Table(check.ops, "Layers by kind", 14))  # fmt: skip
@@ -74,11 +79,11 @@ def runs_table(flow) -> Table:
     return Table(short_summary(flow), "All runs", 20, forms)
 
 
-def workflow(flow, *before) -> Document:
-    """Title, ``before``, the runs, and what to do next."""
+def workflow(flow, *before, most: int | None = 2) -> Document:
+    """Title, ``before``, the runs, and what to do next, the first so many steps."""
     advice = flow.next()
-    blocks = [*before, *([runs_table(flow)] if flow.runs else [])]
-    blocks += [Code(a.code, f"Next: {a.what}", a.why) for a in advice[:2]]
+    blocks = [*before, *other_data(flow), *([runs_table(flow)] if flow.runs else [])]
+    blocks += [Code(a.code, f"{'Or' if index else 'Next'}: {a.what}", a.why) for index, a in enumerate(advice[:most])]
     return Document(
         "workflow", title(flow), tuple(blocks), workflow=identity(flow),
         stages=tuple(ladder.as_rows(ladder.stages(flow))),
@@ -86,30 +91,89 @@ def workflow(flow, *before) -> Document:
     )  # fmt: skip
 
 
-def panel(flow) -> Document:
-    """The workflow panel on paper: ladder, chart, runs, next step."""
+def other_data(flow) -> list[Text]:
+    """A warning where a loaded workflow goes on with other calibration data than its runs were made with."""
+    known = {name: run.settings.get("data") for name, run in flow.runs.items()}
+    others = [name for name, data in known.items() if flow._data and data and data != flow._data]
+    if not others:
+        return []
+    named = ", ".join(others[:6]) + (f" and {len(others) - 6} more" if len(others) > 6 else "")
+    said = (f"! The calibration data is not that of {named}: other samples, or in another order. New runs do not quite "
+            "compare with these; run them again, or load the file with the data it was made with.")  # fmt: skip
+    return [Text(said, "warn")]
+
+
+def panel(flow, most: int | None = 2) -> Document:
+    """The workflow panel on paper: ladder, chart, runs, next steps."""
     before = [Ladder(ladder.as_rows(ladder.stages(flow)))]
     if flow.runs:
         before.append(figure(flow.chart()))
-    return workflow(flow, *before)
+    return workflow(flow, *before, most=most)
 
 
 def dashboard(flow) -> Document:
-    """Everything on one page: the panel, every run with its layers, what was deployed."""
-    from qnb import charts
-
-    page, blocks = panel(flow), []
+    """Everything on one page: the panel, the check, every run with all that was found about it, what was deployed."""
+    page, blocks = panel(flow, most=None), []
+    if flow.checked is not None:
+        blocks += _section(check(flow.checked))
     for found in flow.runs.values():
-        if found.comparison is None:
-            continue
-        blocks += [Text(headline(found), TONES[found.verdict.state]), Facts(facts(found)),
-                   *recovery_documents.blocks(found),
-                   figure(charts.layer_sqnr({found.name: found.comparison}, own=True)),
-                   worst(found.name, found.comparison)]  # fmt: skip
+        if found.comparison is not None:
+            blocks += [*_run_in_full(found), *_about(flow, found.name)]
+    if flow.proposal is not None:
+        blocks += [Text(f"Proposed, not kept yet: {flow.proposal.name}"), *_run_in_full(flow.proposal)]
     for deployed in flow.deployments.values():
         blocks += [Text(deploy_documents.title(deployed), deploy_documents.tone(deployed)),
                    *deploy_documents.blocks(deployed)]  # fmt: skip
+    if flow.performance:
+        forms = {"file_bytes": size}
+        blocks.append(Table(performance.table(flow.performance), "Size and speed of the runs' files", 40, forms))
     return replace(page, kind="dashboard", blocks=(*page.blocks, *blocks))
+
+
+def _section(document: Document) -> list:
+    """A document's title and blocks, as a part of another."""
+    return [Text(document.title, document.tone), *document.blocks]
+
+
+def _run_in_full(run) -> list:
+    from qnb import charts
+
+    return [Text(headline(run), TONES[run.verdict.state]), Facts(facts(run) | made_with(run)),
+            *recovery_documents.in_full(run), figure(charts.layer_sqnr({run.name: run.comparison}, own=True)),
+            worst(run.name, run.comparison)]  # fmt: skip
+
+
+def _about(flow, name: str) -> list:
+    """What was found about a run: why it loses, which quantizers cost it, mixes of precisions."""
+    blocks = _section(flow.diagnoses[name].document()) if name in flow.diagnoses else []
+    if found := flow.sensitivities.get(name):
+        blocks += [Text(found.caption()), figure(found.chart()), *found.document().blocks]
+    if found := flow.fronts.get(name):
+        blocks += _section(found.document())
+    return blocks
+
+
+def made_with(run) -> dict[str, str]:
+    """What it takes to get a run's numbers again, in a line."""
+    kept = run.settings
+    said = [f"{kept['method']} ranges"] if kept.get("method") else []
+    said += [f"{name} {value}" for name, value in kept.get("options", {}).items()]
+    for changed, form in ((kept.get("layers", {}), "{} at {}"), (kept.get("methods", {}), "{} by {}")):
+        said += [form.format(*change) for change in islice(changed.items(), MOST)]
+        said += [f"and {len(changed) - MOST} more"] if len(changed) > MOST else []
+    names = {"seed": "seed", "data": "calibration data", "qnb": "qnb", "torch": "torch", "python": "Python"}
+    said += [f"{words} {kept[name]}" for name, words in names.items() if name in kept]
+    return {"made with": ", ".join(said)} if said else {}
+
+
+def written(now: datetime) -> str:
+    """When a page was written down, and by which qnb."""
+    return f"Made by qnb {__version__} on {now:%Y-%m-%d at %H:%M} UTC"
+
+
+def dated(page: Document, now: datetime) -> Document:
+    """A page that ends with when it was written."""
+    return replace(page, blocks=(*page.blocks, Text(written(now))))
 
 
 def identity(flow) -> dict[str, str]:
@@ -118,7 +182,9 @@ def identity(flow) -> dict[str, str]:
 
 
 def model_name(flow) -> str:
-    return flow.captured.name if flow._captured is not None else type(flow.model).__name__
+    if flow._captured is not None:
+        return flow._captured.name
+    return flow._model_name or type(flow.model).__name__
 
 
 def title(flow) -> str:

@@ -14,6 +14,8 @@ from qnb.measures.halves import halves
 from qnb.workflow.ticks import reporting
 from qnb.workflow.verdict import FAIL, OK, UNDECIDED
 
+KEPT = "Nothing needs to be done: the metric is kept."
+NOTHING = "Nothing stands out: no layer saturates, no channel sticks out, both halves alike."
 BATCHES = 2
 """The halves are measured on so many batches."""
 
@@ -57,7 +59,7 @@ class Findings(Shown):
     def document(self) -> Document:
         blocks = [Code(f.code, f"{f.what}: {f.technique}", f.evidence) for f in self.found]
         if not blocks:
-            blocks = [Text("Nothing stands out: no layer saturates, no channel sticks out, both halves alike.")]
+            blocks = [Text(KEPT if self.state == OK else NOTHING)]
         tone = {OK: "good", FAIL: "bad", UNDECIDED: "warn"}.get(self.state, "neutral")
         return Document("advice", f"{self.run}: {self.verdict}", tuple(blocks), tone)
 
@@ -71,8 +73,10 @@ def find(flow, name: str | None, progress=None) -> Findings:
         received = "fp32, which has lost nothing" if run.sim is None else "a workflow from a file, without its data"
         remedy = "name another run" if run.sim is None else "load it with its model, calibration and evaluate"
         raise InputError("flow.advice", received, remedy)
+    if run.verdict.state == OK and run.drop is not None and run.drop.value <= 0:  # nothing was lost
+        return Findings(run.name, run.verdict.state, run.verdict.text, ())
     with reporting(flow, f"flow.advice({run.name!r})", progress) as report:
-        found, outliers = halves(run.sim, list(islice(iter(flow.calibration), BATCHES)), report)
+        found, outliers = halves(run.sim, list(islice(iter(flow.batches), BATCHES)), report)
     said = diagnosis.findings(flow, run, found, outliers)
     return Findings(run.name, run.verdict.state, run.verdict.text, tuple(Finding(*parts) for parts in said))
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from qnb.errors import InputError
-from qnb.workflow import advice
+from qnb.sharing import without
+from qnb.workflow import next_steps
 
 if TYPE_CHECKING:
     from qnb.numerics import Precision
@@ -25,6 +26,7 @@ class Recovering:
         self.proposal: Run | None = None
         self.sensitivities: dict[str, Sensitivity] = {}
         self.fronts: dict[str, MixedPrecision] = {}
+        self.diagnoses: dict[str, Findings] = {}
 
     def recover(self, precision: str | Precision, methods: str | Iterable[str] = "auto", *, name: str | None = None,
                 keep: bool = True, progress=None, **options) -> Run:  # fmt: skip
@@ -43,6 +45,8 @@ class Recovering:
         from qnb.workflow import recover
 
         wanted = recover.Recovery.of(self, precision, methods, name, options)
+        with self._alone(wanted.title):
+            wanted.check(self)
         if wanted.base not in self.runs:
             self.run(wanted.precision, progress=progress)
         with self._alone(wanted.title):
@@ -61,6 +65,8 @@ class Recovering:
         own = {k: arguments[k] for k in ("name", "keep") if k in arguments}
         options = {k: v for k, v in arguments.items() if k not in own}
         wanted = Recovery.of(self, precision, methods, own.get("name"), options)
+        with self._alone(wanted.title):
+            wanted.check(self)
         return self.start(wanted.title, lambda report: self.recover(precision, methods, progress=report, **arguments))
 
     def keep(self) -> Run:
@@ -77,11 +83,12 @@ class Recovering:
         self.changed.emit()
 
     def _keep(self, made: Run) -> Run:
-        self.runs[made.name] = made
-        self.runs[made.name] = made = replace(made, next=tuple(advice.next_steps(self)))
-        self._forget(made.name)
-        for found in (self.sensitivities, self.fronts):
-            found.pop(made.name, None)
+        self._forget(made.name)  # first: nobody sees what was found about the old run beside the new one
+        self.sensitivities, self.fronts = without(self.sensitivities, made.name), without(self.fronts, made.name)
+        self.diagnoses = without(self.diagnoses, made.name)
+        self.runs = self.runs | {made.name: made}
+        made = replace(made, next=tuple(next_steps.next_steps(self)))
+        self.runs = self.runs | {made.name: made}
         return made
 
     def sensitivity(self, name: str, method: str = "fisher", *, progress=None, **options) -> Sensitivity:
@@ -96,7 +103,8 @@ class Recovering:
 
         sensitivities.check(self, name, "flow.sensitivity")
         with self._alone(f"flow.sensitivity({name!r})"):
-            self.sensitivities[name] = found = sensitivities.measure(self, name, method, options, progress)
+            found = sensitivities.measure(self, name, method, options, progress)
+            self.sensitivities = self.sensitivities | {name: found}
         self.changed.emit()
         return found
 
@@ -113,7 +121,8 @@ class Recovering:
 
         sensitivities.check(self, name, "flow.search_mixed_precision")
         with self._alone(f"flow.search_mixed_precision({name!r})"):
-            self.fronts[name] = found = mixed_precision.search(self, name, options, progress)
+            found = mixed_precision.search(self, name, options, progress)
+            self.fronts = self.fronts | {name: found}
         self.changed.emit()
         return found
 
@@ -124,14 +133,20 @@ class Recovering:
         return panels.MixedPrecisionPanel(self, name)
 
     def advice(self, name: str | None = None, *, progress=None) -> Findings:
-        """What the numbers of a run say about its loss: evidence, technique, the line of code.
+        """What the numbers of a run say about its loss: evidence, technique, the line of code. It is kept under the
+        run's name in ``diagnoses``, until the run is made anew.
 
         Args:
             name: of a run; by default the first that is not within tolerance, else the last.
         """
         from qnb.workflow import findings
 
-        return findings.find(self, name, progress)
+        before = self.runs
+        found = findings.find(self, name, progress)
+        if self.runs.get(found.run) is before[found.run]:
+            self.diagnoses = self.diagnoses | {found.run: found}
+            self.changed.emit()
+        return found
 
     def recovery_panel(self, name: str | None = None):
         """`recover` with buttons: choose techniques, follow the loss, see before and after, keep or discard.

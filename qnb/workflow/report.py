@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from qnb import __version__
+from datetime import UTC, datetime
+
+from qnb.atomic import write_atomically
 from qnb.document import Document, Figure
 from qnb.errors import InputError
 from qnb.html import card, escape
-from qnb.sim.storage import write_atomically
 from qnb.workflow import documents
 
 STYLE = """
@@ -32,10 +33,11 @@ def write(flow, path, interactive: bool = True) -> None:
     """
     if not flow.runs:
         raise InputError("flow.report", "a workflow without runs", "run a step first: flow.run('w8a16')")
-    write_atomically(path, page(documents.dashboard(flow), interactive).encode())
+    made = documents.written(datetime.now(UTC))
+    write_atomically(path, page(documents.dashboard(flow), interactive, made).encode())
 
 
-def page(document: Document, interactive: bool) -> str:
+def page(document: Document, interactive: bool, footer: str) -> str:
     """A document as a whole HTML page."""
     draw = _plotly if interactive else _drawn
     parts = [draw(i, b) if isinstance(b, Figure) else b.html() for i, b in enumerate(document.blocks)]
@@ -44,7 +46,7 @@ def page(document: Document, interactive: bool) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{escape(document.title)}</title>", f"<style>{STYLE}</style>", _library() if interactive else "",
         "</head>", "<body>", card(document.title, {}, *parts, tone=document.tone),
-        f"<footer>Made by qnb {__version__}</footer>", "</body>", "</html>",
+        f"<footer>{escape(footer)}</footer>", "</body>", "</html>",
     ])  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from qnb.graph.structure import flatten
 
 
 def versions() -> dict[str, str]:
-    return {"qnb": __version__, "torch": torch.__version__, "python": platform.python_version()}
+    return {"qnb": __version__, "torch": str(torch.__version__), "python": platform.python_version()}
 
 
 def fingerprint(batches: Iterable[Any], most: int = 64) -> str:

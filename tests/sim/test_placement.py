@@ -3,10 +3,12 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import fx, nn
 
 import qnb
 from qnb.errors import TargetError
+from qnb.sim.placement import place
+from qnb.targets import TARGETS
 
 
 class Net(nn.Module):
@@ -172,3 +174,24 @@ def test_rms_norm_is_one_layer():
     sim = make(RMS(), torch.randn(4, 8), target="htp-v75")
     assert list(sim.layers().op) == ["linear", "rms_norm"]
     assert "weight" in set(sim.encodings().tensor)
+
+
+def test_constants_that_branch_and_join_are_looked_at_once():
+    """Forty joins of two branches each: a million million ways through, none of which meets an activation."""
+    graph, aten = fx.Graph(), torch.ops.aten
+    x, table = graph.placeholder("x"), graph.get_attr("table")
+    x.meta, table.meta = {"val": torch.empty(2, 2, device="meta"), "layer": "x"}, {}
+    value = table
+
+    def call(name, target, *args):
+        node = graph.call_function(target, args)
+        node.meta = {"val": torch.empty(2, 2, device="meta"), "layer": name, "module": "", "path": ""}
+        return node
+
+    for i in range(40):
+        parts = [call(f"flip{i}{axis}", aten.flip.default, value, [axis]) for axis in (0, 1)]
+        value = call(f"cat{i}", aten.cat.default, parts)
+    graph.output((call("relu", aten.relu.default, x), value))
+    module = fx.GraphModule({"table": torch.ones(2, 2)}, graph)
+    plan = place(module, TARGETS["generic"])
+    assert [site.layer for site in plan.activations.values()] == ["x", "relu"]

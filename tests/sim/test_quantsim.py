@@ -206,7 +206,7 @@ class TestFiles:
         path = tmp_path / "sim.qnb"
         path.write_bytes(b"old")
         monkeypatch.setattr("os.replace", lambda *a: (_ for _ in ()).throw(OSError("disk full")))
-        with pytest.raises(OSError):
+        with pytest.raises(FileError, match="disk full"):
             sim.save(path)
         assert path.read_bytes() == b"old" and [p.name for p in tmp_path.iterdir()] == ["sim.qnb"]
 
@@ -287,3 +287,26 @@ def test_it_shows_in_a_cell(sim):
     assert "w8a8" in repr(sim) and "calibrated" in repr(sim)
     html = sim._repr_html_()
     assert "<script" not in html and "htp-v75" in html
+
+
+class Buffered(torch.nn.Module):
+    """No parameters at all."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("factor", torch.arange(4.0))
+
+    def forward(self, x):
+        return torch.relu(x * self.factor)
+
+
+@pytest.mark.parametrize("make", [lambda: torch.nn.Linear(4, 2), Buffered], ids=["parameters", "buffers"])
+def test_the_reference_is_where_the_sim_is(make):
+    model, x = make().eval(), torch.randn(8, 4)
+    sim = qnb.QuantSim(model, x, "w8a8").calibrate([x])
+    assert torch.equal(sim.reference_model(x), model(x)) and sim.reference is sim.captured.module
+    sim.to("meta")
+    assert sim.reference_model(x.to("meta")).device.type == "meta" and sim.reference_model.device.type == "meta"
+    assert sim.reference is sim.reference, "moved once"
+    assert next(iter(model.state_dict().values())).device.type == "cpu"
+    assert torch.equal(qnb.QuantSim(sim.captured, precision="w8a8").reference_model(x), model(x))

@@ -102,6 +102,20 @@ def test_lines_of_code_that_a_workflow_gives(line):
 
 
 @pytest.mark.parametrize(
+    "line",
+    ["import os", "__import__('os').system('x')", "flow.run(__import__('os'))", "flow.save('/etc/passwd')", "f(1",
+     "flow.run('w8a8'); open('x')", "flow.evaluate.__globals__", "flow.evaluate()", "flow.run(*[open('x')])",
+     "flow.run('x', **{'a': open('y')})", "print(open('x'))", "print(flow, file=open('x'))", "flow.run(lambda: 1)",
+     "flow.run([x for x in 'a'])", "flow.run(f'{open(1)}')", "flow.run(x := 1)", "flow.runs[open('x')].keep()",
+     "flow.run(Grid(open('x')))", "(lambda: flow)().run('x')", "@flow.run\ndef f(): 1", "flow.run('x'" + "(" * 5000,
+     "flow = 1", "del flow", "x" * 20_000],
+    ids=lambda line: line[:30],
+)  # fmt: skip
+def test_lines_of_code_that_none_gives(line):
+    assert code.checked(line, "flow") == ""
+
+
+@pytest.mark.parametrize(
     ("cls", "schema"),
     [(Run, runs.RUN), (Result, runs.RESULT), (Score, runs.SCORE), (Drop, runs.DROP),
      (advice.Advice, runs.ADVICE), (check.Check, found.CHECK), (check.Finding, found._REMARK),

@@ -115,6 +115,7 @@ def test_the_report_is_the_same_and_tells_all(full, loaded, tmp_path):
     for words in ("can be quantized", "Layers by kind", "What auto tried", "Layers before and after", "loss ends at",
                   "The weights are sensitive", "Most sensitive", "mixes of precisions", "Points measured",
                   "Proposed, not kept yet", "Simulation against runtime", "Size and speed", "Next: ",
+                  "percentile ranges, percentile 99.5, head at w8a8, seed 0, calibration data",
                   f"Made by qnb {qnb.__version__} on 20"):  # fmt: skip
         assert words in pages[0], words
     assert all(run.name in pages[0] for run in full.runs.values())

@@ -20,7 +20,9 @@ ATTACK = "__import__('pathlib').Path('attacked').touch()"
 @pytest.fixture(scope="module")
 def members(full, tmp_path_factory):
     path = tmp_path_factory.mktemp("saved") / "full.qnb"
-    full.save(path)
+    flow = copy.copy(full)  # with a few runs, to be read many times
+    flow.runs = {name: full[name] for name in ("fp32", "fp16", "w8a8", "low")}
+    flow.save(path)
     with zipfile.ZipFile(path) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 
@@ -93,6 +95,9 @@ RUN, FRONT = ("runs", 3), ("fronts", 0)
         ((*RUN, "verdict", "state"), "splendid", "splendid"),
         ((*RUN, "settings", "layers"), {"head": 8}, "string"),
         ((*RUN, "settings", "options"), {"percentile": {"$code": "x"}}, "code"),
+        ((*RUN, "settings"), {"$tuple": []}, "tuple"),
+        ((*RUN, "settings", "from"), "fp32", "recovered from 'fp32'"),
+        ((*RUN, "cost", "attrs"), {"$float": "nan"}, "float"),
         ((*RUN, "recovery"), [{}], "required"),
         ((*RUN, "cost", "columns", 2, "values", 0), -1, "a count"),
         ((*RUN, "size_bytes"), 1.5, "integer"),
@@ -145,18 +150,16 @@ def test_every_key_is_needed(load, content):
             load({name: value for name, value in content.items() if name != key})
 
 
-@pytest.mark.parametrize("code", [ATTACK, f"flow.run({ATTACK})", "subprocess.run('x')", "flow.save('/etc/passwd')",
-                                  "flow.run('w8a8'); " + ATTACK, "import os", "flow.evaluate.__globals__", "f(1",
-                                  "flow.run(*[open('x')])", "flow.run('x', **{'a': open('y')})", "print(open('x'))",
-                                  "flow.run(lambda: 1)", "flow.run([x for x in 'a'])"])  # fmt: skip
-def test_a_line_of_code_that_is_no_step_is_left_out(load, content, code):
+@pytest.mark.parametrize(
+    ("code", "kept"), [(ATTACK, ""), (f"flow.run({ATTACK})", ""), ("os.run('x')", "flow.run('x')")]
+)
+def test_a_line_of_code_that_is_no_step_is_left_out(load, content, code, kept):
     put(content, ("diagnoses", 0, "found", 0, "code"), code)
     run = next(r for r in content["runs"] if r["next"])
     run["next"][0]["code"] = code
     loaded = load(content)
-    for kept in (next(iter(loaded.diagnoses["low"])).code, loaded[run["name"]].next[0].code):
-        assert kept == ("" if "subprocess" not in code else "flow.run('x')")
-        assert code not in loaded.diagnoses["low"]._repr_html_()
+    assert next(iter(loaded.diagnoses["low"])).code == loaded[run["name"]].next[0].code == kept
+    assert code not in loaded.diagnoses["low"]._repr_html_()
 
 
 @pytest.mark.parametrize(

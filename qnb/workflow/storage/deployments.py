@@ -1,0 +1,85 @@
+"""What was deployed and measured, as JSON and back."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from typing import Any
+
+from qnb import schema
+from qnb.columns import LAYER, OP, SQNR_DB
+from qnb.runtimes import Latency
+from qnb.workflow.deployment import Deployment, OnRuntime
+from qnb.workflow.performance import Performance
+from qnb.workflow.storage import tables, values
+from qnb.workflow.storage.runs import DROP, SCORE, TABLE, drop, read_drop, read_score, score
+from qnb.workflow.storage.source import Source
+from qnb.workflow.storage.tables import COUNT, NUMBER, TEXT
+
+_MS = schema.FINITE | {"minimum": 0}
+LATENCY = schema.maybe(schema.record({
+    "median_ms": _MS, "low_ms": _MS, "high_ms": _MS, "runs": schema.COUNT, "threads": schema.maybe(schema.COUNT),
+    "runtime": schema.TEXT,
+}))  # fmt: skip
+_RUNTIME = schema.record({
+    "runtime": schema.TEXT, "title": schema.TEXT, "state": schema.TEXT, "note": schema.TEXT, "fidelity": TABLE,
+    "exact": TABLE, "score": schema.maybe(SCORE), "drop": schema.maybe(DROP),
+    "placement": schema.table_of(schema.COUNT), "elsewhere": schema.list_of(schema.TEXT), "latency": LATENCY,
+})  # fmt: skip
+DEPLOYMENT = schema.record({
+    "run": schema.TEXT, "precision": schema.TEXT, "target": schema.TEXT, "soc": schema.TEXT, "folder": schema.TEXT,
+    "files": values.OBJECT, "runtimes": schema.list_of(_RUNTIME), "commands": schema.TEXT, "reference": SCORE,
+    "seconds": schema.FINITE, "settings": values.OPTIONS,
+})  # fmt: skip
+PERFORMANCE = schema.record({"file_bytes": schema.COUNT, "latency": LATENCY, "note": schema.TEXT})
+_FILES = {"file": TEXT, "what": TEXT, "size_bytes": COUNT}
+_EXACT = {LAYER: TEXT, OP: TEXT, "equal_fraction": NUMBER}
+_FIDELITY = _EXACT | {SQNR_DB: NUMBER, "top1_agreement": NUMBER}
+
+
+def _fields(value) -> dict[str, Any]:
+    """A dataclass's fields as they are, not their fields in turn."""
+    return {field.name: getattr(value, field.name) for field in fields(value)}
+
+
+def deployment(found: Deployment) -> dict:
+    return _fields(found) | {
+        "files": tables.pack(found.files), "reference": score(found.reference),
+        "runtimes": [_on_runtime(r) for r in found.runtimes], "settings": values.encode(found.settings),
+    }  # fmt: skip
+
+
+def _on_runtime(on: OnRuntime) -> dict:
+    return _fields(on) | {
+        "fidelity": tables.pack(on.fidelity), "exact": tables.pack(on.exact), "score": score(on.score),
+        "drop": drop(on.drop), "elsewhere": list(on.elsewhere), "latency": on.latency and asdict(on.latency),
+    }  # fmt: skip
+
+
+def read_deployment(stored: dict, source: Source) -> Deployment:
+    return Deployment(**stored | {
+        "files": tables.unpack(stored["files"], source, _FILES, rows=1),
+        "reference": read_score(stored["reference"], source),
+        "runtimes": tuple(_read_on_runtime(r, source) for r in stored["runtimes"]),
+        "settings": values.decode(stored["settings"], source),
+    })  # fmt: skip
+
+
+def _read_on_runtime(stored: dict, source: Source) -> OnRuntime:
+    return OnRuntime(**stored | {
+        "fidelity": tables.maybe(stored["fidelity"], source, _FIDELITY),
+        "exact": tables.maybe(stored["exact"], source, _EXACT), "score": read_score(stored["score"], source),
+        "drop": read_drop(stored["drop"]), "elsewhere": tuple(stored["elsewhere"]),
+        "latency": _latency(stored["latency"]),
+    })  # fmt: skip
+
+
+def _latency(stored: dict | None) -> Latency | None:
+    return None if stored is None else Latency(**stored)
+
+
+def performance(found: Performance) -> dict:
+    return asdict(found)
+
+
+def read_performance(stored: dict) -> Performance:
+    return Performance(stored["file_bytes"], _latency(stored["latency"]), stored["note"])

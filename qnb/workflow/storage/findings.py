@@ -1,0 +1,61 @@
+"""What was found about a model and its runs, apart from the runs themselves, as JSON and back."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from qnb import columns, schema
+from qnb.workflow.check import Check
+from qnb.workflow.check import Finding as Remark
+from qnb.workflow.findings import Finding, Findings
+from qnb.workflow.sensitivities import Sensitivity
+from qnb.workflow.storage import tables, values
+from qnb.workflow.storage.code import checked
+from qnb.workflow.storage.runs import number
+from qnb.workflow.storage.source import Source
+from qnb.workflow.storage.tables import COUNT, NUMBER, TEXT
+
+_REMARK = schema.record({"tone": {"enum": ["warn", "bad"]}, "text": schema.TEXT})
+CHECK = schema.record({
+    "model": schema.TEXT, "facts": schema.table_of(schema.TEXT) | {"required": ["layers"]},
+    "findings": schema.list_of(_REMARK), "ops": values.OBJECT, "capture_sqnr_db": schema.NUMBER,
+})  # fmt: skip
+SENSITIVITY = schema.record({"run": schema.TEXT, "method": schema.TEXT, "table": values.OBJECT})
+_FINDING = schema.record(dict.fromkeys(("what", "evidence", "technique", "code"), schema.TEXT))
+DIAGNOSIS = schema.record({"run": schema.TEXT, "state": schema.TEXT, "verdict": schema.TEXT,
+                           "found": schema.list_of(_FINDING)})  # fmt: skip
+_OPS = {"op": TEXT, "layers": COUNT, "weights": COUNT}
+_SCORES = {c: TEXT if c in (columns.LAYER, columns.KIND) else NUMBER for c in columns.SENSITIVITY}
+
+
+def check(found: Check | None) -> dict | None:
+    if found is None:
+        return None
+    return {"model": found.model, "facts": dict(found.facts), "findings": [asdict(f) for f in found.findings],
+            "ops": tables.pack(found.ops), "capture_sqnr_db": number(found.capture_sqnr_db)}  # fmt: skip
+
+
+def read_check(stored: dict | None, source: Source) -> Check | None:
+    if stored is None:
+        return None
+    return Check(**stored | {
+        "findings": tuple(Remark(**f) for f in stored["findings"]), "ops": tables.unpack(stored["ops"], source, _OPS),
+        "capture_sqnr_db": float(stored["capture_sqnr_db"]),
+    })  # fmt: skip
+
+
+def sensitivity(found: Sensitivity) -> dict:
+    return {"run": found.run, "method": found.method, "table": tables.pack(found.table)}
+
+
+def read_sensitivity(stored: dict, source: Source) -> Sensitivity:
+    return Sensitivity(**stored | {"table": tables.unpack(stored["table"], source, _SCORES)})
+
+
+def diagnosis(found: Findings) -> dict:
+    return {"run": found.run, "state": found.state, "verdict": found.verdict, "found": [asdict(f) for f in found.found]}
+
+
+def read_diagnosis(stored: dict, variable: str) -> Findings:
+    lines = (f | {"code": checked(f["code"], variable)} for f in stored["found"])
+    return Findings(**stored | {"found": tuple(Finding(**line) for line in lines)})

@@ -1,0 +1,65 @@
+"""Writes a workflow's file."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from qnb import schema, tensor_file
+from qnb.atomic import replacing
+from qnb.sim import storage as sims
+from qnb.targets import stored as targets
+from qnb.workflow import documents, settings
+from qnb.workflow.storage import archive, deployments, findings, fronts, runs
+from qnb.workflow.storage.contents import FORMAT, MODEL, SCHEMA, VERSION
+
+
+def save(flow, path) -> None:
+    """Write all that ``flow`` found; the file is replaced as a whole or not at all.
+
+    Raises:
+        FileError: it cannot be written there, or holds what no file can.
+    """
+    operation, now = f"flow.save({str(path)!r})", datetime.now(UTC)
+    content, numbered = _content(flow, now)
+    schema.check(content, SCHEMA, operation, "report this as a fault of qnb")
+    page = documents.dated(documents.dashboard(flow), now).json()
+    shared = None if flow._captured is None else sims.Shared.of(flow._captured)
+    with replacing(path) as file, archive.Writer(file, operation) as writer:
+        writer.json(archive.WORKFLOW, content)
+        writer.json(archive.DOCUMENT, page)
+        if shared is not None:
+            writer.tensors(archive.MODEL, tensor_file.dumps(MODEL, {"graph": shared.graph}, shared.tensors))
+        for number, sim in enumerate(numbered):
+            writer.tensors(archive.SIM.format(number), sims.dumps(sim, shared))
+
+
+def _content(flow, now: datetime) -> tuple[dict[str, Any], list]:
+    """What ``workflow.json`` holds, and the simulations in the order of their numbers.
+
+    A step may end meanwhile: the runs are taken first, so that what was found about them is not that of later ones.
+    """
+    kept, proposal, numbered = flow.runs, flow.proposal, []
+
+    def about(found: dict) -> list:
+        return [value for name, value in found.items() if name in kept]
+
+    def number(run) -> int | None:
+        if run.sim is None:
+            return None
+        numbered.append(run.sim)
+        return len(numbered) - 1
+
+    return {
+        "format": FORMAT, "version": VERSION,
+        "written": {"date": now.isoformat(timespec="seconds"), **settings.versions()},
+        "model": documents.model_name(flow), "target": targets.to_json(flow.target), "tolerance": flow.tolerance,
+        "method": flow.method, "seed": flow.seed, "forwards": flow._forwards, "check": findings.check(flow.checked),
+        "runs": [runs.pack(run, number(run)) for run in kept.values()],
+        "proposal": None if proposal is None else runs.pack(proposal, number(proposal)),
+        "sensitivities": [findings.sensitivity(s) for s in about(flow.sensitivities)],
+        "fronts": [fronts.pack(f) for f in about(flow.fronts)],
+        "diagnoses": [findings.diagnosis(d) for d in about(flow.diagnoses)],
+        "deployments": [deployments.deployment(d) for d in about(flow.deployments)],
+        "performance": {n: deployments.performance(p) for n, p in flow.performance.items() if n in kept},
+    }, numbered  # fmt: skip
