@@ -83,12 +83,13 @@ SAMPLES = ("sample", SQNR_DB, "mse")
 _TITLES = {
     SQNR_DB: "SQNR (dB)", OWN_SQNR_DB: "own SQNR (dB)", "worst_own_sqnr_db": "its own SQNR (dB)", "mse": "MSE",
     "saturated_fraction": "QuantSim clipped", "max_abs_error": "max abs error", "fp32_min": "FP32 min",
-    "fp32_max": "FP32 max", "numel": "values", "before_db": "before", "after_db": "after", "own_before_db": "own, before",
-    "own_after_db": "own, after", "size_bytes": "size (bytes)", "macs": "MACs", "bops": "BOPs", "fp32": "FP32",
-    "quantsim": "QuantSim", "equal_fraction": "equal", "within_one_fraction": "within one step",
-    "max_steps": "largest difference (steps)", "top1_agreement": "top-1 agreement",
-    "exact_equal_fraction": "equal, integer-exact", "latency_ms": "latency (ms)", "elsewhere": "nodes elsewhere",
-    "file_bytes": "file (bytes)", "weight_bytes": "bytes of weights", "activation_bytes": "activations (bytes)",
+    "fp32_max": "FP32 max", "numel": "values", "before_db": "before", "after_db": "after",
+    "own_before_db": "own, before", "own_after_db": "own, after", "size_bytes": "size (bytes)", "macs": "MACs",
+    "bops": "BOPs", "fp32": "FP32", "quantsim": "QuantSim", "equal_fraction": "equal",
+    "within_one_fraction": "within one step", "max_steps": "largest difference (steps)",
+    "top1_agreement": "top-1 agreement", "exact_equal_fraction": "equal, integer-exact", "latency_ms": "latency (ms)",
+    "elsewhere": "nodes elsewhere", "file_bytes": "file (bytes)", "weight_bytes": "bytes of weights",
+    "activation_bytes": "activations (bytes)",
 }  # fmt: skip
 
 

@@ -13,11 +13,14 @@ class QnbError(Exception):
 
     >>> str(InputError("QuantSim.calibrate", "the loader is empty", "pass at least one batch"))
     'QuantSim.calibrate: the loader is empty. To fix: pass at least one batch.'
+    >>> str(InputError("flow.run", "unknown option metod='mse'", "Did you mean method='mse'?"))
+    "flow.run: unknown option metod='mse'. Did you mean method='mse'?"
     """
 
     def __init__(self, operation: str, received: str, remedy: str):
-        self.operation, self.received, self.remedy = operation, received.rstrip("."), remedy.rstrip(".")
-        super().__init__(f"{self.operation}: {self.received}. To fix: {self.remedy}.")
+        self.operation, self.received, self.remedy = operation, received.rstrip("."), remedy.rstrip(". ")
+        todo = self.remedy if self.remedy.startswith("Did you mean") else f"To fix: {self.remedy}"
+        super().__init__(f"{self.operation}: {self.received}. {todo}{'' if todo.endswith('?') else '.'}")
 
     def __reduce__(self):
         return type(self), (self.operation, self.received, self.remedy)
@@ -64,6 +67,14 @@ class Cancelled(QnbError, RuntimeError):
 
     def __init__(self, operation: str = "qnb", received: str = "cancelled", remedy: str = "run the step again"):
         super().__init__(operation, received, remedy)
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows: whoever cancelled needs no traceback.
+
+        >>> Cancelled("flow.run('w8a8')")._render_traceback_()
+        ["flow.run('w8a8'): cancelled. To fix: run the step again."]
+        """
+        return [str(self)]
 
 
 class ModelAttributeError(QnbError, AttributeError):

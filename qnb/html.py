@@ -13,6 +13,8 @@ from qnb.columns import title
 BORDER = "1px solid rgba(128,128,128,.35)"
 GREY, SAFE = "#797979", " /:;=,.()-+!*@?"
 """Of pictures' texts; what needs no escape in a picture's address."""
+LOSSLESS, OVERFLOW = "lossless", "overflow"
+"""What an SQNR of plus or minus infinity is called."""
 TONES = {"neutral": "rgba(128,128,128,.7)", "good": "#009e73", "warn": "#d98200", "bad": "#d55e00"}
 """Colours of a card's left edge; the words say the same."""
 
@@ -22,7 +24,7 @@ def escape(value: Any) -> str:
 
 
 def number(value: Any) -> str:
-    """A value as a person reads it: three significant digits, thousands apart, ``lossless`` for infinity.
+    """A value as a person reads it: three significant digits, thousands apart.
 
     >>> number(0.123456), number(1234567), number(float("nan")), number([1.0, 2.0])
     ('0.123', '1 234 567', '', '2 values')
@@ -55,12 +57,28 @@ def size(count: float) -> str:
     return f"{count:.0f} bytes"
 
 
-def decibel(value: float) -> str:
+def decibel(value: float, digits: int = 1) -> str:
+    """An SQNR: the one place for its form.
+
+    >>> decibel(41.234), decibel(float("inf")), decibel(float("-inf")), decibel(float("nan"))
+    ('41.2 dB', 'lossless', 'overflow', '')
     """
-    >>> decibel(41.234), decibel(float("inf"))
-    ('41.2 dB', 'no error')
+    if math.isnan(value):
+        return ""
+    return f"{value:.{digits}f} dB" if math.isfinite(value) else LOSSLESS if value > 0 else OVERFLOW
+
+
+def percent(value: float) -> str:
+    """A share, 0 to 1: two digits, and never rounded to all or nothing.
+
+    >>> percent(0.0123), percent(0.0), percent(1.0), percent(0.998), percent(1e-7)
+    ('1.2 %', '0 %', '100 %', '> 99 %', '< 0.01 %')
     """
-    return "no error" if value == math.inf else "overflow" if value == -math.inf else f"{value:.1f} dB"
+    if value in (0, 1):
+        return f"{100 * value:.0f} %"
+    if not 1e-4 <= value < 0.995:
+        return "" if math.isnan(value) else "> 99 %" if value > 0.5 else "< 0.01 %"
+    return f"{100 * value:.2g} %"
 
 
 def count(value: float) -> str:
@@ -89,11 +107,23 @@ def table(frame, max_rows: int = 12, formats: Mapping[str, Any] | None = None, c
                         f"… {len(frame) - max_rows} more …</td></tr>")  # fmt: skip
             continue
         row = frame.iloc[index]
-        cells = (_cell("td", escape(cell_text(row[c], formats.get(c))), right(frame[c])) for c in frame.columns)
+        cells = (_cell("td", escape(cell_text(row[c], form(c, formats))), right(frame[c])) for c in frame.columns)
         rows.append(f"<tr>{''.join(cells)}</tr>")
     said = f'<caption style="text-align:left;padding:2px 0">{escape(caption)}</caption>' if caption else ""
     return (f'<div style="overflow-x:auto"><table style="border-collapse:collapse;margin:6px 0;text-align:left">{said}'
             f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>")  # fmt: skip
+
+
+def form(column: object, formats: Mapping[str, Any]):
+    """How a column's values are written: as said, or by `number`; an SQNR of infinity by its word."""
+    if column in formats or not in_decibel(column):
+        return formats.get(column)
+    return lambda v: decibel(v) if isinstance(v, float) and math.isinf(v) else number(v)
+
+
+def in_decibel(column: object) -> bool:
+    """Whether a column holds an SQNR; units stand in the name."""
+    return str(column).endswith("_db")
 
 
 def cell_text(value: Any, form=None) -> str:

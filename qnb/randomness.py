@@ -27,7 +27,7 @@ _DRAWN = {
         "uniform_", "normal_", "trunc_normal_", "xavier_uniform_", "xavier_normal_", "kaiming_uniform_",
         "kaiming_normal_", "orthogonal_", "sparse_")),
 }  # fmt: skip
-"""What takes ``generator=``, a new module's initial weights too. Dropout takes none; models are evaluated without it."""
+"""What takes ``generator=``, initial weights too. Dropout takes none; models are evaluated without it."""
 
 
 class _Entered(threading.local):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
+from qnb.arguments import instead, short
 from qnb.errors import InputError, QnbError
 
 T = TypeVar("T")
@@ -36,14 +36,12 @@ class Registry(Generic[T]):
         return lambda row: self.add(name, row)
 
     def __getitem__(self, name: str) -> T:
-        if name in self._rows:
+        if isinstance(name, str) and name in self._rows:
             return self._rows[name]
-        near = difflib.get_close_matches(str(name), self._rows, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise self.error(f"find a {self.kind}", f"there is no {name!r}", f"{hint}use one of {', '.join(self._rows)}")
+        raise self.error(f"find a {self.kind}", f"there is no {short(name)}", instead(name, self._rows))
 
     def __contains__(self, name: object) -> bool:
-        return name in self._rows
+        return isinstance(name, str) and name in self._rows
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._rows)

@@ -11,6 +11,7 @@ import torch
 
 from tests.flows import digits as digits
 from tests.flows import fresh as fresh
+from tests.flows import full as full
 
 collect_ignore = ["bench"]  # scripts that measure; `make bench` runs them
 
@@ -25,6 +26,26 @@ def _same_numbers_again():
     np.random.seed(0)
     torch.manual_seed(0)
     torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _documents_keep_their_contract():
+    """Every document that any test makes is what `qnb.document_schema` says that documents are."""
+    from qnb.document import Document
+
+    plain = Document.json
+
+    def checked(self) -> dict:
+        from qnb import schema
+        from qnb.document_schema import DOCUMENT
+
+        found = plain(self)
+        schema.check(found, DOCUMENT, f"the document {self.title[:80]!r}", "keep to qnb/document_schema.py")
+        return found
+
+    Document.json = checked
+    yield
+    Document.json = plain
 
 
 @pytest.fixture

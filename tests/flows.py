@@ -11,6 +11,7 @@ import qnb
 from qnb.measures.score import Drop
 from qnb.runtimes import Latency
 from qnb.workflow.deployment import Deployment, OnRuntime
+from qnb.workflow.performance import Performance
 
 EVIL = "<img src=x onerror=alert(1)>"
 
@@ -69,3 +70,69 @@ def digits():
     flow.run("w8a8")
     flow.run("w4a8")
     return flow
+
+
+class Twofold(torch.nn.Module):
+    """A dict of outputs, a batch norm to fold, two linear layers that equalization can balance."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.norm = torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8)
+        self.body, self.head = torch.nn.Linear(8, 12), torch.nn.Linear(12, 4)
+
+    def forward(self, x):
+        hidden = torch.relu(self.norm(self.stem(x))).mean((2, 3))
+        return {"logits": self.head(torch.relu(self.body(hidden))), "hidden": hidden}
+
+
+def twofold(seed=0):
+    """(model, batches, evaluate) of `Twofold`; equal for equal seeds."""
+    torch.manual_seed(seed)
+    model, batches = Twofold(), [torch.randn(16, 3, 6, 6) for _ in range(2)]
+    with torch.no_grad():
+        for x in batches:
+            model(x)
+        model.eval()  # an untrained net favours one class: take its mean answer away
+        model.head.bias -= model(torch.cat(batches))["logits"].mean(0)
+        labelled = [(x, model(x)["logits"].argmax(1)) for x in batches]
+    return model, batches, qnb.accuracy(labelled)
+
+
+def bits_of_weights(layers):
+    """A cost of one's own."""
+    return layers.weight_bits.fillna(0) * layers.weight_numel + 1
+
+
+OWN_TARGET = replace(
+    qnb.targets.get("generic"), name="my-chip", description="of my own", simulate_bias=True,
+    fixed_ranges={"tanh": (-1.0, 1.0)}, notes={"*": "as it says"},
+)  # fmt: skip
+
+
+def full_flow():
+    """A workflow that holds a result of every kind; small enough for a second or two."""
+    model, batches, evaluate = twofold()
+    flow = qnb.Workflow(model, batches, evaluate, tolerance=0.02, target=OWN_TARGET)
+    flow.check()
+    flow.run("fp16")
+    flow.run("w8a8")
+    flow.run("w2a4", name="low", method="percentile", percentile=99.5, layers={"head": "w8a8"})
+    flow.recover("low", ["equalize", "adaround"], iterations=8)
+    flow.recover("low+equalize+adaround", "auto", name="low+auto", train=False, mixed_precision=False)
+    flow.search_mixed_precision("low", candidates=["w8a8", "w2a4"], cost=bits_of_weights, verify=2).choose(1)
+    flow.sensitivity("w8a8")
+    flow.sensitivity("low", "sqnr")
+    flow.advice("low")
+    flow.fronts["low"].keep(1)
+    deployment(flow, "w8a8", exact=pd.DataFrame({"layer": ["output"], "op": ["output"], "equal_fraction": [1.0]}),
+               elsewhere=("a",), note="No latency.")  # fmt: skip
+    flow.performance = {"fp32": Performance(400, Latency(0.5, 0.4, 0.6, 30, 1, "onnxruntime-cpu")),
+                        "w8a8": Performance(100, note="why not")}  # fmt: skip
+    flow.recover("low", "correct_bias", name="proposed", keep=False)
+    return flow
+
+
+@pytest.fixture(scope="session")
+def full():
+    """`full_flow`, to read only."""
+    return full_flow()

@@ -21,6 +21,7 @@ import qnb
 from qnb.errors import PrecisionError
 from qnb.export import export_onnx
 from qnb.graph import capture
+from qnb.html import decibel
 from qnb.measures.error import ErrorStats
 from qnb.runtimes import OnnxRuntime, QnnHtp, Runtime
 from qnb.runtimes.fidelity import fidelity
@@ -232,7 +233,9 @@ def _cell(column: str, value) -> str:
         return ""
     if column.endswith("equal"):
         return f"{100 * value:.2f} %"
-    return f"{value:.0f}" if column.endswith("steps") else f"{value:.1f}"
+    if column.endswith("steps"):
+        return f"{value:.0f}"
+    return decibel(value).removesuffix(" dB")  # the column's name says it
 
 
 def main(arguments: list[str] | None = None) -> int:

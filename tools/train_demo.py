@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save
 
+from qnb.atomic import write_atomically
 from qnb.demo import data
 from qnb.demo.demo import WEIGHTS
 from qnb.demo.digits_model import DigitsNet
 from qnb.demo.transformer_model import DigitsTransformer
-from qnb.sim.storage import write_atomically
 
 # The digits' seed is one of a dozen that were tried, taken because what 4 bits cost can be seen (5 points; with others,
 # 1 to 5). It says nothing about how much such networks lose in general.

@@ -9,15 +9,16 @@ import plotly.graph_objects as go
 
 from qnb.charts.frames import require
 from qnb.charts.layer_sqnr import layer_sqnr
-from qnb.charts.run_traces import LABELS, LOSSLESS
+from qnb.charts.run_traces import LABELS
 from qnb.charts.theme import TEMPLATE, empty
 from qnb.columns import LAYER, OP, OWN_SQNR_DB, SQNR_DB
+from qnb.html import LOSSLESS
 
-EQUAL, LEGEND_TOP = "bit for bit", 98
+LEGEND_TOP = 98
 
 
 def fidelity(fidelity: pd.DataFrame | Mapping[str, pd.DataFrame], *, threshold_db: float | None = None) -> go.Figure:
-    """SQNR of a simulation against one or several runtimes, layers in graph order; ``inf`` is bit for bit.
+    """SQNR of a simulation against one or several runtimes, layers in graph order; ``inf``: the same values.
 
     Args:
         fidelity: what `qnb.fidelity` returns, or ``{runtime: such a DataFrame}``.
@@ -34,19 +35,7 @@ def fidelity(fidelity: pd.DataFrame | Mapping[str, pd.DataFrame], *, threshold_d
     chart.update_layout(title_subtitle_text=chart.layout.title.subtitle.text or "simulation against runtime")
     if chart.layout.showlegend:  # runtimes' names are long: two lines of them, below the subtitle
         chart.update_layout(margin_t=LEGEND_TOP, height=chart.layout.height + LEGEND_TOP - TEMPLATE.layout.margin.t)
-    return _bit_for_bit(chart)
-
-
-def _bit_for_bit(chart: go.Figure) -> go.Figure:
-    """Against FP32 what loses nothing is lossless; against a runtime it is the same bit for bit."""
-    every = f"{LOSSLESS} in every layer"
-    if chart.layout.title.text.endswith(every):
-        chart.layout.title.text = chart.layout.title.text.removesuffix(every) + f"{EQUAL} in every layer"
     for trace in chart.data:
-        if trace.name == LOSSLESS:
-            trace.update(name=EQUAL, legendgroup=EQUAL)
-            if isinstance(trace, go.Scatter) and len(trace.x) > LABELS:
-                trace.marker.size = 4
-            if trace.hovertemplate:
-                trace.hovertemplate = trace.hovertemplate.replace(f" {LOSSLESS}", f" {EQUAL}")
+        if trace.name == LOSSLESS and isinstance(trace, go.Scatter) and len(trace.x) > LABELS:
+            trace.marker.size = 4  # nearly all layers, often
     return chart

@@ -10,13 +10,14 @@ import plotly.graph_objects as go
 
 from qnb.charts.frames import numbers, require, small, value
 from qnb.charts.theme import BLUE, GREEN, GREY, ORANGE, empty, figure, plain
-from qnb.columns import FRONT
+from qnb.columns import FRONT, title
 from qnb.html import count
 
+UNKNOWN = "units of cost"
 SOURCE = "a search's front, as result.tables['front'] of qnb.methods.search_mixed_precision"
 
 
-def pareto(front: pd.DataFrame, *, cost: str = "BOPs", selected: int | None = None) -> go.Figure:
+def pareto(front: pd.DataFrame, *, cost: str | None = None, selected: int | None = None) -> go.Figure:
     """The predicted front as a line, and the drop of the metric of measured points, with their intervals.
 
     Prediction (a divergence, left) and metric (right) have different units, so each has its axis; both fall as the
@@ -24,7 +25,7 @@ def pareto(front: pd.DataFrame, *, cost: str = "BOPs", selected: int | None = No
 
     Args:
         front: columns `qnb.columns.FRONT`, the cheapest point first.
-        cost: name of the cost and its unit.
+        cost: name of the cost and its unit; None takes what ``front.attrs["cost"]`` says.
         selected: number of a point to mark in place of the chosen one.
 
     Raises:
@@ -32,12 +33,13 @@ def pareto(front: pd.DataFrame, *, cost: str = "BOPs", selected: int | None = No
 
     >>> import pandas as pd
     >>> rows = [(0, 1e6, .25, .5, .04, .02, .06, .93, False), (1, 4e6, 1., .01, 0., 0., 0., .97, True)]
-    >>> pareto(pd.DataFrame(rows, columns=list(FRONT))).layout.title.text
+    >>> pareto(pd.DataFrame(rows, columns=list(FRONT)), cost="BOPs").layout.title.text
     'Chosen: 4 M BOPs (100 % of the costliest), measured drop 0'
     """
     require(front, FRONT, "pareto", SOURCE)
     if front.empty:
         return empty("No mixes of precisions to show: run flow.recover(run, 'search_mixed_precision') first.")
+    cost = cost or title(front.attrs.get("cost", UNKNOWN))
     front = front.reset_index(drop=True)
     marked = _marked(front, selected)
     chart = figure(_title(front, marked, cost), plain(cost), "predicted loss")

@@ -8,12 +8,11 @@ import plotly.graph_objects as go
 
 from qnb.charts.frames import numbers, small
 from qnb.charts.theme import BAD, PALETTE
-from qnb.charts.worst import decibel
 from qnb.columns import LAYER, OP, OWN_SQNR_DB, SQNR_DB
+from qnb.html import LOSSLESS, OVERFLOW, decibel
 
 LABELS, LABEL_LENGTH = 60, 24
 """Beyond so many layers no names stand below the axis; longer names are abbreviated there."""
-LOSSLESS, OVERFLOW = "lossless", "overflow"
 
 
 class RunTraces:

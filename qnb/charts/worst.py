@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from qnb.charts.frames import numbers
 from qnb.charts.theme import BAD, shorten, titled
 from qnb.columns import LAYER, SQNR_DB
+from qnb.html import LOSSLESS, decibel
 
 NAME_LENGTH = 24
 LINE, CHARACTER = 0.1, 0.013
@@ -17,16 +18,6 @@ LINE, CHARACTER = 0.1, 0.013
 
 Placed = tuple[int, float, float, float]
 """Line of text, where its layer stands, and from where to where the text goes, as shares of the plot's width."""
-
-
-def decibel(db: float, digits: int = 1) -> str:
-    """
-    >>> decibel(12.34), decibel(float("inf")), decibel(float("-inf")), decibel(float("nan"))
-    ('12.3 dB', 'lossless', 'overflow', '')
-    """
-    if math.isnan(db):
-        return ""
-    return ("lossless" if db > 0 else "overflow") if math.isinf(db) else f"{db:.{digits}f} dB"
 
 
 def find(runs: dict[str, pd.DataFrame], column: str) -> list[tuple[float, str, str]]:
@@ -48,7 +39,8 @@ def title(runs: dict[str, pd.DataFrame], found: list, own: bool) -> str:
     if not found:
         measured = any(f[SQNR_DB].notna().any() for f in runs.values())
         names = ", ".join(n for n in runs if n)
-        return titled("", f"{names}: " if names else "", "lossless in every layer" if measured else "no SQNR measured")
+        said = f"{LOSSLESS} in every layer" if measured else "no SQNR measured"
+        return titled("", f"{names}: " if names else "", said)
     db, layer, run = found[0]
     before = f"{run}: worst layer " if run else "Worst layer "
     return titled(before, layer, f", {decibel(db)}{' on its own' if own else ''}")

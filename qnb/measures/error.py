@@ -81,3 +81,15 @@ def sqnr_db(signal: float, noise: float) -> float:
     if not math.isfinite(noise) or signal == 0:
         return -math.inf
     return 10 * math.log10(signal / noise)
+
+
+def beyond(values: torch.Tensor, quantizer) -> int:
+    """How many values lie outside a quantizer's range; within half a step of its ends they only round."""
+    if not values.numel():
+        return 0
+    low, high = quantizer.limits()
+    half = 0.5 * quantizer.scale if quantizer.scale is not None else 0.0
+    smallest, largest = torch.aminmax(values)
+    if smallest >= low - half and largest <= high + half:
+        return 0
+    return int(torch.count_nonzero(values < low - half) + torch.count_nonzero(values > high + half))

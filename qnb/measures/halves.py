@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import pandas as pd
@@ -20,7 +21,7 @@ def halves(sim, batches: Iterable, progress=None) -> tuple[dict[str, float], pd.
 
     Returns:
         ``{"weight": dB, "activation": dB}``, and a DataFrame ``layer, outlier_ratio``: of a layer's FP32 output, the
-        largest magnitude of a channel over the median channel's; NaN for outputs without channels.
+        largest magnitude of a channel over that of the median channel that is not zero; NaN with fewer than two.
     """
     tops: dict[str, torch.Tensor] = {}
 
@@ -42,5 +43,15 @@ def halves(sim, batches: Iterable, progress=None) -> tuple[dict[str, float], pd.
         tick = lambda done, total, _, kind=kind: progress and progress(done, total, f"{kind}s alone")  # noqa: E731
         table = compare_layers(alone, batches, own=False, progress=tick, watch=watch if kind == "weight" else None)
         found[kind] = output_db(alone, table)
-    ratios = [(layer, float(top.max() / top.median().clamp(min=1e-12))) for layer, top in tops.items()]
+    ratios = [(layer, outlier_ratio(top)) for layer, top in tops.items()]
     return found, pd.DataFrame(ratios, columns=[LAYER, "outlier_ratio"])
+
+
+def outlier_ratio(extent: torch.Tensor) -> float:
+    """The largest of some channels' magnitudes over the median one. Channels of zeros are dead and do not count.
+
+    >>> outlier_ratio(torch.tensor([0.0, 0.0, 0.0, 1.0, 2.0, 8.0])), outlier_ratio(torch.tensor([0.0, 3.0]))
+    (4.0, nan)
+    """
+    alive = extent[extent > 0]
+    return float(alive.max() / alive.median()) if alive.numel() > 1 else math.nan

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pandas as pd
-import torch
 
 from qnb import columns
 from qnb.errors import CalibrationError, InputError
 from qnb.graph.batches import length, reiterable
-from qnb.measures.error import ErrorStats, NoiseStats, sqnr_db
+from qnb.measures.error import ErrorStats, NoiseStats, beyond, sqnr_db
 from qnb.measures.lockstep import LayerValues, Lockstep, Visitor
 from qnb.sim.masking import attended
 
@@ -28,8 +27,9 @@ def compare_layers(sim, batches: Iterable, *, own: bool = True, progress=None, w
 
     Returns:
         One row per layer in graph order, columns `qnb.columns.COMPARISON`. SQNR in dB, ``inf`` where nothing
-        is lost; ``saturated_fraction`` counts values outside the output quantizer's range; ``numel`` counts
-        the values compared over all batches. Masked attention scores do not count.
+        is lost; ``saturated_fraction`` is the share of QuantSim's own values, error of the layers before
+        included, that the output quantizer clips; ``numel`` counts the values compared over all batches. Masked
+        attention scores do not count.
     """
     if not sim.calibrated:
         raise CalibrationError("compare_layers", "the sim is not calibrated", "call sim.calibrate(batches) first")
@@ -70,21 +70,8 @@ class _Row:
         if values.own is not None:
             self.own_stats.update(reference, values.own[keep])
         if values.quantizer.active:
-            self.saturated += self._saturated(values)
-
-    def _saturated(self, values: LayerValues) -> int:
-        quantizer = values.quantizer
-        low, high = quantizer.limits()
-        half = 0.5 * quantizer.scale if quantizer.scale is not None else 0.0  # within half a step it only rounds
-        before = values.unclipped
-        if self.masked:
-            before = before[attended(before)]
-            if before.numel() == 0:
-                return 0
-        smallest, largest = torch.aminmax(before)
-        if smallest >= low - half and largest <= high + half:
-            return 0
-        return int(torch.count_nonzero(before < low - half) + torch.count_nonzero(before > high + half))
+            before = values.unclipped
+            self.saturated += beyond(before[attended(before)] if self.masked else before, values.quantizer)
 
     def row(self, group, own: bool) -> dict:
         s = self.stats

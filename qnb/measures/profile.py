@@ -15,6 +15,7 @@ import torch
 
 from qnb import columns
 from qnb.graph.batches import length, reiterable
+from qnb.measures.error import beyond
 from qnb.measures.lockstep import LayerValues, Lockstep
 from qnb.measures.weights import weight_channels
 from qnb.sim import select
@@ -39,7 +40,7 @@ class LayerProfile:
         weights: range of each output channel's weights, `qnb.columns.CHANNELS`; None where it has none.
         low, high: ends of the output's grid, infinite where there is none.
         scale: of the output's grid, None where there is none.
-        clipped_fraction: share of FP32 values outside the grid.
+        clipped_fraction: share of FP32 values that the grid would clip; `compare_layers` counts QuantSim's own.
     """
 
     layer: str
@@ -131,8 +132,7 @@ class _Gatherer:
         for row, x in enumerate((reference, simulated)):
             self.counts[row] += torch.histc(x.float(), BINS, low, high).cpu().numpy()
         if values.quantizer.active:
-            least, most = (float(v) for v in values.quantizer.limits())
-            self.outside += int(torch.count_nonzero(reference < least) + torch.count_nonzero(reference > most))
+            self.outside += beyond(reference, values.quantizer)
         self.numel += reference.numel()
         if self.pairs is None:
             step = max(1, -(-reference.numel() // PAIRS))

@@ -71,7 +71,7 @@ def evaluate_trials(sim, trials: Iterable[Trial], evaluate: Callable, *, executo
 def check_executor(executor: object, operation: str) -> None:
     """Whether workers can be asked through it, where it is not None."""
     if executor is not None and not callable(getattr(executor, "submit", None)):
-        raise InputError(operation, f"executor={short(executor)}", "pass a concurrent.futures.Executor, or leave it out")
+        raise InputError(operation, f"executor={short(executor)}", "pass a concurrent.futures.Executor, or None")
 
 
 def _serial(sim, trials: Sequence[Trial], evaluate, seed: int, tick: Callable[[int], None]) -> Iterator[Score]:

@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from qnb.arguments import whole
 from qnb.columns import LAYER
 from qnb.errors import InputError
 from qnb.methods.layerwise.frontier import Frontier, Segment
@@ -23,6 +24,7 @@ from qnb.methods.rounding.steps import Steps
 from qnb.methods.rounding.tied import once_each, put_everywhere
 from qnb.numerics import quantize
 
+OPERATION = "qnb.methods.adaround"
 COLUMNS = 32
 """Output positions per sample in an iteration: those of one feature map are much alike."""
 FLIPS = 100
@@ -30,7 +32,19 @@ FLIPS = 100
 TABLE = (LAYER, "loss_nearest", "loss", "flipped_fraction", "iterations", "rounding")
 
 
-@method("adaround", "AdaRound", "round")
+def _fits(sim, given: dict) -> None:
+    for name in ("iterations", "batch_size", "memory_bytes"):
+        whole(OPERATION, name, given[name], 0 if name == "memory_bytes" else 1)
+    learning_rate, regularization, warm_start = (given[n] for n in ("learning_rate", "regularization", "warm_start"))
+    if not (0 <= warm_start < 1 and learning_rate > 0 and regularization >= 0):
+        raise InputError(
+            OPERATION, f"learning_rate={learning_rate}, regularization={regularization}, warm_start={warm_start}",
+            "use a positive learning rate, no negative regularization and a warm start of 0 up to 1",
+        )  # fmt: skip
+    integer_layers(sim, given["layers"], OPERATION)
+
+
+@method("adaround", "AdaRound", "round", fits=_fits)
 def adaround(sim, batches, *, iterations: int = 500, layers=None, blocks: bool = False, batch_size: int = 32,
              learning_rate: float = 0.1, regularization: float = 4.0, warm_start: float = 0.2,
              early_stop: bool = True, memory_bytes: int = 2**30, seed: int = 0, progress=None) -> Found:  # fmt: skip
@@ -79,10 +93,9 @@ def adaround(sim, batches, *, iterations: int = 500, layers=None, blocks: bool =
     True
     """
     schedule = Schedule(iterations, learning_rate, regularization, warm_start, early_stop)
-    _check(schedule, batch_size)
-    chosen, notes = once_each(sim, integer_layers(sim, layers, "qnb.methods.adaround"))
-    steps = Steps("adaround", progress, iterations)
-    walk = Frontier(sim, batches, memory_bytes=memory_bytes, tick=steps.tick, operation="qnb.methods.adaround")
+    chosen, notes = once_each(sim, integer_layers(sim, layers, OPERATION))
+    steps = Steps("adaround", progress, iterations, seed)
+    walk = Frontier(sim, batches, memory_bytes=memory_bytes, tick=steps.tick, operation=OPERATION)
     steps.blocks = by_block(sim, walk, chosen) if blocks else by_layer(chosen)
     rows = []
     for number, block in enumerate(steps.blocks):
@@ -93,18 +106,6 @@ def adaround(sim, batches, *, iterations: int = 500, layers=None, blocks: bool =
     return Found(pd.DataFrame(rows, columns=[*TABLE, *(["block"] if blocks else [])]), notes=tuple(notes))
 
 
-def _check(schedule: Schedule, batch_size: int) -> None:
-    if schedule.iterations < 1 or batch_size < 1:
-        raise InputError("qnb.methods.adaround", f"iterations={schedule.iterations}, batch_size={batch_size}",
-                         "use at least 1 of both")  # fmt: skip
-    if not 0 <= schedule.warm_start < 1 or schedule.learning_rate <= 0 or schedule.regularization < 0:
-        raise InputError(
-            "qnb.methods.adaround", f"learning_rate={schedule.learning_rate}, "
-            f"regularization={schedule.regularization}, warm_start={schedule.warm_start}",
-            "use a positive learning rate, no negative regularization and a warm start of 0 up to 1",
-        )  # fmt: skip
-
-
 def _round_block(sim, walk: Frontier, block: Block, schedule: Schedule, batch_size: int, steps: Steps
                  ) -> list[dict]:  # fmt: skip
     """Round the weights of a layer, or block, and put them into the sim; rows of the table."""
@@ -112,7 +113,7 @@ def _round_block(sim, walk: Frontier, block: Block, schedule: Schedule, batch_si
     targets = [walk.shelf.keep(segment.target(batch)) for batch in steps.ticking(segment.count)]
     product = _product(sim, walk, block, segment)
     if product is not None:
-        problem = sampled(walk, product, segment, targets, steps.tick)
+        problem = sampled(walk, product, segment, targets, steps.tick, steps.generator)
         learned = [_learn_layer(sim, product, problem, schedule, batch_size, steps)]
     else:
         learned = _learn_block(sim, block, segment, targets, schedule, steps)
@@ -158,7 +159,7 @@ def _learn_block(sim, block: Block, segment: Segment, targets: list[Tensor], sch
     unit = max(error / sum(target.numel() for target in targets), torch.finfo(torch.float32).tiny)
 
     def reconstruction(weights: list[Tensor]) -> Tensor:
-        batch = int(torch.randint(segment.count, ()))
+        batch = int(torch.randint(segment.count, (), generator=steps.generator))
         output = segment.run(segment.values(batch), _in_place_of(block, weights))
         return (output - targets[batch]).float().square().mean() / unit
 

@@ -22,7 +22,13 @@ from qnb.sim.calibration import guard_bias_overflow
 OPERATION = "qnb.methods.correct_bias"
 
 
-@method("correct_bias", "Bias correction", "correct")
+def _fits(sim, given: dict) -> None:
+    if given["batches"] is None and not given["analytic"]:
+        raise InputError(OPERATION, "neither batches nor analytic=True", "pass batches, or analytic=True")
+    integer_layers(sim, given["layers"], OPERATION)
+
+
+@method("correct_bias", "Bias correction", "correct", fits=_fits)
 def correct_bias(sim, batches: Iterable | None = None, *, analytic: bool = False,
                  layers: str | Iterable[str] | None = None, progress=None) -> Found:  # fmt: skip
     """Correct each layer's bias by the mean error of its output: ``b += E[FP32 output] - E[quantized output]``.
@@ -56,8 +62,6 @@ def correct_bias(sim, batches: Iterable | None = None, *, analytic: bool = False
     >>> torch.allclose(sim(data[0]).mean(0), model(data[0]).mean(0), atol=2e-3)
     True
     """
-    if batches is None and not analytic:
-        raise InputError(OPERATION, "neither batches nor analytic=True", "pass batches, or analytic=True")
     alone = sole_readers(sim)
     chosen = integer_layers(sim, layers, OPERATION)
     with_bias = [layer for layer in chosen if layer.bias is not None and alone.get(layer.bias)]

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 import pandas as pd
 import torch
 
+from qnb.arguments import whole
 from qnb.columns import LAYER
-from qnb.errors import InputError
 from qnb.graph.attributes import attribute
 from qnb.methods.layerwise.layers import integer_layers
 from qnb.methods.layerwise.weights import as_matrix, from_matrix, nodes, times_constant
@@ -25,7 +25,12 @@ from qnb.methods.words import listed
 OPERATION = "qnb.methods.equalize"
 
 
-@method("equalize", "Cross-layer equalization", "rescale", calibrated=False)
+def _fits(sim, given: dict) -> None:
+    whole(OPERATION, "iterations", given["iterations"])
+    integer_layers(sim, given["layers"], OPERATION)
+
+
+@method("equalize", "Cross-layer equalization", "rescale", calibrated=False, fits=_fits)
 def equalize(sim, batches: Iterable | None = None, *, layers: str | Iterable[str] | None = None, absorb: bool = True,
              iterations: int = 20, progress=None) -> Found:  # fmt: skip
     """Equalize the weights' channel ranges of layers that follow each other; the FP32 function stays the same.
@@ -68,8 +73,6 @@ def equalize(sim, batches: Iterable | None = None, *, layers: str | Iterable[str
     >>> torch.allclose(sim.reference_model(data[0]), model(data[0]), atol=1e-5)
     True
     """
-    if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < 1:
-        raise InputError(OPERATION, f"iterations={iterations!r}", "give a whole number of at least 1")
     found, notes = pairs(sim, integer_layers(sim, layers, OPERATION))
     if not found:
         return Found(notes=(*notes, "No layer is read by one other layer alone: there is nothing to equalize."))

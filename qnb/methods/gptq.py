@@ -19,8 +19,17 @@ from qnb.methods.method import method
 from qnb.methods.result import Found
 from qnb.numerics import Grid, fake_quantize
 
+OPERATION = "qnb.methods.gptq"
 
-@method("gptq", "GPTQ", "round")
+
+def _fits(sim, given: dict) -> None:
+    damping, block = given["damping"], given["block"]
+    if not damping > 0 or block < 1:
+        raise InputError(OPERATION, f"damping={damping}, block={block}", "use positive ones, 0.01 and 128 say")
+    integer_layers(sim, given["layers"], OPERATION)
+
+
+@method("gptq", "GPTQ", "round", fits=_fits)
 def gptq(sim, batches, *, layers=None, damping: float = 0.01, block: int = 128, act_order: bool = False,
          asymmetric: bool = True, progress=None) -> Found:  # fmt: skip
     """Round weights so that each layer's output changes least, with the second-order error feedback of GPTQ.
@@ -53,9 +62,7 @@ def gptq(sim, batches, *, layers=None, damping: float = 0.01, block: int = 128, 
     >>> bool((result.table.fit_after_db >= result.table.fit_before_db).all())
     True
     """
-    if not damping > 0 or block < 1:
-        raise InputError("qnb.methods.gptq", f"damping={damping}, block={block}", "use positive ones, 0.01 and 128 say")
-    chosen, alone = integer_layers(sim, layers, "qnb.methods.gptq"), sole_readers(sim)
+    chosen, alone = integer_layers(sim, layers, OPERATION), sole_readers(sim)
     found, notes = products(sim, [layer for layer in chosen if alone[layer.weight]])
     notes += [f"{layer.layer} keeps the nearest codes: {layer.weight} is read elsewhere too."
               for layer in chosen if not alone[layer.weight]]  # fmt: skip
@@ -64,7 +71,7 @@ def gptq(sim, batches, *, layers=None, damping: float = 0.01, block: int = 128, 
     def tick() -> None:
         progress(done, len(found), "rounding weights")
 
-    walk = Frontier(sim, batches, reference=asymmetric, tick=tick, operation="qnb.methods.gptq")
+    walk = Frontier(sim, batches, reference=asymmetric, tick=tick, operation=OPERATION)
     for done, product in enumerate(found):  # noqa: B007 (tick reads it)
         walk.advance(product.node.name)
         sums = reconstruction(sim, walk, product, tick)

@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import pandas as pd
-import torch
 
 from qnb import columns
+from qnb.arguments import check_kind, check_options
 from qnb.errors import CalibrationError, InputError
 from qnb.graph.batches import reiterable
 from qnb.measures.layers import compare_layers
@@ -20,6 +21,7 @@ from qnb.measures.outputs import output_db
 from qnb.methods.report import Report
 from qnb.methods.result import Found, Result
 from qnb.methods.undo import all_or_nothing
+from qnb.randomness import Seeded
 from qnb.registry import Registry
 
 STAGES = ("rescale", "precision", "range", "round", "correct", "train")
@@ -41,6 +43,7 @@ class Method:
         stage: of `STAGES`.
         apply: ``apply(sim, batches, **options) -> Result``.
         once: whether a second time would undo the first one's work.
+        fits: ``fits(sim, arguments by name)``: the method's own part of `check`.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Method:
     stage: str
     apply: Callable[..., Result]
     once: bool = True
+    fits: Callable[[Any, dict[str, Any]], None] | None = None
 
     @property
     def options(self) -> list[str]:
@@ -60,6 +64,39 @@ class Method:
         """Whether it chooses by the user's metric."""
         return self.stage == "precision"
 
+    def check(self, sim, **given) -> None:
+        """Whether the method takes these arguments and this sim, before any work.
+
+        Args:
+            sim: a QuantSim, calibrated or not yet.
+
+        Raises:
+            InputError, PrecisionError, TargetError: names the argument, and what is valid.
+        """
+        signature = inspect.signature(self.apply)
+        check_options(self.operation, given, list(signature.parameters)[1:], self.name)
+        bound = signature.bind(sim, **given)
+        bound.apply_defaults()
+        self.check_bound(bound.arguments)
+
+    def check_bound(self, given: dict[str, Any]) -> None:
+        """`check` of all arguments by name, defaults included."""
+        for data in ("batches", "loader"):
+            if given.get(data) is not None:
+                reiterable(given[data], self.operation)
+        for name, parameter in inspect.signature(self.apply).parameters.items():
+            if name != "sim" and parameter.default is not parameter.empty:
+                check_kind(self.operation, name, given[name], parameter.default)
+        if given.get("layers") is not None:
+            given["sim"].named(given["layers"], self.operation)
+        if self.fits is not None:
+            self.fits(given["sim"], given)
+
+    @property
+    def operation(self) -> str:
+        """As one would call it."""
+        return f"qnb.methods.{self.name}"
+
     @property
     def summary(self) -> str:
         """The first line of its docstring."""
@@ -70,14 +107,17 @@ METHODS: Registry[Method] = Registry("recovery method")
 
 
 def method(name: str, title: str, stage: str, *, calibrated: bool = True, once: bool = True,
-           measured: Callable[[dict], Iterable] | None = None):  # fmt: skip
+           measured: Callable[[dict], Iterable] | None = None,
+           fits: Callable[[Any, dict[str, Any]], None] | None = None):  # fmt: skip
     """Register a function ``(sim, batches, *, ..., progress=None) -> Found`` as a method that returns a `Result`.
 
     Inside, the sim's tensors are its own; if anything is raised, it is as it was before. ``batches`` (or ``loader``)
     may be gone through again. ``progress`` is a `Report`: always callable, ``progress(done, total, message)``;
-    ``progress.row(step=..., loss=...)`` adds to the history. Raising `Cancelled` in it cancels. Random numbers start
-    from the ``seed`` option (0). Layers are measured on the first ``batches``, or on what ``measured`` makes of the
-    arguments by name.
+    ``progress.row(step=..., loss=...)`` adds to the history. Raising `Cancelled` in it cancels. What a loader draws to
+    shuffle ``batches`` comes from the ``seed`` option (0), and so must what the method itself draws, from a generator
+    of its own (`qnb.randomness`). Layers are measured on the first ``batches``, or on what ``measured`` makes of the
+    arguments by name. Before any of it, ``fits(sim, arguments by name)`` raises where they cannot be right; ``layers``
+    and the kinds of values are checked for every method.
     """
 
     def wrap(function: Callable[..., Found]) -> Callable[..., Result]:
@@ -85,28 +125,28 @@ def method(name: str, title: str, stage: str, *, calibrated: bool = True, once: 
 
         @functools.wraps(function)
         def apply(sim, *args, **kwargs) -> Result:
+            check_options(METHODS[name].operation, kwargs, list(signature.parameters)[1:], name)
             given = signature.bind(sim, *args, **kwargs)
             given.apply_defaults()
             return _apply(METHODS[name], function, given.arguments, calibrated, measured or _first_batches)
 
-        METHODS.add(name, Method(name, title, stage, apply, once))
+        METHODS.add(name, Method(name, title, stage, apply, once, fits))
         return apply
 
     return wrap
 
 
 def _apply(row: Method, function, given: dict, calibrated: bool, inputs) -> Result:
-    operation, sim = f"qnb.methods.{row.name}", given["sim"]
+    operation, sim = row.operation, given["sim"]
     check_order([*sim.applied, row.name], operation)
-    data = next((n for n in ("batches", "loader") if given.get(n) is not None), None)
-    if data is not None:
-        given[data] = reiterable(given[data], operation)
+    row.check_bound(given)
+    if given.get("batches") is not None:
+        given["batches"] = Seeded(given["batches"], given.get("seed") or 0)
     if calibrated and not sim.calibrated:
         raise CalibrationError(operation, "the sim is not calibrated", "call sim.calibrate(batches) first")
     report = given["progress"] = Report(given.get("progress"))
     start = time.perf_counter()
-    with torch.random.fork_rng(devices=[]), all_or_nothing(sim):
-        torch.manual_seed(given.get("seed") or 0)
+    with sim.lock.alone(), all_or_nothing(sim):
         measured = inputs(given)
         before = _measure(sim, measured, report)
         found = function(**given)

@@ -23,7 +23,11 @@ LOST = 0.1
 """A channel that has less than this part of its standard deviation left was rounded away: there is nothing to scale."""
 
 
-@method("reestimate_batch_norm", "Batch norm re-estimation", "correct")
+def _fits(sim, given: dict) -> None:
+    integer_layers(sim, given["layers"], OPERATION)
+
+
+@method("reestimate_batch_norm", "Batch norm re-estimation", "correct", fits=_fits)
 def reestimate_batch_norm(sim, batches: Iterable, *, layers: str | Iterable[str] | None = None,
                           progress=None) -> Found:  # fmt: skip
     """Normalize each quantized layer by its own moments again, where a batch norm was folded into it.

@@ -5,12 +5,21 @@ from __future__ import annotations
 import torch
 
 from qnb.errors import InputError
+from qnb.methods.layerwise.layers import integer_layers
 from qnb.methods.method import method
 from qnb.methods.rescaling.rescale import Magnitudes, Rescaling
 from qnb.methods.result import Found
 
+OPERATION = "qnb.methods.scale_search"
 
-@method("scale_search", "Scale search (AWQ)", "rescale")
+
+def _fits(sim, given: dict) -> None:
+    if given["grid"] < 1:
+        raise InputError(OPERATION, f"grid={given['grid']}", "try at least 1 alpha, 20 say")
+    integer_layers(sim, given["layers"], OPERATION)
+
+
+@method("scale_search", "Scale search (AWQ)", "rescale", fits=_fits)
 def scale_search(sim, batches, *, layers=None, grid: int = 20, progress=None) -> Found:
     """Scale up the weights of channels with large activations before rounding, and the activations down.
 
@@ -38,9 +47,7 @@ def scale_search(sim, batches, *, layers=None, grid: int = 20, progress=None) ->
     >>> bool((result.table.fit_after_db.dropna() >= result.table.fit_before_db.dropna()).all())
     True
     """
-    if grid < 1:
-        raise InputError("qnb.methods.scale_search", f"grid={grid}", "try at least 1 alpha, 20 say")
-    search = Rescaling(sim, protecting_scales, False, "qnb.methods.scale_search")
+    search = Rescaling(sim, protecting_scales, False, OPERATION)
     return search.run(batches, layers, [i / grid for i in range(1, grid + 1)], False, progress)
 
 

@@ -3,19 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from numbers import Real
 
 import numpy as np
 import pandas as pd
 
+from qnb.arguments import short, whole
 from qnb.errors import InputError
 from qnb.html import count, number
 from qnb.methods.method import method
 from qnb.methods.precision.candidates import check_budget
-from qnb.methods.precision.precision_front import OPERATION, Choices, PrecisionFront, solved
+from qnb.methods.precision.precision_front import OPERATION, Choices, PrecisionFront, check, solved
 from qnb.methods.result import Found
 
 
-@method("search_mixed_precision", "Mixed precision", "precision")
+def _fits(sim, given: dict) -> None:
+    budget, max_drop, sensitivity = (given[name] for name in ("budget", "max_drop", "sensitivity"))
+    if (budget is None) == (max_drop is None):
+        both = "both budget and max_drop" if budget is not None else "neither budget nor max_drop"
+        raise InputError(OPERATION, both, "give one: budget=0.5 (half the highest cost) or max_drop=0.01, say")
+    if given["evaluate"] is None and (max_drop is not None or _by_metric(sensitivity)):
+        what = "max_drop" if max_drop is not None else "sensitivity='evaluate'"
+        raise InputError(OPERATION, f"{what} without evaluate", "pass evaluate=your_function")
+    if max_drop is not None and not (isinstance(max_drop, Real) and max_drop >= 0):
+        raise InputError(OPERATION, f"max_drop={short(max_drop)}", "give how much of the metric may be lost, 0 or more")
+    whole(OPERATION, "verify", given["verify"], 0)
+    choice = {name: given[name] for name in ("candidates", "cost", "layers")}
+    check(sim, **choice, sensitivity=sensitivity, cache=given["cache"], executor=given["executor"])
+    if budget is not None and sim.calibrated:
+        choices = Choices(sim, **choice)
+        check_budget(budget, choices.lowest, choices.highest, OPERATION)
+
+
+def _by_metric(sensitivity) -> bool:
+    return isinstance(sensitivity, str) and sensitivity == "evaluate"
+
+
+@method("search_mixed_precision", "Mixed precision", "precision", fits=_fits)
 def search_mixed_precision(
     sim, batches: Iterable, *, candidates=None, budget: float | None = None, max_drop: float | None = None,
     cost: str | Callable = "bops", sensitivity: str | pd.DataFrame = "fisher", evaluate: Callable | None = None,
@@ -57,7 +81,6 @@ def search_mixed_precision(
         TargetError: a candidate that the target does not run.
         FileError: a cache that is damaged or another search's.
     """
-    _check(budget, max_drop, evaluate, verify, sensitivity)
     choices = Choices(sim, candidates, cost, layers)
     if budget is not None:
         budget = check_budget(budget, choices.lowest, choices.highest, OPERATION)
@@ -75,19 +98,6 @@ def search_mixed_precision(
         bits[bits.point == chosen].drop(columns="point"),
         notes=tuple(_notes(front, chosen, max_drop)), tables={"front": front.table(chosen), "bits": bits},
     )  # fmt: skip
-
-
-def _check(budget, max_drop, evaluate, verify, sensitivity) -> None:
-    if (budget is None) == (max_drop is None):
-        both = "both budget and max_drop" if budget is not None else "neither budget nor max_drop"
-        raise InputError(OPERATION, both, "give one: budget=0.5 (half the highest cost) or max_drop=0.01, say")
-    if evaluate is None and (max_drop is not None or isinstance(sensitivity, str) and sensitivity == "evaluate"):
-        what = "max_drop" if max_drop is not None else "sensitivity='evaluate'"
-        raise InputError(OPERATION, f"{what} without evaluate", "pass evaluate=your_function")
-    if max_drop is not None and not max_drop >= 0:
-        raise InputError(OPERATION, f"max_drop={max_drop!r}", "give how much of the metric may be lost, 0 or more")
-    if isinstance(verify, bool) or not isinstance(verify, int) or verify < 0:
-        raise InputError(OPERATION, f"verify={verify!r}", "give a number of points, 0 or more")
 
 
 def _spread(front: PrecisionFront, number_of: int, *without: int) -> list[int]:

@@ -22,8 +22,16 @@ from qnb.ranges import tensor_range
 from qnb.sim.calibration import guard_bias_overflow
 from qnb.sim.quantizer import WeightQuantizer
 
+OPERATION = "qnb.methods.seq_mse"
 
-@method("seq_mse", "Sequential MSE", "range")
+
+def _fits(sim, given: dict) -> None:
+    if given["candidates"] < 2:
+        raise InputError(OPERATION, f"candidates={given['candidates']}", "try at least 2 ranges, 20 say")
+    integer_layers(sim, given["layers"], OPERATION)
+
+
+@method("seq_mse", "Sequential MSE", "range", fits=_fits)
 def seq_mse(sim, batches, *, layers=None, candidates: int = 20, progress=None) -> Found:
     """Choose each weight range so that the layer's output, on what the layers before it give, is nearest to FP32.
 
@@ -53,9 +61,7 @@ def seq_mse(sim, batches, *, layers=None, candidates: int = 20, progress=None) -
     >>> bool((result.table.fit_after_db >= result.table.fit_before_db).all())
     True
     """
-    if candidates < 2:
-        raise InputError("qnb.methods.seq_mse", f"candidates={candidates}", "try at least 2 ranges, 20 say")
-    chosen = integer_layers(sim, layers, "qnb.methods.seq_mse")
+    chosen = integer_layers(sim, layers, OPERATION)
     found, notes = products(sim, [layer for layer in chosen if sim.weight(layer.weight_key).grid.bits < 16])
     if len(found) + len(notes) < len(chosen):
         notes.append("16-bit weights keep their range: to clip them gains nothing.")
@@ -64,7 +70,7 @@ def seq_mse(sim, batches, *, layers=None, candidates: int = 20, progress=None) -
     def tick() -> None:
         progress(done, len(found), "choosing weight ranges")
 
-    walk = Frontier(sim, batches, tick=tick, operation="qnb.methods.seq_mse")
+    walk = Frontier(sim, batches, tick=tick, operation=OPERATION)
     for done, product in enumerate(found):  # noqa: B007 (tick reads it)
         walk.advance(product.node.name)
         sums = reconstruction(sim, walk, product, tick)

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 import torch
 
+from qnb.arguments import short
 from qnb.errors import InputError
+from qnb.methods.layerwise.layers import integer_layers
 from qnb.methods.method import method
 from qnb.methods.rescaling.rescale import Magnitudes, Rescaling
 from qnb.methods.result import Found
 
 ALPHAS = [i / 10 for i in range(11)]
+OPERATION = "qnb.methods.smooth"
 
 
-@method("smooth", "SmoothQuant", "rescale")
+def _fits(sim, given: dict) -> None:
+    alpha = given["alpha"]
+    if alpha is not None and not (isinstance(alpha, Real) and 0 <= alpha <= 1):
+        raise InputError(OPERATION, f"alpha={short(alpha)}", "use 0 to 1, or None to search")
+    integer_layers(sim, given["layers"], OPERATION)
+
+
+@method("smooth", "SmoothQuant", "rescale", fits=_fits)
 def smooth(sim, batches, *, alpha: float | None = None, layers=None, progress=None) -> Found:
     """Divide each channel between two layers by a scale that evens out activations, and give it to the weights.
 
@@ -44,9 +56,7 @@ def smooth(sim, batches, *, alpha: float | None = None, layers=None, progress=No
     >>> result.output_after_db > result.output_before_db
     True
     """
-    if alpha is not None and not 0 <= alpha <= 1:
-        raise InputError("qnb.methods.smooth", f"alpha={alpha}", "use 0 to 1, or None to search")
-    search = Rescaling(sim, smoothing_scales, True, "qnb.methods.smooth")
+    search = Rescaling(sim, smoothing_scales, True, OPERATION)
     return search.run(batches, layers, ALPHAS if alpha is None else [alpha], alpha is not None, progress)
 
 

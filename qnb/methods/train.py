@@ -23,23 +23,27 @@ from qnb.methods.training.objective import OPERATION, Objective
 from qnb.methods.training.schedule import SCHEDULES
 from qnb.methods.training.trained import Trained
 from qnb.numerics import Grid
+from qnb.randomness import Draws, Seeded
 
 
-def _checked_inputs(given: dict[str, Any]) -> list:
-    """The first batches as the model takes them, to measure layers with; an option that does not fit is an error."""
+def _measured_on(given: dict[str, Any]) -> list:
+    """The first batches as the model takes them, to measure layers with."""
     sim, loss = given["sim"], given["loss"]
-    if not any(q.active and isinstance(q.grid, Grid) for q in sim.quantizers()):
-        raise PrecisionError(OPERATION, f"no integer grid to train for ({sim.precision.name})",
-                             "use a precision with integers, w4a8 say")  # fmt: skip
-    _check_options(given)
     split = Objective(sim, loss, 0.0, 1.0).split
-    batches = [split(batch)[0] for batch in islice(given["loader"], MEASURED_BATCHES)]
+    batches = [split(batch)[0] for batch in islice(Seeded(given["loader"], given["seed"]), MEASURED_BATCHES)]
     for batch in batches:
         sim.flatten(batch, OPERATION)
     return batches
 
 
-@method("train", "Quantization-aware training", "train", once=False, measured=_checked_inputs)
+def _fits(sim, given: dict[str, Any]) -> None:
+    if not any(q.active and isinstance(q.grid, Grid) for q in sim.quantizers()):
+        raise PrecisionError(OPERATION, f"no integer grid to train for ({sim.precision.name})",
+                             "use a precision with integers, w4a8 say")  # fmt: skip
+    _check_options(given)
+
+
+@method("train", "Quantization-aware training", "train", once=False, measured=_measured_on, fits=_fits)
 def train(sim, loader: Iterable, loss: Callable[[Any, Any], torch.Tensor] | None = None, *,
           epochs: int = 20, steps: int | None = None, learning_rate: float = 1e-3, scale_learning_rate: float = 1e-2,
           optimizer: str | Callable = "adam", schedule: str = "cosine", warmup: int = 0,
@@ -77,6 +81,7 @@ def train(sim, loader: Iterable, loss: Callable[[Any, Any], torch.Tensor] | None
         checkpoint: a file, written after each epoch, every minute and on a cancel. Where it exists already the
             training goes on from it, on one CPU thread to the same bits, as far as ``loader`` draws its random
             numbers from torch; ``resume=False`` begins anew.
+        seed: of what loader and loss draw through torch.
         device: where to train; None takes a GPU where there is one. Afterwards the sim is where it was.
 
     Returns:
@@ -106,8 +111,9 @@ def train(sim, loader: Iterable, loss: Callable[[Any, Any], torch.Tensor] | None
     home, device = sim.device, _device(sim, device)
     if device != home:
         sim.to(device)
-    objective = Objective(sim, loss, share, temperature)
-    training = Training(sim, loader, objective, settings, evaluate, home, file, progress)
+    draws = Draws(seed)
+    objective = Objective(sim, loss, share, temperature, draws)
+    training = Training(sim, loader, objective, settings, evaluate, home, file, progress, draws)
     training.run()
     if device != home:
         sim.to(home)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from qnb.arguments import nearest, short
 from qnb.errors import PrecisionError
 from qnb.numerics.grid import FloatGrid, Grid
 
@@ -50,8 +51,9 @@ class Precision:
         match = re.fullmatch(r"w(\d{1,2})a(\d{1,2})", name)
         if match and 2 <= int(match[1]) <= 16 and 4 <= int(match[2]) <= 16:
             return _integer(int(match[1]), int(match[2]))
-        remedy = f"use fp32, {', '.join(_FLOATS)}, w{{2..16}}a{{4..16}} such as w8a16, or a qnb.Precision"
-        raise PrecisionError("Precision.parse", f"there is no precision {precision!r}", remedy)
+        near, names = _nearest(name), f"fp32, {', '.join(_FLOATS)}, w{{2..16}}a{{4..16}} such as w8a16"
+        remedy = f"Did you mean {near!r}? There are {names}" if near else f"use {names}, or a qnb.Precision"
+        raise PrecisionError("Precision.parse", f"unknown precision {short(precision)}", remedy)
 
     @property
     def name(self) -> str:
@@ -72,6 +74,30 @@ class Precision:
 
 def _integer(weight_bits: int, activation_bits: int) -> Precision:
     return Precision(Grid(weight_bits, symmetric=True, granularity="channel"), Grid(activation_bits))
+
+
+def _nearest(name: str) -> str:
+    """The precision that an unknown name means, as far as one can tell; else empty.
+
+    >>> [_nearest(name) for name in ("int8", "int4", "a8w4", "w1a8", "half", "bfloat16", "fp8")]
+    ['w8a8', 'w4a8', 'w4a8', 'w2a8', 'fp16', 'bf16', 'fp8_e4m3']
+    """
+    name = name[:40]
+    found = next((float_name for spelt, float_name in _SPELT if re.search(spelt, name)), "")
+    bits = {letter: int(number) for letter, number in re.findall(r"([wa])\D?(\d{1,4})", name)}
+    whole = re.fullmatch(r"u?(?:int)?\D?(\d{1,2})\D*", name)
+    if not found and (bits or whole):
+        both = int(whole[1]) if whole and not bits else next(iter(bits.values()))
+        weights, activations = bits.get("w", both), bits.get("a", max(both, 8))
+        found = f"w{min(max(weights, 2), 16)}a{min(max(activations, 4), 16)}"
+    return found or next(iter(nearest(name, ("fp32", *_FLOATS, "w8a16", "w8a8"))), "")
+
+
+_SPELT = (
+    (r"^(bf|bfloat|brain)", "bf16"), (r"e5m2", "fp8_e5m2"), (r"e4m3|^(fp|float|f)_?8", "fp8_e4m3"),
+    (r"^half|^(fp|float|f)_?16", "fp16"), (r"^(full|single)|^(fp|float|f)_?32|^float$", "fp32"),
+)  # fmt: skip
+"""How the formats are called elsewhere."""
 
 
 def _describe(grid: Grid | FloatGrid | None) -> str:

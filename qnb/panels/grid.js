@@ -3,7 +3,7 @@
 const ROW = 26, AROUND = 8;
 
 function value(text) {
-  if (text === "no error" || text === "lossless") return Infinity;
+  if (text === "lossless") return Infinity;
   if (text === "overflow") return -Infinity;
   const number = parseFloat(text);
   return Number.isNaN(number) ? text : number;

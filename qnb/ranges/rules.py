@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from qnb.arguments import check_options, short
 from qnb.errors import InputError
 from qnb.numerics import FloatGrid, Grid, affine_parameters
 from qnb.ranges.histogram import Histogram
@@ -32,28 +34,47 @@ RULES: Registry[Rule] = Registry("range rule")
 class Rule:
     """The statistics that a rule needs, and its function ``(statistics, grid, **options) -> (min, max)``.
 
-    The (min, max) are float32 tensors of the scale's shape: ``[]``, ``[channels]`` or blocks.
+    The (min, max) are float32 tensors of the scale's shape: ``[]``, ``[channels]`` or blocks. ``bounds`` holds the
+    least and the largest value of each option.
     """
 
     name: str
     statistics: Callable[..., MinMax]
     function: Callable[..., tuple[Tensor, Tensor]]
+    bounds: Mapping[str, tuple[float, float]]
 
     @torch.no_grad()
     def __call__(self, statistics: MinMax, grid: Grid | FloatGrid, **options) -> tuple[Tensor, Tensor]:
-        known = list(inspect.signature(self.function).parameters)[2:]
-        unknown = sorted(set(options) - set(known))
-        if unknown:
-            remedy = f"use {', '.join(known)}" if known else "leave them out: this rule has none"
-            raise InputError(f"{self.name} range", f"unknown options {', '.join(unknown)}", remedy)
+        self.check(options, f"{self.name} range")
         return self.function(statistics, grid, **options)
 
+    def check(self, options: Mapping[str, Any], operation: str, beside: Iterable[str] = ()) -> None:
+        """Whether the rule takes these options, before any work.
 
-def rule(name: str, statistics: Callable[..., MinMax]) -> Callable:
-    """Registers a function as the range rule of that name."""
+        Args:
+            beside: other names that the caller takes, one of which may be meant.
+
+        Raises:
+            InputError: names the option and what may be meant, or the values that it takes.
+        """
+        for name, value in options.items():
+            other = next((o for o in RULES if name in RULES[o].bounds), None)
+            if other is not None and name not in self.bounds:
+                raise InputError(operation, f"option {name}={short(value)} with range rule {self.name!r}",
+                                 f"Did you mean method={other!r}, {name}={short(value)}?")  # fmt: skip
+            owner = operation if beside else f"range rule {self.name!r}"
+            known = [*self.bounds, *(other for other in beside if other != name)]  # those are no options
+            check_options(operation, {name: value}, known, owner)
+            low, high = self.bounds[name]
+            if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high:
+                raise InputError(operation, f"{name}={short(value)}", f"use {low:g} to {high:g}")
+
+
+def rule(name: str, statistics: Callable[..., MinMax], **bounds: tuple[float, float]) -> Callable:
+    """Registers a function as the range rule of that name; ``bounds``: least and largest value of each option."""
 
     def register(function):
-        RULES.add(name, Rule(name, statistics, function))
+        RULES.add(name, Rule(name, statistics, function, bounds))
         return function
 
     return register
@@ -65,7 +86,7 @@ def minmax(statistics: MinMax, grid: Grid | FloatGrid) -> tuple[Tensor, Tensor]:
     return statistics.min, statistics.max
 
 
-@rule("percentile", Histogram)
+@rule("percentile", Histogram, percentile=(50, 100))
 def percentile(
     statistics: Histogram, grid: Grid | FloatGrid, percentile: float = 99.99
 ) -> tuple[Tensor, Tensor]:
@@ -73,12 +94,7 @@ def percentile(
 
     Each end is the left edge of the bin, of 2,048 over the range, that its percentile falls into, as in
     AIMET; 100 is min-max.
-
-    Raises:
-        InputError: a percentile outside 50 to 100.
     """
-    if not 50 <= percentile <= 100:
-        raise InputError("percentile range", f"percentile={percentile}", "use 50 to 100")
     if percentile == 100:
         return statistics.min, statistics.max
     bins = statistics.bins(PERCENTILE_BINS)

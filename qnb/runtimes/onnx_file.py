@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Any
 
 import torch
 
+from qnb.arguments import nearest
 from qnb.errors import FileError, InputError
 
 _DTYPES = {
@@ -135,7 +135,7 @@ def with_outputs(path: Path, names: Sequence[str], operation: str) -> tuple[Any,
     made = {output: node for node in model.graph.node for output in node.output if output}
     unknown = [name for name in names if name not in made]
     if unknown:
-        near = difflib.get_close_matches(unknown[0], made, n=3)
+        near = nearest(unknown[0], made, most=3)
         hint = f", as {', '.join(map(repr, near))}" if near else ""
         received = f"no node of {path.name} makes {', '.join(map(repr, unknown))}"
         raise InputError(operation, received, f"pass names of node outputs{hint}")

@@ -2,56 +2,96 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from shlex import quote
 
 from qnb.export.onnx_file import default_form
+from qnb.workflow import device_inputs
 from qnb.workflow.performance import sim_of
 
 DEVICE = "/data/local/tmp/qnb"
+SDK = "$QNN_SDK_ROOT"
+"""Where QAIRT is; its envsetup.sh says so."""
 
 
 def text(flow, wanted, files: dict[str, Path]) -> str:
-    """A shell script in two parts: the SDK's own way from the float file and the encodings, and ONNX Runtime's with
-    the context binary that is already compiled. Options as in QAIRT's public documents."""
-    sim, stem, soc = sim_of(flow, wanted.run), wanted.stem, wanted.soc
-    quantized = default_form(sim) == "qdq"
-    network = files["float"].name if quantized else files.get("static", files["model"]).name
-    overrides = [f"--quantization_overrides {files['encodings'].name}"] if quantized else ["--float_bitwidth 16"]
-    shapes = [f"--source_model_input_shape {i.name} {_sizes(flow, index)}"
-              for index, i in enumerate(sim.captured.inputs)]  # fmt: skip
+    """A shell script, to be run in the files' folder: the SDK's own way from the float file and the encodings, and
+    ONNX Runtime's with the context binary that is already compiled. Options as in QAIRT's public documents.
+
+    Args:
+        files: by role; all that the script names exist, or are made by the commands before.
+    """
+    soc, binary = wanted.soc, f"{wanted.stem}-{wanted.soc.soc}"
+    inputs, expected = (f"{name}/{wanted.stem}" for name in (device_inputs.INPUTS, device_inputs.EXPECTED))
+    run = " ".join(f"{wanted.run.name} ({wanted.run.precision})".split())
     lines = [
-        f"# {wanted.run.name} ({wanted.run.precision}) to {soc.soc}: {soc.name}, Hexagon v{soc.htp_arch}",
+        f"# {run} to {soc.soc}: {soc.name}, Hexagon v{soc.htp_arch}. In this folder: sh commands.sh",
         "",
         "# 1. On the host, with QAIRT set up (source <sdk>/bin/envsetup.sh): model and encodings become a DLC,",
         "#    the DLC a context binary for this SoC.",
-        _command("qairt-converter", f"--input_network {network}", *overrides, *shapes, f"--output_path {stem}.dlc"),
+        _converter(flow, wanted, files),
         _command("qnn-context-binary-generator", "--backend libQnnHtp.so", "--model libQnnModelDlc.so",
-                 f"--dlc_path {stem}.dlc", f"--binary_file {stem}-{soc.soc}"),
+                 f"--dlc_path {wanted.stem}.dlc", f"--config_file {files['extensions'].name}",
+                 "--output_dir output", f"--binary_file {binary}"),
         "",
-        "# 2. On the device: run it and time it.",
-        f"adb push output/{stem}-{soc.soc}.bin input_list.txt inputs {DEVICE}/",
-        f'adb shell "cd {DEVICE} && ' + _command(
-            "./qnn-net-run", "--backend libQnnHtp.so", f"--retrieve_context {stem}-{soc.soc}.bin",
-            "--input_list input_list.txt", "--profiling_level basic", "--perf_profile burst", indent=" ") + '"',
+        "# 2. QAIRT's own part on the device.",
+        f"adb shell mkdir -p {DEVICE}/{device_inputs.INPUTS}",
+        _command("adb push", *(f'"{SDK}/{name}"' for name in _runtime(soc.htp_arch)), f"{DEVICE}/"),
+        "",
+        f"# 3. On the device: run it on the samples in {inputs}, and time it.",
+        f"adb push output/{binary}.bin {DEVICE}/",
+        f"adb push {inputs} {DEVICE}/{device_inputs.INPUTS}/",
+        _on_device(binary, f"{inputs}/{device_inputs.LIST}", wanted.integer_io),
+        "",
+        f"# 4. Its outputs; {expected} holds those of the simulation under the same names.",
+        f"adb pull {DEVICE}/output {wanted.stem}-output",
     ]  # fmt: skip
     if "context" in files:
         lines += [
             "",
             "# Or with ONNX Runtime's QNN provider on the device: these two files are compiled already.",
-            f"adb push {files['context'].name} {files['binary'].name} {DEVICE}/",
+            f"adb push {quote(files['context'].name)} {quote(files['binary'].name)} {DEVICE}/",
         ]
     return "\n".join(lines) + "\n"
 
 
+def _converter(flow, wanted, files: dict[str, Path]) -> str:
+    sim = sim_of(flow, wanted.run)
+    quantized = default_form(sim) == "qdq"
+    network = files["float"] if quantized else files.get("static", files["model"])
+    overrides = f"--quantization_overrides {quote(files['encodings'].name)}" if quantized else "--float_bitwidth 16"
+    shapes = [f"--source_model_input_shape {quote(i.name)} {','.join(map(str, size)) or '1'}"
+              for i, size in zip(sim.captured.inputs, device_inputs.sizes(sim.captured), strict=True)]  # fmt: skip
+    return _command("qairt-converter", f"--input_network {quote(network.name)}", overrides, *shapes,
+                    f"--output_path {wanted.stem}.dlc")  # fmt: skip
+
+
+def _runtime(arch: int) -> tuple[str, ...]:
+    """What ``qnn-net-run`` needs beside the model, in the SDK."""
+    return ("bin/aarch64-android/qnn-net-run", "lib/aarch64-android/libQnnHtp.so",
+            "lib/aarch64-android/libQnnSystem.so", f"lib/aarch64-android/libQnnHtpV{arch}Stub.so",
+            f"lib/hexagon-v{arch}/unsigned/libQnnHtpV{arch}Skel.so")  # fmt: skip
+
+
+def _on_device(binary: str, listed: str, native: bool) -> str:
+    codes = ["--use_native_input_files --use_native_output_files"] if native else []
+    return _command(f'adb shell "cd {DEVICE} && rm -rf output && chmod +x qnn-net-run &&',
+                    "LD_LIBRARY_PATH=. ADSP_LIBRARY_PATH=. ./qnn-net-run --backend libQnnHtp.so",
+                    f"--retrieve_context {binary}.bin --input_list {listed}", *codes,
+                    '--output_dir output --profiling_level basic --perf_profile burst"')  # fmt: skip
+
+
+def write_settings(wanted, folder: Path) -> dict[str, Path]:
+    """The two files that tell the context binary generator which SoC to compile for; role to file."""
+    soc, stem = wanted.soc, f"{wanted.stem}-{wanted.soc.soc}"
+    files = {"settings": folder / f"{stem}-htp.json", "extensions": folder / f"{stem}-extensions.json"}
+    device = {"dsp_arch": f"v{soc.htp_arch}"} | ({} if soc.soc_model is None else {"soc_model": soc.soc_model})
+    library = {"shared_library_path": "libQnnHtpNetRunExtensions.so", "config_file_path": files["settings"].name}
+    files["settings"].write_text(json.dumps({"devices": [device]}, indent=1) + "\n")
+    files["extensions"].write_text(json.dumps({"backend_extensions": library}, indent=1) + "\n")
+    return files
+
+
 def _command(program: str, *options: str, indent: str = " \\\n    ") -> str:
     return indent.join([program, *options])
-
-
-def _sizes(flow, index: int) -> str:
-    """An input's sizes with a batch of one: ``1,3,32,32``."""
-    described = flow.captured.inputs[index]
-    node = [n for n in flow.captured.module.graph.nodes if n.op == "placeholder"][index]
-    first = flow.captured.inputs[0].shape[:1]
-    sizes = [1 if (d,) == first and isinstance(d, str) else n
-             for d, n in zip(described.shape, node.meta["val"].shape, strict=True)]  # fmt: skip
-    return ",".join(map(str, sizes)) or "1"

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import tempfile
 import time
 from collections.abc import Iterable
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,15 +14,17 @@ import pandas as pd
 import torch
 
 from qnb import columns
+from qnb.arguments import flag, one_of, whole
 from qnb.errors import FileError, InputError
 from qnb.export import export_encodings, export_onnx
 from qnb.export.onnx_file import default_form
 from qnb.runtimes import soc as socs
 from qnb.sim import QuantSim
-from qnb.workflow import commands, on_runtime
+from qnb.workflow import commands, device_inputs, on_runtime
 from qnb.workflow.deployment import Deployment
-from qnb.workflow.performance import file_bytes, sim_of
-from qnb.workflow.progress import Line
+from qnb.workflow.performance import check_threads, file_bytes, sim_of
+from qnb.workflow.progress import shown
+from qnb.workflow.staging import check_ours, staged
 
 RUNTIMES = ("onnxruntime", "htp")
 
@@ -53,7 +51,7 @@ class Order:
     @property
     def stem(self) -> str:
         """The run's name as a file name."""
-        return re.sub(r"[^A-Za-z0-9._-]+", "-", self.run.name).strip("-.") or "model"
+        return re.sub(r"[^A-Za-z0-9._-]+", "-", self.run.name).strip("-.")[:100] or "model"
 
 
 def order(flow, name: str, folder, runtimes: Iterable[str] | str | None, soc: str | None, samples: int,
@@ -70,10 +68,16 @@ def order(flow, name: str, folder, runtimes: Iterable[str] | str | None, soc: st
     wanted = (runtimes,) if isinstance(runtimes, str) else tuple(RUNTIMES if runtimes is None else runtimes)
     if runtimes is None and flow.target.htp_arch is None:
         wanted = ("onnxruntime",)
-    if unknown := [r for r in wanted if r not in RUNTIMES]:
-        raise InputError(operation, f"runtime {unknown[0]!r}", f"use {' or '.join(map(repr, RUNTIMES))}")
-    if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
-        raise InputError(operation, f"samples={samples!r}", "compare layers on one sample or more")
+    if not wanted:
+        raise InputError(operation, "no runtime", f"use {' or '.join(map(repr, RUNTIMES))}, or both")
+    for runtime in wanted:
+        one_of(operation, "runtime", runtime, RUNTIMES)
+    whole(operation, "samples", samples)
+    check_threads(operation, threads)
+    for option, value in (("integer_io", integer_io), ("evaluate", evaluate)):
+        if value is not None or option == "integer_io":
+            flag(operation, option, value)
+    chosen = default_soc(flow.target) if soc is None else socs.get(soc)
     form = default_form(sim_of(flow, run))
     if integer_io and form != "qdq":
         raise InputError(operation, f"integer_io=True for {run.precision}", "leave it out: it has no integer codes")
@@ -82,8 +86,10 @@ def order(flow, name: str, folder, runtimes: Iterable[str] | str | None, soc: st
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileError(f"{operation} to {folder}", str(error), "choose a folder that can be written") from error
-    return Order(run, folder, wanted, socs.get(soc) if soc else default_soc(flow.target), samples, evaluate,
-                 integer_io, threads)  # fmt: skip
+    asked = Order(run, folder, wanted, chosen, samples, evaluate, integer_io, threads)
+    replaced = [folder / name / asked.stem for name in (device_inputs.INPUTS, device_inputs.EXPECTED)]
+    check_ours(replaced, device_inputs.CONTENTS, operation)
+    return asked
 
 
 def default_soc(target) -> socs.Soc:
@@ -97,36 +103,16 @@ def default_soc(target) -> socs.Soc:
 def deploy(flow, wanted: Order, progress) -> Deployment:
     """Files first, into a hidden folder; they are moved to their place when all is done."""
     start = time.perf_counter()
-    line = None if progress else Line()
-    try:
-        with _staged(wanted.folder) as stage:
-            files = _write(flow, wanted, stage, progress or line)
-            found = tuple(on_runtime.run(flow, wanted, r, stage, files, progress or line) for r in wanted.runtimes)
-            table = _table(files)
-            text = commands.text(flow, wanted, files)
-            (stage / "commands.sh").write_text(text)
-    finally:
-        if line is not None:
-            line.close()
+    with shown(f"flow.deploy({wanted.run.name!r})", progress) as report, staged(wanted.folder) as stage:
+        files = _write(flow, wanted, stage, report)
+        found = tuple(on_runtime.run(flow, wanted, r, stage, files, report) for r in wanted.runtimes)
+        table = _table(files)
+        text = commands.text(flow, wanted, files)
+        (stage / "commands.sh").write_text(text)
     return Deployment(
         wanted.run.name, wanted.run.precision, flow.target.name, wanted.soc.soc, str(wanted.folder), table, found, text,
         flow["fp32"].score, time.perf_counter() - start, {"integer_io": wanted.integer_io, "samples": wanted.samples},
     )  # fmt: skip
-
-
-@contextmanager
-def _staged(folder: Path):
-    """A folder whose files take their place in ``folder`` at the end, and vanish on an error."""
-    try:
-        stage = Path(tempfile.mkdtemp(dir=folder, prefix=".qnb-"))
-    except OSError as error:
-        raise FileError(f"deploy to {folder}", str(error), "choose a folder that can be written") from error
-    try:
-        yield stage
-        for path in sorted(stage.iterdir(), key=lambda p: p.suffix == ".onnx"):  # weights before the model
-            os.replace(path, folder / path.name)
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
 
 
 def _write(flow, wanted: Order, stage: Path, report) -> dict[str, Path]:
@@ -147,7 +133,9 @@ def _write(flow, wanted: Order, stage: Path, report) -> dict[str, Path]:
         report(index, len(steps), f"writing {names[role]}")
         files[role] = stage / names[role]
         write(files[role])
-    return files
+    files |= commands.write_settings(wanted, stage)
+    report(len(steps), len(steps), "writing samples for the device")
+    return files | device_inputs.write(flow, sim, stage, stem, wanted.samples, wanted.integer_io)
 
 
 def _batch(sim: QuantSim) -> int | None:
@@ -159,19 +147,30 @@ def _batch(sim: QuantSim) -> int | None:
 WHAT = {
     "model": "ONNX for ONNX Runtime, batch open", "static": "ONNX for HTP, batch 1",
     "float": "float ONNX for qairt-converter", "encodings": "quantization overrides for it",
+    "settings": "which SoC to compile for", "extensions": "where the SDK finds that",
+    "inputs": f"samples for the device, as {device_inputs.LIST} lists them",
+    "expected": "what the simulation makes of them",
     "context": "context binary's ONNX wrapper", "binary": "context binary: what the device loads",
 }  # fmt: skip
 
 
 def _table(files: dict[str, Path]) -> pd.DataFrame:
-    rows = [(path.name, WHAT[role], file_bytes(path)) for role, path in files.items()]
+    """A row per file, and one per folder with all that is in it."""
+    rows = [(f"{path.parent.name}/{path.name}/" if path.is_dir() else path.name, WHAT[role], _bytes(path))
+            for role, path in files.items()]  # fmt: skip
     return pd.DataFrame(rows, columns=list(columns.FILES))
+
+
+def _bytes(path: Path) -> int:
+    if path.is_dir():
+        return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+    return file_bytes(path)
 
 
 def samples(flow, count: int) -> list:
     """The first samples of the calibration data, in batches as they come."""
     found, left = [], count
-    for batch in islice(iter(flow.calibration), count):
+    for batch in islice(iter(flow.batches), count):
         size = _first(batch).shape[0] if _first(batch).dim() else 1
         found.append(batch if size <= left else _cut(batch, left))
         left -= min(size, left)

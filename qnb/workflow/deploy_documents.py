@@ -20,7 +20,7 @@ PROMISE = (
     "simulation foretold: what you measured here is then what the device will compute"
 )
 FORMS = {
-    "sqnr_db": lambda v: "bit for bit" if v == math.inf else decibel(v), "equal_fraction": "{:.2%}".format,
+    "sqnr_db": decibel, "equal_fraction": "{:.2%}".format,
     "exact_equal_fraction": "{:.2%}".format, "top1_agreement": "{:.2%}".format, "metric": "{:.4f}".format,
     "drop": amount, "latency_ms": "{:.3g}".format,
 }  # fmt: skip

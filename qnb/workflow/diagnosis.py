@@ -11,9 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+import torch
 
-from qnb.html import decibel
+from qnb.errors import InputError
+from qnb.html import decibel, percent
 from qnb.measures import weight_channels
+from qnb.measures.error import beyond
+from qnb.measures.halves import outlier_ratio
+from qnb.methods import check_order
 from qnb.workflow.advice import recover_code, run_code
 
 APART_DB = 3.0
@@ -24,6 +29,8 @@ SATURATED = 0.005
 """Share of a layer's values beyond its range that is worth a look."""
 FALLS_DB = 6.0
 """The error appears at the first layer that is so much worse than all before it."""
+
+TRAIN = "train with the quantizers in place"
 
 Said = tuple[str, str, str, str]
 
@@ -41,12 +48,37 @@ class Case:
     def layers(self) -> pd.DataFrame:
         return self.run.comparison
 
+    @property
+    def rule(self) -> str:
+        """The run's own range rule."""
+        return self.run.settings.get("method") or self.flow.method
+
     def recover(self, *methods: str) -> str:
         return recover_code(self.flow.variable, self.run.name, methods)
+
+    def may(self, method: str) -> bool:
+        """Whether a method may follow those that the run has had."""
+        try:
+            check_order([*self.run.sim.applied, method], "flow.advice")
+        except InputError:
+            return False
+        return True
+
+    def remedy(self, layer: str, *ways: tuple[str, str]) -> tuple[str, str]:
+        """The first (technique, method) that may follow, as (technique, code); else to look at the layer."""
+        found = next(((technique, self.recover(method)) for technique, method in ways if self.may(method)), None)
+        return found or ("look at its values", self.look(layer))
+
+    def look(self, layer: str) -> str:
+        return f"{self.flow.variable}.layer({self.run.name!r}, {layer!r})"
 
     def again(self, **arguments) -> str:
         """The run's own call with other arguments."""
         kept = {k: v for k, v in self.run.settings.items() if k in ("layers", "methods") and v}
+        if "method" not in arguments and self.rule != self.flow.method:
+            kept |= {"method": self.rule}
+        if "method" not in arguments:
+            kept |= self.run.settings.get("options", {})
         return run_code(self.flow.variable, {"precision": self.run.precision, **kept, **arguments})
 
 
@@ -60,10 +92,15 @@ def _half(case: Case) -> Said | None:
     """Weights or activations?"""
     weights, activations = case.halves_db["weight"], case.halves_db["activation"]
     evidence = f"weights alone leave {decibel(weights)} at the output, activations alone {decibel(activations)}"
+    worst = case.run.worst_layer[0]
     if weights < activations - APART_DB:
-        return "The weights are sensitive", evidence, "choose how each is rounded", case.recover("adaround")
+        way = case.remedy(worst, ("choose how each is rounded", "adaround"), (TRAIN, "train"))
+        return "The weights are sensitive", evidence, *way
     if activations < weights - APART_DB:
-        return "The activations are sensitive", evidence, "ranges by least squared error", case.again(method="mse")
+        way = "ranges by least squared error", case.again(method="mse")
+        if case.rule == "mse" or case.run.recovery:  # that was done, or would undo what was
+            way = case.remedy(worst, ("more bits where they count", "search_mixed_precision"), (TRAIN, "train"))
+        return "The activations are sensitive", evidence, *way
     if min(weights, activations) == float("inf"):
         return None
     return "Weights and activations cost alike", evidence, "techniques in rising effort", case.recover("auto")
@@ -76,12 +113,14 @@ def _weight_outliers(case: Case) -> Said | None:
         quantizer = sim.weight(key)
         if quantizer.active and quantizer.scale is not None and quantizer.scale.numel() == 1:
             extent = weight_channels(sim, layer)[["min", "max"]].abs().max(axis=1)
-            found[layer] = float(extent.max() / max(extent.median(), 1e-12))
+            ratio = outlier_ratio(torch.tensor(extent.to_numpy()))
+            if ratio >= OUTLIER:  # NaN is not
+                found[layer] = ratio
     layer = max(found, key=found.get, default=None)
-    if layer is None or found[layer] < OUTLIER:
+    if layer is None:
         return None
     evidence = f"one scale serves all its channels, and the largest range is {found[layer]:.0f} times the median one"
-    return f"Unlike channels in {layer!r}", evidence, "move ranges to the next layer", case.recover("equalize")
+    return f"Unlike channels in {layer!r}", evidence, *case.remedy(layer, ("move ranges to the next layer", "equalize"))
 
 
 def _activation_outliers(case: Case) -> Said | None:
@@ -91,9 +130,8 @@ def _activation_outliers(case: Case) -> Said | None:
     layer, ratio = found.loc[found.outlier_ratio.idxmax()]
     evidence = f"its largest channel reaches {ratio:.0f} times the median one"
     normed = any("_norm" in group.op for group in case.run.sim.groups)
-    technique = "move them into the weights" if normed else "level the channels"
-    code = case.recover("smooth" if normed else "equalize")
-    return f"Outlier channels in {layer!r}", evidence, technique, code
+    way = ("move them into the weights", "smooth") if normed else ("level the channels", "equalize")
+    return f"Outlier channels in {layer!r}", evidence, *case.remedy(layer, way)
 
 
 def _few_layers(case: Case) -> Said | None:
@@ -105,8 +143,8 @@ def _few_layers(case: Case) -> Said | None:
         return None
     named = ", ".join(f"{layer} {decibel(db)}" for layer, db in low.items())
     evidence = f"on their own: {named}; the median layer has {decibel(own.median())}"
-    code = case.recover("search_mixed_precision")
-    return "A few layers lose far more than the rest", evidence, "more bits where they count", code
+    way = case.remedy(low.index[0], ("more bits where they count", "search_mixed_precision"))
+    return "A few layers lose far more than the rest", evidence, *way
 
 
 def _begins(case: Case) -> Said | None:
@@ -118,16 +156,34 @@ def _begins(case: Case) -> Said | None:
     row = rows.iloc[0]
     own = f"its own {decibel(row.own_sqnr_db)}"
     evidence = f"{decibel(before[row.name])} before it, {decibel(row.sqnr_db)} after, {own}"
-    code = f"{case.flow.variable}.layer({case.run.name!r}, {row.layer!r})"
-    return f"The error appears at {row.layer!r}", evidence, "look at its values", code
+    return f"The error appears at {row.layer!r}", evidence, "look at its values", case.look(row.layer)
 
 
 def _saturated(case: Case) -> Said | None:
+    """Values beyond a range, and why the range does not hold them."""
     row = case.layers.loc[case.layers.saturated_fraction.idxmax()]
     if row.saturated_fraction < SATURATED:
         return None
-    evidence = f"{100 * row.saturated_fraction:.2g} % of its values lie beyond its range"
-    return f"{row.layer!r} saturates", evidence, "give it the whole range", case.again(methods={row.layer: "minmax"})
+    what = f"{row.layer!r} saturates"
+    evidence = f"{percent(row.saturated_fraction)} of QuantSim's values lie beyond its range"
+    quantizer = next(case.run.sim.activation(g.key) for g in case.run.sim.groups if g.layer == row.layer)
+    rule = quantizer.rule[0] if quantizer.rule else None
+    trained = any(result.method == "train" for result in case.run.recovery)
+    if quantizer.fixed is not None:
+        evidence += f", which {case.flow.target.name} fixes at {quantizer.fixed[0]:g} to {quantizer.fixed[1]:g}"
+    elif trained:
+        evidence += ", as training moved it"
+    elif rule not in (None, "minmax"):
+        methods = {k: v for k, v in case.run.settings.get("methods", {}).items() if k != row.layer}
+        again = " and recover it anew" if case.run.recovery else ""
+        return (what, f"{evidence}, which {rule} made smaller than what calibration saw",
+                f"give it the whole range{again}", case.again(methods={**methods, row.layer: "minmax"}))  # fmt: skip
+    elif beyond(torch.tensor([row.fp32_min, row.fp32_max]), quantizer):
+        evidence += f"; FP32's own reach from {row.fp32_min:.3g} to {row.fp32_max:.3g}, which calibration did not see"
+        return what, evidence, "calibrate with data like this; look at its values", case.look(row.layer)
+    else:
+        evidence += "; FP32's own lie within it, so the error of the layers before carries them out"
+    return what, evidence, "look at its values", case.look(row.layer)
 
 
 RULES: tuple[Callable[[Case], Said | None], ...] = (

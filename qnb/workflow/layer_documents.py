@@ -3,21 +3,10 @@
 from __future__ import annotations
 
 from qnb.document import Document, Figure, Table
-from qnb.html import count, decibel, number
+from qnb.html import count, decibel, number, percent
 from qnb.sim import tables
 
 SHOWN = ["layer", "op", "sqnr_db", "own_sqnr_db", "saturated_fraction", "fp32_min", "fp32_max"]
-
-
-def percent(value: float) -> str:
-    """A share, 0 to 1.
-
-    >>> percent(0.0123), percent(0.0)
-    ('1.2 %', '0 %')
-    """
-    return f"{100 * value:.2g} %" if value else "0 %"
-
-
 FORMS = {"sqnr_db": decibel, "own_sqnr_db": decibel, "saturated_fraction": percent}
 
 
@@ -66,7 +55,7 @@ _LAYER_FORMS = {
     "bits": lambda row, bits: bits,
     "SQNR, accumulated": lambda row, bits: decibel(row.sqnr_db),
     "SQNR, its own": lambda row, bits: decibel(row.own_sqnr_db),
-    "saturated": lambda row, bits: percent(row.saturated_fraction),
+    "QuantSim values clipped": lambda row, bits: percent(row.saturated_fraction),
     "largest error": lambda row, bits: number(row.max_abs_error),
     "mean squared error": lambda row, bits: number(row.mse),
     "cosine": lambda row, bits: f"{row.cosine:.5f}",

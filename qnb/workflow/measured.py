@@ -33,7 +33,7 @@ def measured(flow, sim, name: str, reference: Score, settings: dict[str, Any], r
     ticks = Ticks(report, f"comparing {name}", also=float16)
     table = compare_layers(sim, comparison_batches(flow), watch=ticks.watch, progress=ticks.progress)
     ticks = Ticks(report, f"evaluating {name}", flow._forwards)
-    score = score_of(flow.evaluate, sim, name, ticks.forward)
+    score = score_of(flow.evaluate, sim, name, ticks.forward, flow.seed)
     drop, verdict = judge(reference, score, flow.tolerance)
     at_output = output_db(sim, table)
     if precision == "w16a16" and not settings.get("layers"):
@@ -47,11 +47,11 @@ def measured(flow, sim, name: str, reference: Score, settings: dict[str, Any], r
 
 
 def comparison_batches(flow):
-    return list(islice(iter(flow.calibration), COMPARED_BATCHES))
+    return list(islice(iter(flow.batches), COMPARED_BATCHES))
 
 
 def settings_of(flow, method: str, options: dict) -> dict[str, Any]:
     """Seed, target, range rule, tolerance, versions, and a fingerprint of the data."""
     return {"seed": flow.seed, "target": flow.target.name, "method": method, "options": options,
-            "tolerance": flow.tolerance, "data": settings.fingerprint(flow.calibration),
+            "tolerance": flow.tolerance, "data": settings.fingerprint(flow.batches),
             **settings.versions()}  # fmt: skip

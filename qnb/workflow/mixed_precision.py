@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 
 import pandas as pd
 
+from qnb.arguments import check_options, whole
 from qnb.document import Document, Table, Text
 from qnb.errors import InputError
 from qnb.html import count, number, size
 from qnb.measures import compare_layers
 from qnb.measures.outputs import output_db
 from qnb.methods.method import MEASURED_BATCHES, before_and_after, plain
-from qnb.methods.precision.precision_front import PrecisionFront, precision_front
+from qnb.methods.precision.precision_front import PrecisionFront, check, precision_front
 from qnb.methods.result import Result
-from qnb.workflow import layer_documents, recover
+from qnb.workflow import layer_documents, recover, sensitivities
 from qnb.workflow.advice import recover_code
 from qnb.workflow.display import Charted
 from qnb.workflow.measured import comparison_batches, measured
+from qnb.workflow.named import Named
+from qnb.workflow.names import check_name
 from qnb.workflow.run import Run
 from qnb.workflow.ticks import reporting
 from qnb.workflow.verdict import amount
@@ -61,6 +65,7 @@ class MixedPrecision(Charted):
     def verify(self, *points: int, executor=None, progress=None) -> MixedPrecision:
         """Measure points (the chosen one) with the workflow's metric."""
         points = points or (self.chosen,)
+        sensitivities.check(self.flow, self.run, "verify")
         with self.flow._alone("verify"), reporting(self.flow, "verify", progress) as report:
             self.front.verify(points, self.flow.evaluate, executor=executor, progress=report)
         self.flow.changed.emit()
@@ -69,6 +74,9 @@ class MixedPrecision(Charted):
     def keep(self, point: int | None = None, *, name: str | None = None, progress=None) -> Run:
         """Make a run of a point (the chosen one), measured in full."""
         flow, point = self.flow, self.chosen if point is None else point
+        sensitivities.check(flow, self.run, "keep")
+        if name is not None:
+            check_name(name, flow[self.run].precision, "keep")
         base, start = flow[self.run], time.perf_counter()
         budget = self.choose(point).front.points[point].cost
         with flow._alone(f"keep point {point}"), reporting(flow, f"keep point {point}", progress) as report:
@@ -146,12 +154,18 @@ class MixedPrecision(Charted):
 
 
 def search(flow, name: str, options: dict, progress) -> MixedPrecision:
-    """The front of a run, a few of its points measured."""
+    """The front of a run, a few of its points measured; what does not fit is an error before any work."""
+    operation = "flow.search_mixed_precision"
+    known = [*inspect.signature(check).parameters][1:]
+    check_options(operation, options, [*known, "verify"], operation)
+    whole(operation, "verify", options.get("verify", SPREAD), 0)
+    check(flow[name].sim, **{k: v for k, v in options.items() if k in known})
     with reporting(flow, f"flow.search_mixed_precision({name!r})", progress) as report:
         given = {"seed": flow.seed, **options}
         verify = given.pop("verify", SPREAD)
-        front = precision_front(flow[name].sim, flow.calibration, evaluate=flow.evaluate, progress=report, **given)
-        found = MixedPrecision(flow, name, front, {k: v for k, v in options.items() if k in DECIDING})
+        front = precision_front(flow[name].sim, flow.batches, evaluate=flow.evaluate, progress=report, **given)
+        deciding = {k: Named(k) if isinstance(v, pd.DataFrame) else v for k, v in options.items() if k in DECIDING}
+        found = MixedPrecision(flow, name, front, deciding)
         if verify:
             points = sorted({round(i * (len(front) - 1) / max(1, verify - 1)) for i in range(verify)})
             front.verify(points, flow.evaluate, executor=given.get("executor"), progress=report)

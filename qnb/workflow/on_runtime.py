@@ -89,7 +89,7 @@ def _score(flow, wanted: deploy.Order, runtime: Runtime, seconds: float, report)
     message = f"evaluating on {runtime.name}"
     total = flow._forwards
     tick = lambda calls: report(calls - 1, total if total and calls <= total else None, message)  # noqa: E731
-    return score_of(flow.evaluate, model, f"{wanted.run.name} on {runtime.name}", tick), ""
+    return score_of(flow.evaluate, model, f"{wanted.run.name} on {runtime.name}", tick, flow.seed), ""
 
 
 def _samples_evaluated(flow) -> int:

@@ -35,7 +35,9 @@ class OnTarget:
         Args:
             name: a run: ``"w8a16"``.
             folder: where the files go (made if missing): the ONNX file, a float one with its encodings for
-                qairt-converter, the context binary for the SoC, the commands. All are replaced together, at the end.
+                qairt-converter, the context binary for the SoC; the commands that take them to a device, and all that
+                these name: a few samples as raw files, and what the simulation makes of them. All are replaced
+                together, at the end.
             runtimes: of ``"onnxruntime"`` and ``"htp"``; by default those that suit the target. One that is not
                 installed is reported with its install line.
             soc: a name from `qnb.runtimes.socs`; by default one of the target's architecture.

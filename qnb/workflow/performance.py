@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from qnb import columns
+from qnb.arguments import whole
 from qnb.errors import PrecisionError
 from qnb.export import export_onnx
 from qnb.runtimes import Latency, OnnxRuntime, interleaved
@@ -47,6 +48,12 @@ def timed(sim: QuantSim) -> str:
     except PrecisionError:
         return "ONNX Runtime's CPU has integer kernels for W8A8 only: other widths run in floating point there"
     return ""
+
+
+def check_threads(operation: str, threads: object) -> None:
+    """Whether ONNX Runtime can have so many threads; None leaves the number to it."""
+    if threads is not None:
+        whole(operation, "threads", threads)
 
 
 def measure(flow, names: Iterable[str], threads: int | None, runs: int, report) -> dict[str, Performance]:

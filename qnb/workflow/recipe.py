@@ -32,12 +32,12 @@ ROUNDING = ("round", "correct")
 
 @dataclass(frozen=True)
 class Attempt:
-    """One technique on top of what was kept before it."""
+    """One technique on top of an earlier one; ``better`` than all before it, it is the best so far."""
 
     methods: tuple[str, ...]
     run: Run
     seconds: float
-    kept: bool
+    better: bool
 
 
 def auto(flow, wanted, report) -> Run:
@@ -50,8 +50,8 @@ def auto(flow, wanted, report) -> Run:
     for index, name in enumerate(names):
         if best.verdict.state == OK:
             break
-        start = max((run for run in made if _may_follow(run, name)), key=_rank)
-        if any(run.sim.applied == (*start.sim.applied, name) for run in made):
+        start = max((run for run in made if _may_follow(run, name)), key=_rank, default=None)
+        if start is None or any(run.sim.applied == (*start.sim.applied, name) for run in made):
             continue
         try:
             attempt = _attempt(flow, start, best, name, options, _numbered(report, index, len(names), name))
@@ -62,8 +62,8 @@ def auto(flow, wanted, report) -> Run:
             continue
         attempts.append(attempt)
         made.append(attempt.run)
-        best = attempt.run if attempt.kept else best
-    return replace(best, name=wanted.name, attempts=_table(base, attempts, failures),
+        best = attempt.run if attempt.better else best
+    return replace(best, name=wanted.name, attempts=_table(base, attempts, failures, best),
                    seconds=sum(a.seconds for a in attempts))  # fmt: skip
 
 
@@ -101,8 +101,8 @@ def _attempt(flow, start: Run, best: Run, name: str, options: dict, report) -> A
     result = recover.one(flow, sim, name, given, report)
     run = measured(flow, sim, start.name, flow["fp32"].score, recover.settings_of(start, [result]), report, began,
                    recovery=(*start.recovery, result))  # fmt: skip
-    kept = _rank(run) > _rank(best)
-    return Attempt(tuple(r.method for r in run.recovery), run, time.perf_counter() - began, kept)
+    better = _rank(run) > _rank(best)
+    return Attempt(tuple(r.method for r in run.recovery), run, time.perf_counter() - began, better)
 
 
 def _rank(run: Run) -> tuple[bool, float, float]:
@@ -115,12 +115,18 @@ def _numbered(report, index: int, count: int, name: str):
                   getattr(report, "row", lambda **_: None))  # fmt: skip
 
 
-def _table(base: Run, attempts: list[Attempt], failures: list[tuple[str, str]]) -> pd.DataFrame:
+def _table(base: Run, attempts: list[Attempt], failures: list[tuple[str, str]], best: Run) -> pd.DataFrame:
+    """What was tried; ``kept`` is what the result has had, though others were the best for a while."""
     rows = [_row("nothing", base, base.seconds, True)]
-    rows += [_row(" + ".join(a.methods), a.run, a.seconds, a.kept) for a in attempts]
+    rows += [_row(" + ".join(a.methods), a.run, a.seconds, _part_of(a.run, best)) for a in attempts]
     rows += [(name, *[float("nan")] * 4, f"not tried: {why}", float("nan"), float("nan"), 0.0, False)
              for name, why in failures]  # fmt: skip
     return pd.DataFrame(rows, columns=list(ATTEMPTS))
+
+
+def _part_of(run: Run, best: Run) -> bool:
+    """Whether the best run was made from this one, or is it."""
+    return best.sim.applied[: len(run.sim.applied)] == run.sim.applied
 
 
 def _row(tried: str, run: Run, seconds: float, kept: bool) -> tuple:

@@ -8,10 +8,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from qnb.errors import InputError
+from qnb.arguments import check_options, did_you_mean, flag, short
+from qnb.errors import InputError, PrecisionError
+from qnb.graph.batches import reiterable
 from qnb.methods import METHODS, Result, check_order
 from qnb.numerics import Precision
+from qnb.sim import QuantSim
 from qnb.workflow.measured import measured
+from qnb.workflow.names import FP32, check_name
 from qnb.workflow.run import Run
 from qnb.workflow.ticks import reporting
 
@@ -43,9 +47,11 @@ class Recovery:
         if flow.model is None:
             raise InputError(operation, "a workflow from a file, without model, data and evaluate",
                              "load it with qnb.load(path, model=..., calibration=..., evaluate=...)")  # fmt: skip
-        base = precision if precision in flow.runs else Precision.parse(precision).name
-        if base == "fp32":
+        base = _base(flow, precision, operation)
+        if base == FP32:
             raise InputError(operation, "fp32, which has lost nothing", "name a precision or a run: 'w4a8'")
+        if name is not None:
+            check_name(name, flow.runs[base].precision if base in flow.runs else base, operation)
         methods = (methods,) if isinstance(methods, str) else tuple(methods)
         if not methods or (AUTO in methods and len(methods) > 1):
             received = "no method" if not methods else f"{AUTO!r} beside other methods"
@@ -56,6 +62,15 @@ class Recovery:
         check_order([*applied, *methods], operation)
         return Recovery(base, precision, methods, _by_method(methods, options, operation),
                         name or "+".join([base, *methods]))  # fmt: skip
+
+    def check(self, flow) -> None:
+        """Whether each method takes its options, this model and this precision: captures the model, no more."""
+        known = flow.runs.get(self.base)
+        if self.methods == (AUTO,):
+            return
+        sim = known.sim if known else QuantSim(flow.captured, precision=self.precision, target=flow.target)
+        for name in self.methods:
+            METHODS[name].check(sim, **given(flow, name, self.options[name]))
 
     @property
     def title(self) -> str:
@@ -83,19 +98,24 @@ def apply(flow, base: Run, sim, wanted: Recovery, report) -> Run:
 
 def one(flow, sim, name: str, options: dict, report) -> Result:
     """One method on a sim, with what the workflow knows: its data, its seed, its metric where a method searches."""
+    return METHODS[name].apply(sim, progress=report, **given(flow, name, options))
+
+
+def given(flow, name: str, options: dict) -> dict[str, Any]:
+    """What a method is called with: its options, and what the workflow knows."""
     row = METHODS[name]
     known = set(inspect.signature(row.apply).parameters)
-    given = dict(options)
+    found = dict(options)
     for data in ("batches", "loader"):
         if data in known:
-            given.setdefault(data, flow.calibration)
+            found.setdefault(data, flow.calibration)
     if "seed" in known:
-        given.setdefault("seed", flow.seed)
+        found.setdefault("seed", flow.seed)
     if row.searches:
-        given.setdefault("evaluate", flow.evaluate)
-        if not {"budget", "max_drop"} & set(given):
-            given["max_drop"] = flow.tolerance
-    return row.apply(sim, progress=report, **given)
+        found.setdefault("evaluate", flow.evaluate)
+        if not {"budget", "max_drop"} & set(found):
+            found["max_drop"] = flow.tolerance
+    return found
 
 
 def settings_of(base: Run, results) -> dict[str, Any]:
@@ -112,21 +132,31 @@ def _by_method(methods: tuple[str, ...], options: dict, operation: str) -> dict[
         if option in found:
             if not isinstance(value, dict):
                 raise InputError(operation, f"{option}={value!r}", f"give its options: {option}={{...}}")
-            _check(option, value, known[option], operation)
+            check_options(operation, value, known[option], option)
             found[option] |= value
             continue
         takers = [name for name in methods if option in known[name]]
         if not takers:
-            lists = "; ".join(f"{name}: {', '.join(known[name]) or 'none'}" for name in methods)
-            raise InputError(operation, f"option {option!r}, which no method here has", f"use {lists}")
+            names = {o: None for name in methods for o in known[name]}
+            hint = did_you_mean(option, [*names, *methods], lambda near, value=value: f"{near}={short(value)}")
+            lists = "; ".join(f"{name} takes {', '.join(known[name]) or 'no options'}" for name in methods)
+            raise InputError(operation, f"option {option!r}, which no method here has", f"{hint}{lists}")
         for name in takers:
             found[name][option] = value
     return found
 
 
-def _check(name: str, options: dict, known: list[str], operation: str) -> None:
-    if unknown := [o for o in options if o not in known]:
-        raise InputError(operation, f"option {unknown[0]!r} of {name}", f"use {', '.join(known) or 'none'}")
+def _base(flow, precision: str | Precision, operation: str) -> str:
+    """The name of the run to start from."""
+    if isinstance(precision, str) and precision in flow.runs:
+        return precision
+    try:
+        return Precision.parse(precision).name
+    except PrecisionError:
+        if not (hint := did_you_mean(precision, flow.runs)):
+            raise
+        raise InputError(operation, f"no run and no precision {short(precision)}",
+                         f"{hint}There are the runs {', '.join(flow.runs)}") from None  # fmt: skip
 
 
 def _trains(name: str) -> bool:
@@ -136,8 +166,12 @@ def _trains(name: str) -> bool:
 def _recipe_options(options: dict) -> dict:
     from qnb.workflow.recipe import OPTIONS
 
-    if unknown := [o for o in options if o not in OPTIONS]:
-        raise InputError("flow.recover", f"option {unknown[0]!r} of auto", f"use {', '.join(OPTIONS)}")
+    check_options("flow.recover", options, OPTIONS, AUTO)
+    for name, value in options.items():
+        if name == "loader":
+            reiterable(value, "flow.recover")
+        else:
+            flag("flow.recover", name, value)
     return options
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 from qnb.document import Code, Document, Facts, Table, Text
 from qnb.html import decibel, size
 from qnb.methods import METHODS, STAGES, Method
+from qnb.methods.method import MEASURED_BATCHES
 from qnb.workflow.advice import recover_code
 from qnb.workflow.layer_documents import figure, worst
 from qnb.workflow.verdict import amount
@@ -31,7 +32,8 @@ def results(run) -> Table | None:
         return None
     rows = [(r.method, r.output_before_db, r.output_after_db, r.seconds) for r in run.recovery]
     frame = pd.DataFrame(rows, columns=["method", "before_db", "after_db", "seconds"])
-    return Table(frame, "What was done: SQNR at the output", 12, {"before_db": decibel, "after_db": decibel})
+    caption = f"What was done: SQNR at the output, over the first {MEASURED_BATCHES} batches"
+    return Table(frame, caption, 12, {"before_db": decibel, "after_db": decibel})
 
 
 def attempts(run) -> Table | None:
@@ -60,6 +62,18 @@ def facts(run) -> dict[str, str]:
 def blocks(run) -> tuple:
     notes = [Text(f"{r.method}: {note}") for r in run.recovery for note in r.notes]
     return (*(b for b in (attempts(run), results(run)) if b is not None), *notes)
+
+
+def in_full(run) -> tuple:
+    """`blocks`, and of each method its options, notes, layers before and after, and the loss on the way."""
+    from qnb import charts
+
+    found = [b for b in (attempts(run), results(run)) if b is not None]
+    for r in run.recovery:
+        found += [Text(r.sentence()), *r.document().blocks]
+        if "loss" in r.history:
+            found.append(figure(charts.history(r.history, name=r.method)))
+    return tuple(found)
 
 
 def change(before, after) -> str:

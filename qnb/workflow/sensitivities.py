@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 
 import pandas as pd
 
+from qnb.arguments import check_options
 from qnb.document import Document, Table
 from qnb.errors import InputError
 from qnb.html import number
@@ -56,8 +58,11 @@ def check(flow, name: str, operation: str) -> None:
 
 
 def measure(flow, name: str, method: str, options: dict, progress) -> Sensitivity:
+    """The sensitivities of a run; what does not fit is an error before any work."""
+    known = [o for o in inspect.signature(sensitivity).parameters if o not in ("sim", "batches", "method", "progress")]
+    check_options("flow.sensitivity", options, known, "flow.sensitivity")
     with reporting(flow, f"flow.sensitivity({name!r})", progress) as report:
         given = {"evaluate": flow.evaluate} if method == "evaluate" else {}
         given |= {"seed": flow.seed, **options}
-        table = sensitivity(flow[name].sim, flow.calibration, method=method, progress=report, **given)
+        table = sensitivity(flow[name].sim, flow.batches, method=method, progress=report, **given)
     return Sensitivity(name, method, table)

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import inspect
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from qnb.arguments import short
 from qnb.errors import InputError
 from qnb.measures import Score, activation_bytes, cost, model_bytes
 from qnb.measures.evaluation import score_of
 from qnb.measures.profile import profile_layers
 from qnb.numerics import Precision
 from qnb.ranges import RULES
-from qnb.sim import QuantSim
+from qnb.sim import QuantSim, select
 from qnb.sim.graph_model import ReferenceModel
+from qnb.sim.refusals import refuse_unsupported
 from qnb.workflow.measured import comparison_batches, measured, settings_of
-from qnb.workflow.progress import Line
+from qnb.workflow.names import FP32, check_name
+from qnb.workflow.progress import shown
 from qnb.workflow.run import Run
 from qnb.workflow.ticks import Ticks, reporting
 from qnb.workflow.verdict import REFERENCE, Verdict
+
+RUN = "flow.run"
 
 
 @dataclass(frozen=True)
@@ -39,32 +46,87 @@ class Step:
 
     @staticmethod
     def of(flow, precision, name=None, layers=None, methods=None, method=None, options=None) -> Step:
-        """From what `Workflow.run` takes; wrong names are errors here, before any work."""
+        """From what `Workflow.run` takes; what does not fit is an error here, or in `check`, before any work."""
         if flow.model is None:
-            raise InputError("flow.run", "a workflow from a file, without model, data and evaluate",
+            raise InputError(RUN, "a workflow from a file, without model, data and evaluate",
                              "load it with qnb.load(path, model=..., calibration=..., evaluate=...)")  # fmt: skip
         precision = Precision.parse(precision)
-        parsed = {pattern: Precision.parse(other) for pattern, other in dict(layers or {}).items()}
-        methods, method = dict(methods or {}), method or flow.method
+        parsed = {pattern: Precision.parse(other) for pattern, other in _by_layer("layers", layers, "w8a16").items()}
+        methods, method = _by_layer("methods", methods, "mse"), flow.method if method is None else method
+        options = dict(options or {})
         for rule in (*methods.values(), method):
             RULES[rule]
+        taken = [name for name in inspect.signature(flow.run).parameters if name != "options"]
+        RULES[method].check(options, RUN, beside=taken)
+        if name is not None:
+            check_name(name, precision.name, RUN)
+        if precision.name == FP32:
+            _check_reference(name, parsed or methods)
         changed = len({*parsed, *methods})
         name = name or (f"{precision.name}+{changed}" if changed else precision.name)
-        return Step(precision, name, parsed, methods, method, dict(options or {}))
+        return Step(precision, name, parsed, methods, method, options)
+
+    def check(self, flow) -> None:
+        """Whether the model has the layers, and the target runs them so: captures the model, no more."""
+        if not (self.layers or self.methods):
+            return
+        sim = QuantSim(flow.captured, precision=self.precision, target=flow.target)
+        for pattern, other in self.layers.items():
+            chosen = sim.named(pattern, RUN)
+            if other != self.precision:
+                refuse_unsupported(sim, sorted(chosen), other, RUN)
+        for pattern in self.methods:
+            sim.named(pattern, RUN)
 
     @property
     def title(self) -> str:
         return f"flow.run({self.name!r})"
 
 
+def asked(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments of `Workflow.run` as `Step.of` takes them."""
+    own = {name: arguments.get(name) for name in ("name", "layers", "methods", "method")}
+    return own | {"options": {name: value for name, value in arguments.items() if name not in own}}
+
+
+def _by_layer(argument: str, given, example: str) -> dict[str, Any]:
+    """What layers get instead, by name or glob."""
+    if not isinstance(given or {}, Mapping):
+        raise InputError(RUN, f"{argument}={short(given)}", f"give a dict: {argument}={{'stem.*': {example!r}}}")
+    return dict(given or {})
+
+
+def _check_reference(name: str | None, changed: dict) -> None:
+    if changed:
+        raise InputError(RUN, f"changes to {', '.join(map(repr, changed))} in fp32: FP32 is the reference",
+                         "run another precision; layers={'*': 'fp32', ...} leaves most of it in FP32")  # fmt: skip
+    if name not in (None, FP32):
+        raise InputError(RUN, f"name={name!r} for fp32, the reference, whose name is 'fp32'", "leave name out")
+
+
 def run(flow, step: Step, progress) -> list[Run]:
     """The Runs of a step: the new one last, FP32 before it where the workflow has none yet."""
-    with reporting(flow, step.title, progress) as report:
-        found = [] if "fp32" in flow.runs and step.precision.name != "fp32" else [_reference(flow, report)]
+    step.check(flow)
+    simulates = step.precision.name != "fp32"
+    first = "fp32" not in flow.runs or not simulates
+    stages = first + simulates * (3 + len(step.methods))  # calibrating, comparing, evaluating
+    with reporting(flow, step.title, progress, stages) as report:
+        found = [_reference(flow, report)] if first else []
         reference = found[0] if found else flow.runs["fp32"]
-        if step.precision.name != "fp32":
+        if simulates:
             found.append(_simulate(flow, step, reference.score, report))
     return found
+
+
+def one_layer(run: Run, layer: str) -> str:
+    """The layer of a run that a name or a glob means."""
+    if run.sim is None:
+        raise InputError("look at layers", f"run {run.name!r}, which has no simulation", "name another run")
+    found = sorted(select.layers((group.layer for group in run.sim.groups), layer, "look at a layer"))
+    if len(found) != 1:
+        received = f"{short(layer)}, which {len(found)} layers match"
+        raise InputError("look at a layer", received, f"name one: {found[0]!r}")
+    return found[0]
 
 
 def profile(flow, run: Run, progress, layers=None) -> dict:
@@ -75,14 +137,12 @@ def profile(flow, run: Run, progress, layers=None) -> dict:
         raise InputError("look at layers", "a workflow from a file, without its data",
                          "load it with qnb.load(path, model=..., calibration=..., evaluate=...)")  # fmt: skip
     layers = [layers] if isinstance(layers, str) else layers
-    line = None if progress else Line()
-    ticks = Ticks(progress or line, f"reading the layers of {run.name}")
-    try:
-        return profile_layers(run.sim, comparison_batches(flow), layers, progress=ticks.progress, watch=ticks.watch)
-    finally:
-        run.sim.drop_cache()
-        if line is not None:
-            line.close()
+    with shown(f"reading the layers of {run.name}", progress, 1) as report:
+        ticks = Ticks(report, f"reading the layers of {run.name}")
+        try:
+            return profile_layers(run.sim, comparison_batches(flow), layers, progress=ticks.progress, watch=ticks.watch)
+        finally:
+            run.sim.drop_cache()
 
 
 def _reference(flow, report) -> Run:
@@ -90,7 +150,7 @@ def _reference(flow, report) -> Run:
     model = ReferenceModel(flow.captured, flow.captured.module)
     sim = QuantSim(flow.captured, precision="fp32", target=flow.target)
     ticks = Ticks(report, "evaluating fp32")
-    score = score_of(flow.evaluate, model, "fp32", ticks.forward)
+    score = score_of(flow.evaluate, model, "fp32", ticks.forward, flow.seed)
     flow._forwards = ticks.done  # how many forward passes an evaluation takes
     return Run("fp32", "fp32", score, Verdict(REFERENCE, "what the others are compared with"), cost(sim),
                model_bytes(sim), activation_bytes(sim),
@@ -100,7 +160,7 @@ def _reference(flow, report) -> Run:
 def _simulate(flow, step: Step, reference: Score, report) -> Run:
     start = time.perf_counter()
     sim = QuantSim(flow.captured, precision=step.precision, target=flow.target)
-    _give(sim, step, flow.calibration, report)
+    _give(sim, step, flow.batches, report)
     changes = {"layers": {k: v.name for k, v in step.layers.items()}, "methods": step.methods}
     settings = settings_of(flow, step.method, step.options) | changes
     return measured(flow, sim, step.name, reference, settings, report, start)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import islice
 
 import pandas as pd
-import torch
 
 from qnb.columns import LAYER, OWN_SQNR_DB, SQNR_DB
 from qnb.document import Document, Facts, Shown, Table
@@ -18,7 +17,7 @@ from qnb.measures.outputs import output_db
 from qnb.numerics import Precision
 from qnb.ranges import RULES
 from qnb.workflow.advice import run_code
-from qnb.workflow.ticks import Ticks
+from qnb.workflow.ticks import Ticks, reporting
 
 BATCHES = 2
 """Changes are looked at on so many batches; a run that is kept is measured in full."""
@@ -84,15 +83,17 @@ class WhatIf(Shown):
         sim = self._sims[-1].copy()
         names = sim.named(layers, "what_if.change")
         chosen = tuple(g.layer for g in sim.groups if g.layer in names) or tuple(sorted(names))
-        with self.flow._alone("what_if.change"), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.flow.seed)
+        if not chosen:
+            raise InputError("what_if.change", "no layer", "name one, a glob or a list of them: 'block1.*'")
+        title = f"flow.what_if({self.run.name!r}).change"
+        with self.flow._alone("what_if.change"), reporting(self.flow, title, progress) as report:
             if precision is not None:
                 sim.set_precision(list(chosen), precision)
             if method is not None:
-                ticks = Ticks(progress, f"calibrating by {method}")
-                sim.calibrate(self.flow.calibration, method, ticks.progress, layers=list(chosen))
-            first = [] if self._tables else [self._measure(self.run.sim, progress)]
-            tables = [*first, self._measure(sim, progress)]
+                ticks = Ticks(report, f"calibrating by {method}")
+                sim.calibrate(self.flow.batches, method, ticks.progress, layers=list(chosen))
+            first = [] if self._tables else [self._measure(self.run.sim, report)]
+            tables = [*first, self._measure(sim, report)]
         name = precision and Precision.parse(precision).name
         self._tables += tables
         self._sims.append(sim)
@@ -122,9 +123,10 @@ class WhatIf(Shown):
                     if value is not None:
                         kept.pop(layer, None)  # the last change counts, so it comes last
                         kept[layer] = value
-        given = {"name": name, "layers": layers, "methods": methods, "method": self.run.settings.get("method")}
+        given = {"layers": layers, "methods": methods, "method": self.run.settings.get("method")}
         usual = {"method": self.flow.method}
-        return {k: v for k, v in given.items() if v and v != usual.get(k)} | self.run.settings.get("options", {})
+        changed = {k: v for k, v in given.items() if v and v != usual.get(k)}
+        return ({} if name is None else {"name": name}) | changed | self.run.settings.get("options", {})
 
     @property
     def code(self) -> str:
@@ -178,9 +180,9 @@ class WhatIf(Shown):
         own = table[table[LAYER].isin(self._changed())][OWN_SQNR_DB].min()
         return {"sqnr_db": output_db(sim, table), "own_sqnr_db": float(own), "size_bytes": model_bytes(sim)}
 
-    def _measure(self, sim, progress) -> pd.DataFrame:
-        ticks = Ticks(progress, "comparing")
-        batches = list(islice(iter(self.flow.calibration), BATCHES))
+    def _measure(self, sim, report) -> pd.DataFrame:
+        ticks = Ticks(report, "comparing")
+        batches = list(islice(iter(self.flow.batches), BATCHES))
         table = compare_layers(sim, batches, progress=ticks.progress, watch=ticks.watch)
         sim.drop_cache()
         return table

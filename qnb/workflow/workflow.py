@@ -17,11 +17,13 @@ from qnb.errors import InputError
 from qnb.graph import Captured, capture, reiterable
 from qnb.randomness import Seeded
 from qnb.ranges import RULES
-from qnb.workflow import advice, documents, steps
+from qnb.workflow import documents, next_steps, steps
+from qnb.workflow.advice import Advice
 from qnb.workflow.check import Check, check
 from qnb.workflow.job import Job
 from qnb.workflow.jobs import Jobs
 from qnb.workflow.on_target import OnTarget
+from qnb.workflow.progress import shown
 from qnb.workflow.recovering import Recovering
 from qnb.workflow.run import Run
 from qnb.workflow.selection import Selection
@@ -109,8 +111,8 @@ class Workflow(Jobs, Recovering, OnTarget, Shown):
 
     def check(self) -> Check:
         """Does the model export and run, what is in it, what to mind? Do this first."""
-        with self._alone("flow.check()"):
-            self.checked = check(self)
+        with self._alone("flow.check()"), shown("flow.check()", stages=2) as report:
+            self.checked = check(self, report)
         self.changed.emit()
         return self.checked
 
@@ -271,9 +273,9 @@ class Workflow(Jobs, Recovering, OnTarget, Shown):
 
         return summary_chart(self, x)
 
-    def next(self) -> list[advice.Advice]:
+    def next(self) -> list[Advice]:
         """What to do next, with the numbers that call for it and the line of code."""
-        return advice.next_steps(self)
+        return next_steps.next_steps(self)
 
     def save(self, path) -> None:
         """Write all results to one file that `qnb.load` reads; no code, no pickle. The file is replaced as a whole."""

@@ -13,7 +13,7 @@ from qnb.errors import InputError
 from tests.charts.test_svg import SVG, numbers, parsed, paths, texts
 
 
-def front(count=12, measured=(0, 4, 11), chosen=4, intervals=True):
+def front(count=12, measured=(0, 4, 11), chosen=4, intervals=True, cost_name="bops"):
     cost = np.geomspace(2e6, 2e7, count)
     frame = pd.DataFrame({"point": range(count), "cost": cost, "cost_fraction": cost / 2e7,
                           "predicted": np.geomspace(0.1, 1e-6, count), "measured": math.nan, "low": math.nan,
@@ -25,7 +25,9 @@ def front(count=12, measured=(0, 4, 11), chosen=4, intervals=True):
             frame.loc[i, ["low", "high"]] = drop - 0.01, drop + 0.02
     if chosen is not None:
         frame.loc[chosen, "chosen"] = True
-    return frame[list(FRONT)]
+    frame = frame[list(FRONT)]
+    frame.attrs["cost"] = cost_name
+    return frame
 
 
 def test_the_line_is_the_prediction_and_points_are_the_metric_on_an_axis_of_their_own():
@@ -43,6 +45,18 @@ def test_axes_say_what_they_are():
     assert layout.yaxis.type == "log" and layout.yaxis2.type is None and layout.yaxis2.overlaying == "y"
     assert layout.yaxis2.title.text == "measured drop of the metric"
     assert layout.xaxis.range[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"), [("bops", "BOPs"), ("weight_bytes", "bytes of weights"), ("energy", "energy"), (None, "units of")]
+)
+def test_the_cost_is_the_one_that_was_searched(name, unit):
+    frame = front(cost_name=name)
+    if name is None:
+        frame.attrs.clear()
+    figure = charts.pareto(frame)
+    assert figure.layout.xaxis.title.text.startswith(unit) and f" M {unit}" in figure.layout.title.text
+    assert f" M {unit}" in figure.data[0].hovertext[3]
 
 
 def test_the_chosen_point_is_marked_or_another_that_is_selected():

@@ -46,6 +46,27 @@ def test_clipped_share(sim, batches):
     assert profile(sim, batches, "0").clipped_fraction < 0.05
 
 
+def test_within_half_a_step_of_its_ends_a_grid_only_rounds():
+    from qnb.measures.error import beyond
+    from qnb.numerics import Grid
+    from qnb.sim import Quantizer
+
+    quantizer = Quantizer("x", Grid(2))
+    quantizer.set_range(torch.tensor(0.0), torch.tensor(3.0))
+    for values, count in (([0.0, 3.0], 0), ([3.49, -0.49], 0), ([3.51, -0.51], 2), ([1.0, 99.0], 1), ([], 0)):
+        assert beyond(torch.tensor(values), quantizer) == count
+
+
+def test_the_clipped_share_is_that_of_fp32_values_beyond_what_rounds(sim, batches):
+    quantizer = sim.activation(next(g.key for g in sim.groups if g.layer == "0"))
+    half, (low, high) = quantizer.scale / 2, quantizer.limits()
+    with torch.no_grad():
+        values = torch.relu(torch.cat(batches) @ sim.tensors()["0.weight"].T + sim.tensors()["0.bias"])
+    outside = (values < low - half) | (values > high + half)
+    assert profile(sim, batches, "0").clipped_fraction == pytest.approx(float(outside.float().mean()), abs=1e-7)
+    assert outside.sum() < ((values < low) | (values > high)).sum(), "some are only rounded"
+
+
 def test_a_layer_of_one_value():
     model, x = nn.Sequential(nn.Linear(3, 2), nn.ReLU()).eval(), torch.zeros(2, 3)
     with torch.no_grad():

@@ -42,7 +42,7 @@ def test_deploy_and_look(panel, flow, tmp_path):
     assert "✓ w8a8 deployed: the simulation agrees" in panel.told.value and "done" in panel.job.text.value
     views = panel.views
     files = ["w8a8.onnx", "w8a8-float.onnx", "w8a8.encodings", "w8a8-sm8650-htp.json", "w8a8-sm8650-extensions.json"]
-    assert [row["id"] for row in views.files.rows] == [*files, "inputs/", "expected/"]
+    assert [row["id"] for row in views.files.rows] == [*files, "inputs/w8a8/", "expected/w8a8/"]
     assert "qairt-converter" in views.commands.value and views.copy.code == flow.deployments["w8a8"].commands
     assert "ONNX Runtime, CPU" in views.table.value and "top-1 agreement" in views.table.value
     assert panel.codes == [f'flow.deploy("w8a8", "{tmp_path}/out", runtimes=["onnxruntime"])']

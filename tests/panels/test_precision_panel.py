@@ -45,6 +45,7 @@ def test_the_search_button(flow):
     assert panel.search.disabled
     settle(flow)
     assert flow.fronts["w8a8"].front.choices.cost == "weight_bytes" and panel.found.layout.display is None
+    assert flow.fronts["w8a8"].chart().layout.xaxis.title.text == "bytes of weights"
     assert panel.codes == ["flow.search_mixed_precision('w8a8', cost='weight_bytes')"]
     panel.close()
 

@@ -155,7 +155,7 @@ def test_nothing_is_printed(htp, quantized):
 
 
 def test_an_unknown_soc_is_an_error(htp, quantized):
-    with pytest.raises(TargetError, match="did you mean 'sm8650'"):
+    with pytest.raises(TargetError, match="Did you mean 'sm8650'"):
         htp(quantized(), "sm8651")
 
 

@@ -24,5 +24,5 @@ def test_every_target_of_htp_has_a_soc():
 def test_get():
     assert soc.get("SM8650") is soc.get("sm8650") is soc.get(soc.get("sm8650"))
     assert soc.get("htp-v75").soc_model is None
-    with pytest.raises(TargetError, match="there is no 'sm8660'.*did you mean 'sm8650'.*sm8750"):
+    with pytest.raises(TargetError, match="there is no 'sm8660'.*Did you mean 'sm8650'.*sm8750"):
         soc.get("sm8660")

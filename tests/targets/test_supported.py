@@ -115,5 +115,5 @@ def test_every_target_has_one(target):
 
 
 def test_an_unknown_target_is_named():
-    with pytest.raises(TargetError, match="there is no 'htp-v75x'.*did you mean 'htp-v75'"):
+    with pytest.raises(TargetError, match="there is no 'htp-v75x'.*Did you mean 'htp-v75'"):
         supported("htp-v75x")

@@ -33,7 +33,7 @@ def w8a8(flow, tmp_path_factory):
 def test_the_files_are_there(w8a8):
     folder = Path(w8a8.folder)
     assert sorted(os.listdir(folder)) == [
-        "commands.sh", "expected", "input_list.txt", "inputs", "w8a8-float.onnx", "w8a8-sm8650-extensions.json",
+        "commands.sh", "expected", "inputs", "w8a8-float.onnx", "w8a8-sm8650-extensions.json",
         "w8a8-sm8650-htp.json", "w8a8.encodings", "w8a8.onnx",
     ]  # fmt: skip
     listed = w8a8.files.set_index("file").size_bytes
@@ -79,8 +79,8 @@ def test_latency_only_where_it_says_something(flow, w8a8, tmp_path):
 
 def test_fp16_is_written_in_its_own_form(flow, tmp_path):
     found = flow.deploy("fp16", tmp_path, runtimes=CPU)
-    assert found.files.file.tolist() == ["fp16.onnx", "fp16-sm8650-htp.json", "fp16-sm8650-extensions.json", "inputs/",
-                                         "expected/"]  # fmt: skip
+    assert found.files.file.tolist() == ["fp16.onnx", "fp16-sm8650-htp.json", "fp16-sm8650-extensions.json",
+                                         "inputs/fp16/", "expected/fp16/"]  # fmt: skip
     assert found[CPU].output_sqnr_db > 45
     assert math.isnan(found[CPU].output.equal_fraction.iloc[0]), "floats have no steps to count"
     assert "--float_bitwidth 16" in found.commands

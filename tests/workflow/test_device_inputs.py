@@ -80,15 +80,13 @@ SEVERAL_CODES = {"shapes": SHAPES, "inputs": {"ids": 4 * 7, "features": 2 * 6, "
     ids=["floats", "codes", "fp16", "fp32"],
 )
 def test_the_commands_find_all_that_they_name(digits_runs, tmp_path, run, integer_io, needs):
-    out = tmp_path / "out"
-    digits_runs.deploy(run, out, integer_io=integer_io, **CPU)
-    _check_run(out, tmp_path, needs)
+    digits_runs.deploy(run, tmp_path / "out", integer_io=integer_io, **CPU)
+    _check_run(tmp_path / "out", run, tmp_path, needs)
 
 
 def test_real_files_fit_the_commands(digits_runs, tmp_path):
-    out = tmp_path / "out"
-    found = digits_runs.deploy("w8a8", out, **CPU)
-    _check_run(out, tmp_path, DIGITS)
+    found = digits_runs.deploy("w8a8", tmp_path / "out", **CPU)
+    _check_run(tmp_path / "out", "w8a8", tmp_path, DIGITS)
     assert found["onnxruntime"].state == "ran"
 
 
@@ -98,20 +96,18 @@ def test_real_files_fit_the_commands(digits_runs, tmp_path):
     ids=["floats", "codes", "fp16"],
 )
 def test_several_inputs_are_named_in_the_list(several_runs, tmp_path, run, integer_io, needs):
-    out = tmp_path / "out"
-    several_runs[0].deploy(run, out, integer_io=integer_io, samples=3, **CPU)
-    _check_run(out, tmp_path, needs, lines=3)
-    assert (out / "input_list.txt").read_text().splitlines()[1] == (
-        "ids:=inputs/1-ids.raw features:=inputs/1-features.raw mask:=inputs/1-mask.raw")  # fmt: skip
+    several_runs[0].deploy(run, tmp_path / "out", integer_io=integer_io, samples=3, **CPU)
+    _check_run(tmp_path / "out", run, tmp_path, needs, lines=3)
+    lines = (tmp_path / "out" / "inputs" / run / "input_list.txt").read_text().splitlines()
+    assert lines[1] == " ".join(f"{name}:=inputs/{run}/1-{name}.raw" for name in ("ids", "features", "mask"))
 
 
-def _check_run(out, tmp_path, needs, lines=4):
+def _check_run(out, run, tmp_path, needs, lines=4):
     called = run_commands(out, tmp_path / "around", **needs)
-    assert [c[0] for c in called] == ["qairt-converter", "qnn-context-binary-generator", "adb", "adb", "adb", "adb",
-                                      "qnn-net-run", "adb"]  # fmt: skip
-    answered = {p.relative_to(out / "device_output").as_posix(): p.stat().st_size
-                for p in (out / "device_output").rglob("*.raw")}  # fmt: skip
-    expected = {p.relative_to(out / "expected").as_posix(): p.stat().st_size for p in (out / "expected").rglob("*.raw")}
+    assert [c[0] for c in called] == ["qairt-converter", "qnn-context-binary-generator", *["adb"] * 5, "qnn-net-run",
+                                      "adb"]  # fmt: skip
+    answered, expected = ({p.relative_to(folder).as_posix(): p.stat().st_size for p in folder.rglob("*.raw")}
+                          for folder in (out / f"{run}-output", out / "expected" / run))  # fmt: skip
     assert expected == answered and len(expected) == lines * len(needs["outputs"])
 
 
@@ -127,8 +123,8 @@ def test_the_files_hold_the_samples_and_the_simulations_answers(digits_runs, tmp
     samples, sim = digits_runs.calibration[0][:4], digits_runs["w8a8"].sim
     for number in range(4):
         sample = samples[number : number + 1]
-        assert torch.equal(read(tmp_path / "inputs", "x", number).float(), sample)
-        assert torch.equal(read(tmp_path / "expected", "output", number).float(), sim(sample))
+        assert torch.equal(read(tmp_path / "inputs" / "w8a8", "x", number).float(), sample)
+        assert torch.equal(read(tmp_path / "expected" / "w8a8", "output", number).float(), sim(sample))
 
 
 def test_codes_stand_for_the_same_values(several_runs, tmp_path):
@@ -138,18 +134,18 @@ def test_codes_stand_for_the_same_values(several_runs, tmp_path):
     sample = {name: value[:1] for name, value in batches[0].items()}
     encodings = sim.encodings().set_index("tensor")
     features, scores = (encodings.loc[name] for name in ("features", "dense"))
-    values = (read(tmp_path / "inputs", "features") - features.zero_point) * features.scale
+    values = (read(tmp_path / "inputs" / "w8a16", "features") - features.zero_point) * features.scale
     assert (values - sample["features"]).abs().max() <= features.scale / 2 * 1.001
-    assert torch.equal(read(tmp_path / "inputs", "ids").long(), sample["ids"])
-    assert torch.equal(read(tmp_path / "inputs", "mask").bool(), sample["mask"])
+    assert torch.equal(read(tmp_path / "inputs" / "w8a16", "ids").long(), sample["ids"])
+    assert torch.equal(read(tmp_path / "inputs" / "w8a16", "mask").bool(), sample["mask"])
     answer = sim(**sample)
-    assert torch.equal(read(tmp_path / "expected", "class").long(), answer["class"])
-    assert read(tmp_path / "expected", "scores").max() > 255 and scores.scale > 0, "codes of 16 bits"
+    assert torch.equal(read(tmp_path / "expected" / "w8a16", "class").long(), answer["class"])
+    assert read(tmp_path / "expected" / "w8a16", "scores").max() > 255 and scores.scale > 0, "codes of 16 bits"
 
 
 def test_the_table_has_a_row_for_each_folder(digits_runs, tmp_path):
     found = digits_runs.deploy("w8a8", tmp_path, **CPU).files.set_index("file")
-    for name in ("inputs/", "expected/"):
+    for name in ("inputs/w8a8/", "expected/w8a8/"):
         assert found.size_bytes[name] == sum(p.stat().st_size for p in (tmp_path / name).rglob("*") if p.is_file())
     assert found.index[0] == "w8a8.onnx" and len(found) == 7
 
@@ -194,18 +190,21 @@ def test_inputs_that_qnn_names_alike_have_files_of_their_own(tmp_path):
     flow = qnb.Workflow(Pair().eval(), batches, lambda m: float(m(*batches[0]).mean()))
     flow.run("w8a8")
     flow.deploy("w8a8", tmp_path, samples=1, **CPU)
-    names = [part.split(":=") for part in (tmp_path / "input_list.txt").read_text().split()]
+    names = [part.split(":=") for part in (tmp_path / "inputs" / "w8a8" / "input_list.txt").read_text().split()]
     assert len({name for name, _ in names}) == 2
     assert [float(np.fromfile(tmp_path / path, np.float32).mean()) for _, path in names] == [1.0, 0.0]
 
 
-def test_old_folders_are_replaced_as_a_whole(digits_runs, tmp_path):
+def test_old_folders_are_replaced_as_a_whole_and_other_runs_keep_theirs(digits_runs, tmp_path):
     digits_runs.deploy("w8a8", tmp_path, samples=4, **CPU)
-    digits_runs.deploy("fp16", tmp_path, samples=2, **CPU)
-    assert sorted(os.listdir(tmp_path / "inputs")) == ["0-x.raw", "1-x.raw", "tensors.json"]
-    assert sorted(os.listdir(tmp_path / "expected")) == ["Result_0", "Result_1", "tensors.json"]
-    assert (tmp_path / "input_list.txt").read_text() == "inputs/0-x.raw\ninputs/1-x.raw\n"
-    assert {"w8a8.onnx", "fp16.onnx"} <= {*os.listdir(tmp_path)}
+    digits_runs.deploy("fp16", tmp_path, samples=3, **CPU)
+    digits_runs.deploy("w8a8", tmp_path, samples=2, integer_io=True, **CPU)
+    assert sorted(os.listdir(tmp_path / "inputs")) == sorted(os.listdir(tmp_path / "expected")) == ["fp16", "w8a8"]
+    assert sorted(os.listdir(tmp_path / "inputs" / "w8a8")) == ["0-x.raw", "1-x.raw", "input_list.txt", "tensors.json"]
+    assert sorted(os.listdir(tmp_path / "expected" / "w8a8")) == ["Result_0", "Result_1", "tensors.json"]
+    assert (tmp_path / "inputs" / "w8a8" / "input_list.txt").read_text() == "inputs/w8a8/0-x.raw\ninputs/w8a8/1-x.raw\n"
+    (tmp_path / "commands.sh").write_text(digits_runs.deployments["fp16"].commands)
+    _check_run(tmp_path, "fp16", tmp_path / "run", DIGITS, lines=3)
     assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]
 
 
@@ -226,11 +225,11 @@ def test_cancelled_it_leaves_the_old_ones(digits_runs, tmp_path, stop_at):
 @pytest.mark.parametrize("place", ["a file of theirs", "one more file", "a link", "a file in the folder's place"])
 def test_a_folder_of_somebody_elses_is_left_alone(digits_runs, tmp_path, place):
     if place == "a file of theirs":
-        (tmp_path / "inputs").mkdir()
-        (tmp_path / "inputs" / "thesis.txt").write_text("years of work")
+        (tmp_path / "inputs" / "w8a8").mkdir(parents=True)
+        (tmp_path / "inputs" / "w8a8" / "thesis.txt").write_text("years of work")
     elif place == "one more file":
         digits_runs.deploy("w8a8", tmp_path, **CPU)
-        (tmp_path / "expected" / "notes.txt").write_text("mine")
+        (tmp_path / "expected" / "w8a8" / "notes.txt").write_text("mine")
     elif place == "a link":
         (tmp_path / "elsewhere").mkdir()
         (tmp_path / "inputs").symlink_to(tmp_path / "elsewhere")
@@ -242,6 +241,13 @@ def test_a_folder_of_somebody_elses_is_left_alone(digits_runs, tmp_path, place):
     assert before == sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*"))
 
 
+def test_what_else_is_in_a_folder_called_inputs_stays(digits_runs, tmp_path):
+    (tmp_path / "inputs").mkdir()
+    (tmp_path / "inputs" / "thesis.txt").write_text("years of work")
+    digits_runs.deploy("w8a8", tmp_path, **CPU)
+    assert sorted(os.listdir(tmp_path / "inputs")) == ["thesis.txt", "w8a8"]
+
+
 def test_a_fixed_batch_is_one_inference(tmp_path):
     model, x = nn.Sequential(nn.Linear(4, 2)).eval(), torch.randn(6, 4)
     flow = qnb.Workflow(model, [x, x + 1], lambda m: float(m(x).mean()), dynamic_shapes=({},))
@@ -250,7 +256,7 @@ def test_a_fixed_batch_is_one_inference(tmp_path):
     (name,) = (i.name for i in flow.captured.inputs)
     run_commands(tmp_path / "out", tmp_path / "around", shapes={name: "6,4"}, inputs={name: 4 * 24},
                  outputs={"output.raw": 4 * 12})  # fmt: skip
-    assert len((tmp_path / "out" / "input_list.txt").read_text().splitlines()) == 2
+    assert len((tmp_path / "out" / "inputs" / "w8a8" / "input_list.txt").read_text().splitlines()) == 2
 
 
 class Lengths(nn.Module):
@@ -264,11 +270,11 @@ def test_samples_of_another_length_are_passed_over(tmp_path):
     flow = qnb.Workflow(Lengths().eval(), longer, lambda m: float(m(example).mean()), example_inputs=example)
     flow.run("w8a8")
     flow.deploy("w8a8", tmp_path / "some", **CPU)
-    assert torch.equal(read(tmp_path / "some" / "inputs", "x").float(), longer[1][:1])
+    assert torch.equal(read(tmp_path / "some" / "inputs" / "w8a8", "x").float(), longer[1][:1])
     flow = qnb.Workflow(Lengths().eval(), longer[:1], lambda m: float(m(example).mean()), example_inputs=example)
     flow.run("w8a8")
     flow.deploy("w8a8", tmp_path / "none", **CPU)
-    assert torch.equal(read(tmp_path / "none" / "inputs", "x").float(), example[:1])
+    assert torch.equal(read(tmp_path / "none" / "inputs" / "w8a8", "x").float(), example[:1])
     flow.example_inputs = None
     with pytest.raises(InputError, match=r"no calibration sample of the sizes.*x \[1, 5, 3\]"):
         flow.deploy("w8a8", tmp_path / "nothing", **CPU)

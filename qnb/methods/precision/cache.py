@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 
+from qnb.atomic import write_atomically
 from qnb.errors import FileError
 from qnb.measures.score import Score
-from qnb.sim.storage import dumps, write_atomically
+from qnb.sim.storage import dumps
 
 FORMAT, VERSION = "qnb.precision_search", 1
 

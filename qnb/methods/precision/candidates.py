@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 from qnb.errors import CalibrationError, InputError, PrecisionError
 from qnb.numerics import Grid, Precision
@@ -65,14 +66,23 @@ def layer_groups(sim, candidates: Sequence[Precision], layers: str | Iterable[st
         PrecisionError: no layer is left.
         CalibrationError: a quantizer without a range that another grid could be made of.
     """
-    chosen = [name for name in layer_order(sim) if name in sim.named(layers, operation)]
+    parts = movable(sim, candidates, layers, operation)
+    _check_ranges(sim, {key for _, keys, _ in parts for key in keys}, operation)
+    return [Group(*map(tuple, part), *_options(sim, candidates, part[1], part[2])) for part in parts]
+
+
+def movable(sim, candidates: Sequence[Precision], layers, operation: str
+            ) -> list[tuple[list[str], list[str], list[str]]]:  # fmt: skip
+    """(layers, activation keys, weight keys) of what changes together, if it can have the candidates; the sim need not
+    be calibrated. Args and errors: as for `layer_groups`."""
+    named = sim.named(layers, operation)
+    chosen = [name for name in layer_order(sim) if name in named]
     parts = [part for part in _connected(sim, chosen) if all(_integer(q) for q in _quantizers(sim, *part))]
     if not parts:
         raise PrecisionError(operation, "no layer on integer grids", "start from an integer precision, w8a16 say")
-    _check_ranges(sim, {key for _, keys, _ in parts for key in keys}, operation)
     for precision in candidates:
         refuse_unsupported(sim, [name for names, _, _ in parts for name in names], precision, operation)
-    return [Group(*map(tuple, part), *_options(sim, candidates, part[1], part[2])) for part in parts]
+    return parts
 
 
 def layer_order(sim) -> list[str]:
@@ -144,7 +154,7 @@ def check_budget(budget: float, lowest: float, highest: float, operation: str) -
     >>> check_budget(0.5, 10.0, 100.0, "example"), check_budget(70, 10.0, 100.0, "example")
     (50.0, 70.0)
     """
-    if not budget > 0:
+    if isinstance(budget, bool) or not isinstance(budget, Real) or not budget > 0:
         raise InputError(operation, f"budget={budget!r}", "give a positive cost, or a share of the highest, 0.5 say")
     found = float(budget * highest if budget <= 1 else budget)
     if found < lowest:

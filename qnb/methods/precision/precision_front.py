@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from qnb.arguments import whole
 from qnb.columns import BITS, FRONT
-from qnb.errors import InputError
+from qnb.errors import FileError, InputError
 from qnb.graph.batches import reiterable
 from qnb.measures.score import Drop, Score, paired_drop
-from qnb.measures.trials import Trial, evaluate_trials
+from qnb.measures.sensitivity import WAYS
+from qnb.measures.trials import Trial, check_executor, evaluate_trials
 from qnb.methods.precision.cache import SearchCache, fingerprint
-from qnb.methods.precision.candidates import Group, apply_choice, layer_groups, layer_order, parse
+from qnb.methods.precision.candidates import Group, apply_choice, layer_groups, layer_order, movable, parse
 from qnb.methods.precision.costs import COSTS, OptionBits, by_layer
 from qnb.methods.precision.front import Point, Problem, lowest_cost, pareto_front
 from qnb.methods.precision.predicted_loss import given_losses, measured_losses
+from qnb.numerics import Precision
 
 OPERATION = "search_mixed_precision"
 
@@ -43,8 +47,34 @@ class Choices:
         self.highest = max(self.problem.point(choice).cost for choice in uniform)
         self.lowest = lowest_cost(self.problem)
 
+    @classmethod
+    def known(cls, sim, candidates: tuple[Precision, ...], groups: list[Group], cost: str, problem: Problem,
+              lowest: float, highest: float) -> Choices:  # fmt: skip
+        """Choices that were found before, with the costs that they had then: what made these is not asked again."""
+        made = cls.__new__(cls)
+        made.sim, made.candidates, made.groups, made.cost = sim, candidates, groups, cost
+        made.problem, made.lowest, made.highest = problem, lowest, highest
+        return made
+
     def with_losses(self, losses: Sequence[np.ndarray]) -> Problem:
         return Problem(losses, self.problem.cost, self.problem.pairs)
+
+
+def check(sim, *, candidates=None, cost: str | Callable = "bops", sensitivity: str | pd.DataFrame = "fisher",
+          layers=None, cache=None, executor=None, seed: int = 0) -> None:  # fmt: skip
+    """Whether a search can be made of a sim, before any work. The sim need not be calibrated.
+
+    Args: as for `qnb.methods.search_mixed_precision`.
+    """
+    movable(sim, parse(sim, candidates, OPERATION), layers, OPERATION)
+    check_executor(executor, OPERATION)
+    whole(OPERATION, "seed", seed, None)
+    if not callable(cost):
+        COSTS[cost]
+    if not isinstance(sensitivity, pd.DataFrame):
+        WAYS[sensitivity]
+    if cache is not None and not Path(cache).parent.is_dir():
+        raise FileError(OPERATION, f"cache {str(cache)!r} in a folder that does not exist", "choose a folder that does")
 
 
 def precision_front(sim, batches: Iterable, *, candidates=None, cost: str | Callable = "bops",
@@ -108,7 +138,7 @@ class PrecisionFront:
             InputError: no such point. EvaluateError: evaluate raised.
         """
         known, points, report = self.cache.of(evaluate), list(dict.fromkeys(points)), progress or (lambda *_: None)
-        names = {-1: "fp32", **{i: self._name(i) for i in points}}
+        names = {-1: "fp32", **{i: self.name(i) for i in points}}
         missing = [i for i in names if names[i] not in known]
         each = [missing] if executor is not None and missing else [[i] for i in missing]
         scratch, done = self.choices.sim.copy(), 0
@@ -123,7 +153,8 @@ class PrecisionFront:
         self.reference = known["fp32"]
         self.scores |= {i: known[names[i]] for i in points}
 
-    def _name(self, point: int) -> str:
+    def name(self, point: int) -> str:
+        """What its score is kept under: the precision of each group."""
         options = zip(self.choices.groups, self._point(point).choice, strict=True)
         return " ".join(repr(group.options[i]) for group, i in options)
 
@@ -182,7 +213,7 @@ class PrecisionFront:
                 f"{within} are not, within the metric's noise, and {wrong} beyond it.")  # fmt: skip
 
     def table(self, chosen: int | None = None) -> pd.DataFrame:
-        """One row per point, columns `qnb.columns.FRONT`."""
+        """One row per point, columns `qnb.columns.FRONT`; ``attrs["cost"]`` names the cost."""
         rows = []
         for i, point in enumerate(self.points):
             measured = (np.nan,) * 4
@@ -190,7 +221,9 @@ class PrecisionFront:
                 drop = self.drop(i)
                 measured = drop.value, drop.low, drop.high, self.scores[i].value
             rows.append((i, point.cost, point.cost / self.choices.highest, point.loss, *measured, i == chosen))
-        return pd.DataFrame(rows, columns=list(FRONT))
+        table = pd.DataFrame(rows, columns=list(FRONT))
+        table.attrs["cost"] = self.choices.cost
+        return table
 
     def bits(self, points: Iterable[int] | None = None) -> pd.DataFrame:
         """One row per layer (in graph order, inputs too) of each point, columns `qnb.columns.BITS`."""

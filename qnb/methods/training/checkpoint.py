@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
+from qnb.atomic import write_atomically
 from qnb.errors import FileError
 from qnb.graph.serialize import to_json
-from qnb.sim.storage import write_atomically
 
 FORMAT, VERSION = "qnb.training", 1
 
@@ -82,7 +82,7 @@ def _difference(stored, value) -> str:
 
 def identity(sim, options: dict[str, Any]) -> dict[str, Any]:
     """What a training is of: the FP32 model with its numbers, the grids, the target, the options."""
-    graph, tensors = to_json(sim.captured)
+    graph, tensors = to_json(sim.captured, readable=False)
     digest = hashlib.sha256(json.dumps(graph, sort_keys=True, default=str).encode())
     for name in sorted(tensors):
         digest.update(tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
