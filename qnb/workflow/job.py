@@ -60,7 +60,8 @@ class Job:
         self._value: Any = None
         self._cancel, self._lock = threading.Event(), threading.Lock()
         self._pace, self._last = Pace(), time.monotonic()
-        self._threads = min(torch.get_num_threads(), max(1, (os.cpu_count() or 1) - 1))  # one stays free for Jupyter
+        self._given = torch.get_num_threads()
+        self._threads = min(self._given, max(1, (os.cpu_count() or 1) - 1))  # one stays free for Jupyter
         self._thread = threading.Thread(target=self._run, name=f"qnb {name}", daemon=True)
 
     def start(self) -> Job:
@@ -139,6 +140,7 @@ class Job:
             state, self.error = CANCELLED, error
         except BaseException as error:
             state, self.error = FAILED, error
+        torch.set_num_threads(self._given)  # what threads that are made from now on get, the caller's own too
         self.state = state
         self.finished.emit(self)
 

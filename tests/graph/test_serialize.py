@@ -229,8 +229,9 @@ def _key_of_a_class(stored, tensors):
 
 
 @pytest.mark.parametrize("edit", [
-    _twice, _same_layer, _reversed, _no_output, _early_output, _more_outputs, _no_tensor, _more_tensors, _inside, _other_shape,
-    _large_shape, _no_input, _other_input, _other_call, _key, _deep, _meta, _trace, _trained, _key_of_a_class,
+    _twice, _same_layer, _reversed, _no_output, _early_output, _more_outputs, _no_tensor, _more_tensors, _inside,
+    _other_shape, _large_shape, _no_input, _other_input, _other_call, _key, _deep, _meta, _trace, _trained,
+    _key_of_a_class,
 ], ids=lambda edit: edit.__name__.strip("_"))  # fmt: skip
 def test_a_graph_goes_together(functional, edit):
     stored, tensors = functional

@@ -5,6 +5,7 @@ import threading
 import time
 
 import pytest
+import torch
 
 from qnb.errors import Cancelled, InputError, PrecisionError
 from qnb.workflow.job import Job
@@ -158,3 +159,19 @@ def test_a_cancelled_step_leaves_the_workflow_as_it_was(fresh):
         job.wait(60)
     assert fresh.runs == before
     assert fresh.run("w4a8").verdict is not None, "and it can be run again"
+
+
+def test_the_caller_s_later_threads_keep_their_number_of_cores():
+    """torch hands the last number that any thread set to every new thread."""
+    seen, before = [], torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        job = Job("work", lambda report: steps(report, 3))
+        job._threads = 1  # as on a machine of two cores
+        job.start().wait(10)
+        thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [2]

@@ -9,9 +9,8 @@ from qnb.graph.serialize import from_json
 from qnb.sim import storage as sims
 from qnb.targets import TARGETS
 from qnb.targets import stored as targets
-from qnb.workflow.storage import archive, values
+from qnb.workflow.storage import archive, runs, values
 from qnb.workflow.storage.contents import VERSION
-from qnb.workflow.storage.runs import settings
 from qnb.workflow.storage.simulations import Simulations
 from qnb.workflow.storage.source import Source
 
@@ -49,18 +48,23 @@ def upgraded(content: dict[str, Any], reader: archive.Reader, source: Source) ->
 
 def _run(stored: dict, number: int, reader: archive.Reader) -> dict:
     frames = {name: _frame(stored.get(name)) for name in ("cost", "comparison", "float16", "attempts")}
-    recovery = [r | {"table": _frame(r["table"]), "history": _frame(r["history"]), "options": values.encode(r.get("options")),
-                     "tables": {n: _frame(t) for n, t in r.get("tables", {}).items()}}
-                for r in stored.get("recovery", ())]  # fmt: skip
+    recovery = [_result(r) for r in stored.get("recovery", ())]
     return {"activation_bytes": 0} | stored | frames | {
-        "recovery": recovery, "next": [], "settings": settings(stored["settings"]),
+        "recovery": recovery, "next": [], "settings": runs.settings(stored["settings"]),
         "sim": number if archive.SIM.format(number) in reader else None,
     }  # fmt: skip
 
 
+def _result(stored: dict) -> dict:
+    tables = {name: _frame(table) for name, table in stored.get("tables", {}).items()}
+    return stored | {"table": _frame(stored["table"]), "history": _frame(stored["history"]), "tables": tables,
+                     "options": values.encode(stored.get("options"))}  # fmt: skip
+
+
 def _deployment(stored: dict) -> dict:
     runtimes = [r | {name: _frame(r[name]) for name in ("fidelity", "exact")} for r in stored["runtimes"]]
-    return stored | {"files": _frame(stored["files"]), "runtimes": runtimes, "settings": values.encode(stored["settings"])}
+    settings = values.encode(stored["settings"])
+    return stored | {"files": _frame(stored["files"]), "runtimes": runtimes, "settings": settings}
 
 
 def _frame(stored: dict | None) -> dict | None:
