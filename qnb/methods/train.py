@@ -93,6 +93,7 @@ def train(sim, loader: Iterable, loss: Callable[[Any, Any], torch.Tensor] | None
         EvaluateError: loss or evaluate raised or gave no number. FileError: a checkpoint of another training.
 
     >>> import qnb
+    >>> _ = torch.manual_seed(4)
     >>> model = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 4)).eval()
     >>> batches = [torch.randn(32, 8) for _ in range(4)]
     >>> sim = qnb.QuantSim(model, batches[0], "w3a4").calibrate(batches)
