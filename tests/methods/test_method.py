@@ -22,9 +22,10 @@ def spoil():
     @method("spoil", "Spoil", "range")
     def spoil(sim, batches, *, wrong=False, seed=0, progress=None):
         """Change everything."""
+        generator = torch.Generator().manual_seed(seed)
         for index, (key, site) in enumerate(sim.plan.weights.items()):
             progress(index, len(sim.plan.weights), "spoiling")
-            sim.weight_tensor(key).data.add_(torch.randn(()))
+            sim.weight_tensor(key).data.add_(torch.randn((), generator=generator))
             sim.weight(key).scale.data.mul_(2)
             sim.weight(key).grid = Grid(3, True, "channel")
             progress.row(layer=site.layer, step=index, loss=float(index))

@@ -114,6 +114,6 @@ def test_the_code_of_a_search_with_a_cost_of_ones_own_names_it(flow):
         return layers.weight_bits.fillna(0)
 
     found = flow.search_mixed_precision("w8a8", candidates=["w8a8", "w4a8"], cost=bits, verify=0)
-    assert ", cost=bits" in found.code() and "candidates=['w8a8', 'w4a8']" in found.code()
+    assert ", cost=bits" in found.code() and 'candidates=["w8a8", "w4a8"]' in found.code()
     kept = found.keep(0, name="by my cost")
     assert kept.recovery[0].options["cost"] == "bits" and kept.recovery[0].options["candidates"] == ["w8a8", "w4a8"]
