@@ -76,8 +76,8 @@ export function cleanFigure(value: unknown): Json {
   const figure = object(value);
   const cleaner = new Cleaner();
   const data = list(figure.data, MOST_OBJECTS)
-    .map(trace => cleaner.object(trace))
-    .filter(trace => TRACES.includes(text(trace.type) || 'scatter'));
+    .map(trace => ({ ...cleaner.object(trace), type: text(object(trace).type) || 'scatter' }))
+    .filter(({ type }) => TRACES.includes(type));
   const layout = cleaner.object(figure.layout);
   // As wide as its cell, whatever it says.
   for (const part of [layout, object(object(layout.template).layout)]) {
