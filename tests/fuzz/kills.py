@@ -44,13 +44,14 @@ def kill(kind: str, folder: Path, times: int, chance: random.Random, save=saver.
     ending = "sim" if kind == "simulation" else "qnb"
     known = {seen(kind, folder / f"{name}.{ending}"): name for name in ("old", "new")}
     found: Counter = Counter()
+    seconds = saver.seconds(kind, folder)
     for _ in range(times):
         begun = processes.Event()
         process = processes.Process(target=save, args=(kind, folder, begun), daemon=True)
         process.start()
         try:
             assert begun.wait(120), "the saver did not begin"
-            time.sleep(chance.uniform(0, 0.05))
+            time.sleep(chance.uniform(0, 2.5 * seconds))  # the next saving, the one after it, and between
         finally:
             os.kill(process.pid, signal.SIGKILL)
             process.join()

@@ -15,12 +15,25 @@ from qnb.workflow import storage  # noqa: F401
 FILE = "saved"
 
 
+def pair(kind: str, folder: Path) -> list:
+    """The old and the new one."""
+    read, ending = (QuantSim.load, "sim") if kind == "simulation" else (qnb.load, "qnb")
+    return [read(folder / f"{name}.{ending}") for name in ("old", "new")]
+
+
+def seconds(kind: str, folder: Path) -> float:
+    """What saving the new one takes."""
+    new = pair(kind, folder)[-1]
+    start = time.perf_counter()
+    new.save(folder / FILE)
+    return time.perf_counter() - start
+
+
 def save_on(kind: str, folder: Path, begun) -> None:
     """Two that differ, in turn; ``begun`` is set as soon as one has been saved."""
-    read, ending = (QuantSim.load, "sim") if kind == "simulation" else (qnb.load, "qnb")
-    pair = [read(folder / f"{name}.{ending}") for name in ("old", "new")]
+    both = pair(kind, folder)
     while True:
-        for one in pair:
+        for one in both:
             one.save(folder / FILE)
             begun.set()
 
