@@ -75,8 +75,17 @@ def check_kind(operation: str, name: str, value: object, like: object) -> None:
         flag(operation, name, value)
     elif isinstance(like, int):
         whole(operation, name, value, None)
-    elif isinstance(like, float) and (isinstance(value, bool) or not isinstance(value, Real)):
+    elif isinstance(like, float) and not is_number(value):
         raise InputError(operation, f"{name}={short(value)}", "give a number")
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a real number; True and False are none.
+
+    >>> is_number(2), is_number(float("nan")), is_number(True), is_number("2")
+    (True, True, False, False)
+    """
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def flag(operation: str, name: str, value: object) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from qnb.errors import InputError
+from qnb.arguments import whole
 from qnb.methods.layerwise.layers import integer_layers
 from qnb.methods.method import method
 from qnb.methods.rescaling.rescale import Magnitudes, Rescaling
@@ -14,8 +14,7 @@ OPERATION = "qnb.methods.scale_search"
 
 
 def _fits(sim, given: dict) -> None:
-    if given["grid"] < 1:
-        raise InputError(OPERATION, f"grid={given['grid']}", "try at least 1 alpha, 20 say")
+    whole(OPERATION, "grid", given["grid"])
     integer_layers(sim, given["layers"], OPERATION)
 
 

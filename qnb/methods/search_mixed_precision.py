@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from numbers import Real
 
 import numpy as np
 import pandas as pd
 
-from qnb.arguments import short, whole
+from qnb.arguments import is_number, short, whole
 from qnb.errors import InputError
 from qnb.html import count, number
 from qnb.methods.method import method
@@ -25,7 +24,7 @@ def _fits(sim, given: dict) -> None:
     if given["evaluate"] is None and (max_drop is not None or _by_metric(sensitivity)):
         what = "max_drop" if max_drop is not None else "sensitivity='evaluate'"
         raise InputError(OPERATION, f"{what} without evaluate", "pass evaluate=your_function")
-    if max_drop is not None and not (isinstance(max_drop, Real) and max_drop >= 0):
+    if max_drop is not None and not (is_number(max_drop) and max_drop >= 0):
         raise InputError(OPERATION, f"max_drop={short(max_drop)}", "give how much of the metric may be lost, 0 or more")
     whole(OPERATION, "verify", given["verify"], 0)
     choice = {name: given[name] for name in ("candidates", "cost", "layers")}

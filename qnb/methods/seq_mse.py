@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pandas as pd
 import torch
 
+from qnb.arguments import whole
 from qnb.columns import LAYER
-from qnb.errors import InputError
 from qnb.graph.attributes import attribute
 from qnb.methods.layerwise.frontier import Frontier
 from qnb.methods.layerwise.layers import integer_layers
@@ -26,8 +26,7 @@ OPERATION = "qnb.methods.seq_mse"
 
 
 def _fits(sim, given: dict) -> None:
-    if given["candidates"] < 2:
-        raise InputError(OPERATION, f"candidates={given['candidates']}", "try at least 2 ranges, 20 say")
+    whole(OPERATION, "candidates", given["candidates"], 2)
     integer_layers(sim, given["layers"], OPERATION)
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from numbers import Real
-
 import torch
 
-from qnb.arguments import short
+from qnb.arguments import is_number, short
 from qnb.errors import InputError
 from qnb.methods.layerwise.layers import integer_layers
 from qnb.methods.method import method
@@ -19,7 +17,7 @@ OPERATION = "qnb.methods.smooth"
 
 def _fits(sim, given: dict) -> None:
     alpha = given["alpha"]
-    if alpha is not None and not (isinstance(alpha, Real) and 0 <= alpha <= 1):
+    if alpha is not None and not (is_number(alpha) and 0 <= alpha <= 1):
         raise InputError(OPERATION, f"alpha={short(alpha)}", "use 0 to 1, or None to search")
     integer_layers(sim, given["layers"], OPERATION)
 

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from qnb.arguments import is_number, one_of, short, whole
 from qnb.columns import LAYER
 from qnb.errors import FileError, InputError, PrecisionError
 from qnb.graph.batches import length
@@ -124,31 +125,31 @@ def train(sim, loader: Iterable, loss: Callable[[Any, Any], torch.Tensor] | None
 
 
 def _check_options(given: dict[str, Any]) -> None:
-    def fail(name: str, remedy: str):
-        raise InputError(OPERATION, f"{name}={given[name]!r}", remedy)
-
-    for name in ("epochs", "steps", "patience", "warmup"):
-        value, least = given[name], 0 if name == "warmup" else 1
-        optional = name in ("steps", "patience") and value is None
-        if not optional and (not isinstance(value, int) or isinstance(value, bool) or value < least):
-            fail(name, f"give a whole number of {least} or more")
+    for name, least in (("epochs", 1), ("steps", 1), ("patience", 1), ("warmup", 0)):
+        if given[name] is not None or name in ("epochs", "warmup"):
+            whole(OPERATION, name, given[name], least)
     for name in ("learning_rate", "scale_learning_rate", "temperature"):
-        if not (isinstance(given[name], int | float) and 0 < given[name] < math.inf):
-            fail(name, "give a positive number")
-    if given["schedule"] not in SCHEDULES:
-        fail("schedule", f"use one of {', '.join(SCHEDULES)}")
-    if not callable(given["optimizer"]) and given["optimizer"] not in OPTIMIZERS:
-        fail("optimizer", f"use one of {', '.join(OPTIMIZERS)}, or a callable that takes parameter groups")
+        if not (is_number(given[name]) and 0 < given[name] < math.inf):
+            _refuse(name, given, "give a positive number")
+    one_of(OPERATION, "schedule", given["schedule"], SCHEDULES)
+    if not callable(given["optimizer"]) and given["optimizer"] not in list(OPTIMIZERS):
+        _refuse("optimizer", given, f"use one of {', '.join(OPTIMIZERS)}, or a callable that takes parameter groups")
     for name in ("loss", "evaluate"):
         if given[name] is not None and not callable(given[name]):
-            fail(name, "give a function, or leave it out")
-    share = given["distill"]
-    if share is not None and (not 0 <= share <= 1 or (given["loss"] is None and share < 1)):
-        fail("distill", "give a share from 0 to 1, and a loss for the rest of it")
-    path = given["checkpoint"]
+            _refuse(name, given, "give a function, or leave it out")
+    share, path = given["distill"], given["checkpoint"]
+    if share is not None and not (is_number(share) and 0 <= share <= 1 and (given["loss"] is not None or share == 1)):
+        _refuse("distill", given, "give a share from 0 to 1, and a loss for the rest of it")
+    if path is not None and not isinstance(path, str | PathLike):
+        _refuse("checkpoint", given, "give the path of a file")
     if path is not None and not Path(path).parent.is_dir():
         raise FileError(OPERATION, f"checkpoint {str(path)!r} in a folder that does not exist", "make the folder first")
+    _device(given["sim"], given["device"])
     _steps(given["loader"], given["epochs"], given["steps"])
+
+
+def _refuse(name: str, given: dict[str, Any], remedy: str):
+    raise InputError(OPERATION, f"{name}={short(given[name])}", remedy)
 
 
 def _steps(loader: Iterable, epochs: int, steps: int | None) -> int:
@@ -172,10 +173,13 @@ def _device(sim, device: str | torch.device | None) -> torch.device | None:
     if device is None:
         on_cpu = sim.device is not None and sim.device.type == "cpu"
         return torch.device("cuda", torch.cuda.current_device()) if on_cpu and torch.cuda.is_available() else sim.device
-    device = torch.device(device)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(OPERATION, f"device={str(device)!r} where torch finds no GPU", "leave device out")
-    return device
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise InputError(OPERATION, f"device={short(device)}", "give 'cpu' or 'cuda', or leave device out") from error
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(OPERATION, f"device={str(found)!r} where torch finds no GPU", "leave device out")
+    return found
 
 
 def _layers(sim, trained: Trained) -> pd.DataFrame:

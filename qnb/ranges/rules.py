@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from qnb.arguments import check_options, short
+from qnb.arguments import check_options, is_number, short
 from qnb.errors import InputError
 from qnb.numerics import FloatGrid, Grid, affine_parameters
 from qnb.ranges.histogram import Histogram
@@ -66,7 +65,7 @@ class Rule:
             known = [*self.bounds, *(other for other in beside if other != name)]  # those are no options
             check_options(operation, {name: value}, known, owner)
             low, high = self.bounds[name]
-            if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high:
+            if not (is_number(value) and low <= value <= high):
                 raise InputError(operation, f"{name}={short(value)}", f"use {low:g} to {high:g}")
 
 

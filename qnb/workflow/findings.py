@@ -11,7 +11,7 @@ import pandas as pd
 from qnb.document import Code, Document, Shown, Text
 from qnb.errors import InputError
 from qnb.measures.halves import halves
-from qnb.workflow.ticks import reporting
+from qnb.workflow.progress import shown
 from qnb.workflow.verdict import FAIL, OK, UNDECIDED
 
 KEPT = "Nothing needs to be done: the metric is kept."
@@ -75,7 +75,7 @@ def find(flow, name: str | None, progress=None) -> Findings:
         raise InputError("flow.advice", received, remedy)
     if run.verdict.state == OK and run.drop is not None and run.drop.value <= 0:  # nothing was lost
         return Findings(run.name, run.verdict.state, run.verdict.text, ())
-    with reporting(flow, f"flow.advice({run.name!r})", progress) as report:
+    with shown(f"flow.advice({run.name!r})", progress) as report:
         found, outliers = halves(run.sim, list(islice(iter(flow.batches), BATCHES)), report)
     said = diagnosis.findings(flow, run, found, outliers)
     return Findings(run.name, run.verdict.state, run.verdict.text, tuple(Finding(*parts) for parts in said))

@@ -22,8 +22,8 @@ from qnb.workflow.display import Charted
 from qnb.workflow.measured import comparison_batches, measured
 from qnb.workflow.named import Named
 from qnb.workflow.names import check_name
+from qnb.workflow.progress import shown
 from qnb.workflow.run import Run
-from qnb.workflow.ticks import reporting
 from qnb.workflow.verdict import amount
 
 METHOD = "search_mixed_precision"
@@ -66,7 +66,7 @@ class MixedPrecision(Charted):
         """Measure points (the chosen one) with the workflow's metric."""
         points = points or (self.chosen,)
         sensitivities.check(self.flow, self.run, "verify")
-        with self.flow._alone("verify"), reporting(self.flow, "verify", progress) as report:
+        with self.flow._alone("verify"), shown("verify", progress) as report:
             self.front.verify(points, self.flow.evaluate, executor=executor, progress=report)
         self.flow.changed.emit()
         return self
@@ -79,7 +79,7 @@ class MixedPrecision(Charted):
             check_name(name, flow[self.run].precision, "keep")
         base, start = flow[self.run], time.perf_counter()
         budget = self.choose(point).front.points[point].cost
-        with flow._alone(f"keep point {point}"), reporting(flow, f"keep point {point}", progress) as report:
+        with flow._alone(f"keep point {point}"), shown(f"keep point {point}", progress) as report:
             sim = base.sim.copy()
             self.front.apply(sim, point)
             sim.applied = (*sim.applied, METHOD)
@@ -160,7 +160,7 @@ def search(flow, name: str, options: dict, progress) -> MixedPrecision:
     check_options(operation, options, [*known, "verify"], operation)
     whole(operation, "verify", options.get("verify", SPREAD), 0)
     check(flow[name].sim, **{k: v for k, v in options.items() if k in known})
-    with reporting(flow, f"flow.search_mixed_precision({name!r})", progress) as report:
+    with shown(f"flow.search_mixed_precision({name!r})", progress) as report:
         given = {"seed": flow.seed, **options}
         verify = given.pop("verify", SPREAD)
         front = precision_front(flow[name].sim, flow.batches, evaluate=flow.evaluate, progress=report, **given)

@@ -16,8 +16,8 @@ from qnb.numerics import Precision
 from qnb.sim import QuantSim
 from qnb.workflow.measured import measured
 from qnb.workflow.names import FP32, check_name
+from qnb.workflow.progress import shown
 from qnb.workflow.run import Run
-from qnb.workflow.ticks import reporting
 
 AUTO = "auto"
 
@@ -81,7 +81,7 @@ def recover(flow, wanted: Recovery, progress) -> Run:
     """The new run; the flow and the run it starts from stay as they are."""
     from qnb.workflow import recipe
 
-    with reporting(flow, wanted.title, progress) as report:
+    with shown(wanted.title, progress) as report:
         if wanted.methods == (AUTO,):
             return recipe.auto(flow, wanted, report)
         return apply(flow, flow[wanted.base], flow[wanted.base].sim.copy(), wanted, report)

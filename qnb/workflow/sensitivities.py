@@ -13,7 +13,7 @@ from qnb.errors import InputError
 from qnb.html import number
 from qnb.measures import sensitivity
 from qnb.workflow.display import Charted
-from qnb.workflow.ticks import reporting
+from qnb.workflow.progress import shown
 
 
 @dataclass(frozen=True, repr=False)
@@ -61,7 +61,7 @@ def measure(flow, name: str, method: str, options: dict, progress) -> Sensitivit
     """The sensitivities of a run; what does not fit is an error before any work."""
     known = [o for o in inspect.signature(sensitivity).parameters if o not in ("sim", "batches", "method", "progress")]
     check_options("flow.sensitivity", options, known, "flow.sensitivity")
-    with reporting(flow, f"flow.sensitivity({name!r})", progress) as report:
+    with shown(f"flow.sensitivity({name!r})", progress) as report:
         given = {"evaluate": flow.evaluate} if method == "evaluate" else {}
         given |= {"seed": flow.seed, **options}
         table = sensitivity(flow[name].sim, flow.batches, method=method, progress=report, **given)

@@ -22,7 +22,7 @@ from qnb.workflow.measured import comparison_batches, measured, settings_of
 from qnb.workflow.names import FP32, check_name
 from qnb.workflow.progress import shown
 from qnb.workflow.run import Run
-from qnb.workflow.ticks import Ticks, reporting
+from qnb.workflow.ticks import Ticks
 from qnb.workflow.verdict import REFERENCE, Verdict
 
 RUN = "flow.run"
@@ -110,7 +110,7 @@ def run(flow, step: Step, progress) -> list[Run]:
     simulates = step.precision.name != "fp32"
     first = "fp32" not in flow.runs or not simulates
     stages = first + simulates * (3 + len(step.methods))  # calibrating, comparing, evaluating
-    with reporting(flow, step.title, progress, stages) as report:
+    with shown(step.title, progress, stages) as report:
         found = [_reference(flow, report)] if first else []
         reference = found[0] if found else flow.runs["fp32"]
         if simulates:

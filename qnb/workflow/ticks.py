@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from qnb.workflow.progress import shown
-
 
 class Ticks:
     """Reports one stage of a step; called in each batch too, so that it can be cancelled there.
@@ -32,8 +30,3 @@ class Ticks:
         self.done = calls
         known = self.total is not None and calls <= self.total
         self.report(calls - 1 if known else calls, self.total if known else None, self.message)
-
-
-def reporting(flow, title: str, progress, stages: int | None = None):
-    """Gives the function to report to: see `qnb.workflow.progress.shown`."""
-    return shown(title, progress, stages)

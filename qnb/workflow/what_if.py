@@ -17,7 +17,8 @@ from qnb.measures.outputs import output_db
 from qnb.numerics import Precision
 from qnb.ranges import RULES
 from qnb.workflow.advice import run_code
-from qnb.workflow.ticks import Ticks, reporting
+from qnb.workflow.progress import shown
+from qnb.workflow.ticks import Ticks
 
 BATCHES = 2
 """Changes are looked at on so many batches; a run that is kept is measured in full."""
@@ -86,7 +87,7 @@ class WhatIf(Shown):
         if not chosen:
             raise InputError("what_if.change", "no layer", "name one, a glob or a list of them: 'block1.*'")
         title = f"flow.what_if({self.run.name!r}).change"
-        with self.flow._alone("what_if.change"), reporting(self.flow, title, progress) as report:
+        with self.flow._alone("what_if.change"), shown(title, progress) as report:
             if precision is not None:
                 sim.set_precision(list(chosen), precision)
             if method is not None:

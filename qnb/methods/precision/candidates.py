@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from numbers import Real
 
+from qnb.arguments import is_number
 from qnb.errors import CalibrationError, InputError, PrecisionError
 from qnb.numerics import Grid, Precision
 from qnb.sim.build import activation_grid, weight_grid
@@ -154,7 +154,7 @@ def check_budget(budget: float, lowest: float, highest: float, operation: str) -
     >>> check_budget(0.5, 10.0, 100.0, "example"), check_budget(70, 10.0, 100.0, "example")
     (50.0, 70.0)
     """
-    if isinstance(budget, bool) or not isinstance(budget, Real) or not budget > 0:
+    if not (is_number(budget) and budget > 0):
         raise InputError(operation, f"budget={budget!r}", "give a positive cost, or a share of the highest, 0.5 say")
     found = float(budget * highest if budget <= 1 else budget)
     if found < lowest:
