@@ -8,9 +8,9 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "qnb"
 ORDER = (
-    "errors", "sharing", "randomness", "quiet", "schema", "atomic", "tensor_file", "arguments", "registry", "silence",
-    "columns", "modules", "html", "document", "document_schema", "numerics", "ranges", "graph", "targets", "sim",
-    "measures", "methods", "export", "runtimes", "workflow",
+    "errors", "sharing", "randomness", "quiet", "schema", "atomic", "tensor_file", "arguments", "registry",
+    "process_child", "process", "columns", "modules", "html", "document", "document_schema", "numerics", "ranges",
+    "graph", "targets", "sim", "measures", "methods", "export", "runtimes", "workflow",
 )  # fmt: skip
 """From the bottom up: each may import those before it."""
 APART = {

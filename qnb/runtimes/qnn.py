@@ -14,13 +14,15 @@ from typing import Any
 import pandas as pd
 
 from qnb import targets
-from qnb.errors import DependencyError, FileError, InputError, TargetError
-from qnb.runtimes import onnx_file, qnn_library
+from qnb.errors import DependencyError, FileError, InputError, QnbError, TargetError
+from qnb.process import Ended, Failed
+from qnb.runtimes import onnx_file, qnn_library, qnn_process
 from qnb.runtimes import soc as socs
+from qnb.runtimes.qnn_worker import PROVIDER
 from qnb.runtimes.runtime import PLACEMENT, Runtime
-from qnb.runtimes.session import first_line, session_options
+from qnb.runtimes.session import attributes, first_line
 
-PROVIDERS = {qnn_library.PROVIDER: "HTP", "CPUExecutionProvider": "CPU"}
+PROVIDERS = {PROVIDER: "HTP", "CPUExecutionProvider": "CPU"}
 NAMED = 8
 """Nodes that an error names."""
 
@@ -28,7 +30,9 @@ NAMED = 8
 class QnnHtp(Runtime):
     """An ONNX file on Qualcomm's HTP: on a device, or on x86-64 in the emulator that QNN brings.
 
-    Takes the arguments of `Runtime`, and these:
+    Takes the arguments of `Runtime`, and these. QNN compiles and runs each graph in a process of its own: a crash of it
+    is an error, an interrupt ends it at once, and runtimes in several threads run side by side. A graph's process ends
+    with the runtime that it belongs to.
 
     Args:
         soc: a name from `qnb.runtimes.socs`, or an architecture (``"htp-v75"``).
@@ -39,7 +43,7 @@ class QnnHtp(Runtime):
 
     Raises:
         DependencyError: onnxruntime-qnn is missing, or not made for this platform.
-        TargetError: no such SoC; on load, nodes that HTP does not take.
+        TargetError: no such SoC; on load, nodes that HTP does not take; QNN crashed, or hangs.
         InputError: an open dimension other than the batch that ``shapes`` does not fix.
 
     Example::
@@ -50,6 +54,8 @@ class QnnHtp(Runtime):
     """
 
     name = "qnn-htp"
+    kept = 2
+    _failures = (Failed, Ended)
 
     def __init__(
         self, path: str | os.PathLike, soc: str | socs.Soc = "sm8650", *, threads: int | None = None,
@@ -74,7 +80,7 @@ class QnnHtp(Runtime):
         self.load()
         return _assignment(self._loaded, self._header.nodes)
 
-    def repeat(self, *inputs: Any) -> Callable[[], Any]:
+    def repeat(self, *inputs: Any) -> Callable[[], float]:
         """As `Runtime.repeat`, for latency on a device; raises TargetError where HTP is emulated."""
         if emulated():
             raise TargetError(
@@ -84,6 +90,12 @@ class QnnHtp(Runtime):
                 f"measure on the device: compile() writes the file that {self.soc.name} loads",
             )
         return super().repeat(*inputs)
+
+    def _once(self, feeds: list[dict]) -> float:
+        try:
+            return sum(self._loaded.seconds(fed) for fed in feeds)
+        except self._failures as error:
+            raise self._failure(self._operation("latency"), error) from error
 
     def compile(self, path: str | os.PathLike) -> Path:
         """Write the context binary for the SoC: the graph as the device runs it, nothing left to prepare there.
@@ -113,7 +125,7 @@ class QnnHtp(Runtime):
         except OSError as error:
             raise FileError(operation, f"cannot write to {path.parent}: {error}", "choose another folder") from error
         with folder as work:
-            made = Path(work, path.name)
+            made = Path(os.path.abspath(work), path.name)  # for a process whose working folder may be another
             entries = {"ep.context_enable": "1", "ep.context_file_path": str(made), "ep.context_embed_mode": "0"}
             original = onnx_file.load(self.path, operation)
             # Of a path, ONNX Runtime hashes the folder into a node's name.
@@ -122,7 +134,7 @@ class QnnHtp(Runtime):
             if not made.exists():
                 raise TargetError(operation, "QNN wrote no context: no node runs on HTP", "see placement()")
             self._keep_metadata(made, original)
-            rest = [file for file in Path(work).iterdir() if file != made]
+            rest = [file for file in made.parent.iterdir() if file != made]
             for file in [*rest, made]:  # the one that refers to the others comes last
                 os.replace(file, path.parent / file.name)
         return path
@@ -149,27 +161,31 @@ class QnnHtp(Runtime):
             raise InputError(self._operation(), received, "export it with fixed or named dimensions")
         return sizes
 
-    def _session(self, source: str | bytes, sizes: Mapping[str, int], entries: Mapping[str, str] | None = None) -> Any:
+    def _session(
+        self, source: str | bytes, sizes: Mapping[str, int], entries: Mapping[str, str] | None = None
+    ) -> qnn_process.Session:
         try:
             return self._open(source, sizes, self.fallback, entries)
-        except DependencyError:
-            raise
-        except Exception as error:
+        except Ended as error:
+            doing = f"compiled {self.path.name} for {self.soc.soc}"
+            raise qnn_process.crash(self._operation("compile" if entries else "load"), doing, error) from error
+        except Failed as error:
             raise self._refusal(source, sizes, error) from error
+
+    def _usable(self, session: qnn_process.Session) -> bool:
+        return session.alive
+
+    def _failure(self, operation: str, error: Exception) -> QnbError:
+        if isinstance(error, Ended):
+            return qnn_process.crash(operation, f"ran {self.path.name}", error)
+        return super()._failure(operation, error)
 
     def _open(
         self, source: str | bytes, sizes: Mapping[str, int], fallback: bool, entries: Mapping[str, str] | None = None
-    ) -> Any:
-        import onnxruntime
-        import onnxruntime_qnn
-
-        options = session_options(self.threads, sizes)
+    ) -> qnn_process.Session:
         asked = {"session.disable_cpu_ep_fallback": str(int(not fallback)),
                  "session.record_ep_graph_assignment_info": "1", **(entries or {})}  # fmt: skip
-        for key, value in asked.items():
-            options.add_session_config_entry(key, value)
         provider = {
-            "backend_path": onnxruntime_qnn.get_qnn_htp_path(),
             "htp_arch": str(self.soc.htp_arch),
             "enable_htp_fp16_precision": str(int(self.fp16)),
             # Otherwise, with fallback, quantizing at the graph's ends would go to the CPU.
@@ -177,11 +193,16 @@ class QnnHtp(Runtime):
         }
         if self.soc.soc_model is not None:
             provider["soc_model"] = str(self.soc.soc_model)
-        options.add_provider_for_devices([qnn_library.device()], provider)
-        return onnxruntime.InferenceSession(source, options)
+        how = {"attributes": attributes(self.threads), "sizes": dict(sizes), "entries": asked, "provider": provider}
+        return qnn_process.Session(source, **how)
 
-    def _refusal(self, source: str | bytes, sizes: Mapping[str, int], error: Exception) -> TargetError:
+    def _refusal(self, source: str | bytes, sizes: Mapping[str, int], error: Failed) -> QnbError:
         """What to say of a file that QNN did not take: the nodes, where they can be known."""
+        if error.kind == "NoDevice":
+            return qnn_library.no_device(self._operation())
+        if error.kind in ("ImportError", "ModuleNotFoundError"):
+            return DependencyError(self._operation(), f"QNN's process cannot import what it needs: {error}",
+                                   f"{qnn_library.INSTALL}, for the Python that runs this")  # fmt: skip
         precisions = ", ".join(targets.get(self.soc.target).precisions)
         other = f"use a precision that {self.soc.target} runs ({precisions}), or replace these ops"
         nodes, where = [], f"{self.soc.soc} (Hexagon v{self.soc.htp_arch})"
@@ -190,7 +211,7 @@ class QnnHtp(Runtime):
                 placed = _assignment(self._open(source, sizes, True), self._header.nodes)
                 nodes = list(placed[placed["provider"] == "CPU"][["node", "op"]].itertuples(index=False, name=None))
                 other = f"pass fallback=True to run them on the CPU, or {other}"
-            except Exception:  # then the first error is all there is
+            except (Failed, Ended):  # then the first error is all there is
                 nodes = []
         found = re.search(r"Node '([^']*)' OpType:(\w+)", str(error))
         if not nodes and found:
@@ -217,10 +238,6 @@ def _original(name: str, nodes: frozenset[str]) -> str:
     return stem if stem in nodes else name
 
 
-def _assignment(session: Any, nodes: frozenset[str]) -> pd.DataFrame:
-    rows = [
-        (_original(node.name, nodes), node.op_type, PROVIDERS.get(part.ep_name, part.ep_name))
-        for part in session.get_provider_graph_assignment_info()
-        for node in part.get_nodes()
-    ]
+def _assignment(session: qnn_process.Session, nodes: frozenset[str]) -> pd.DataFrame:
+    rows = [(_original(name, nodes), op, PROVIDERS.get(provider, provider)) for name, op, provider in session.assigned]
     return pd.DataFrame(rows, columns=list(PLACEMENT))

@@ -1,22 +1,14 @@
-"""Qualcomm's runtime library: whether it is here, loaded once, quietly."""
+"""Qualcomm's runtime library: whether it is here."""
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import platform
-import threading
-from typing import Any
 
 from qnb.errors import DependencyError
-from qnb.silence import without_lines
 
-PROVIDER = "QNNExecutionProvider"
 INSTALL = "pip install 'qnb[qnn]'"
 PLATFORMS = "x86-64 Linux with glibc 2.35 or newer, or Windows, with Python 3.11 or newer"
-LOADED = b" # LIBNATIVE:"
-"""So begins a line about its thread-local storage that the emulator prints when it is loaded, whatever is set."""
-_LOCK = threading.Lock()
 
 
 def unsupported() -> str | None:
@@ -57,18 +49,6 @@ def need_qnn(operation: str) -> None:
         raise DependencyError(operation, reason, f"use {PLATFORMS}" if unsupported() else INSTALL)
 
 
-def device() -> Any:
-    """The provider's device, its library registered at the first call."""
-    import onnxruntime
-    import onnxruntime_qnn
-
-    with _LOCK:
-        found = [d for d in onnxruntime.get_ep_devices() if d.ep_name == PROVIDER]
-        if not found:
-            with without_lines(LOADED):
-                ctypes.CDLL(onnxruntime_qnn.get_qnn_htp_path())
-            onnxruntime.register_execution_provider_library(PROVIDER, onnxruntime_qnn.get_library_path())
-            found = [d for d in onnxruntime.get_ep_devices() if d.ep_name == PROVIDER]
-    if not found:
-        raise DependencyError("QnnHtp", "onnxruntime-qnn offers no device here", f"{INSTALL}, for {PLATFORMS}")
-    return found[0]
+def no_device(operation: str) -> DependencyError:
+    """The error where QNN's library can be loaded, and has nothing to run on."""
+    return DependencyError(operation, "onnxruntime-qnn offers no device here", f"{INSTALL}, for {PLATFORMS}")

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from qnb.errors import FileError, InputError
+from qnb.errors import FileError, InputError, QnbError
 from qnb.runtimes import feed, onnx_file
 from qnb.runtimes.latency import Latency, interleaved
 from qnb.runtimes.onnx_file import Tensor
@@ -21,10 +21,6 @@ from qnb.runtimes.session import first_line, need, open_session, session_options
 
 PLACEMENT = ("node", "op", "provider")
 """What `Runtime.placement` returns, one row per node."""
-KEPT = 4
-"""Sessions with additional outputs that are kept."""
-
-
 class Runtime:
     """An ONNX file on a runtime; the session is made on first use, or by `load`.
 
@@ -48,6 +44,10 @@ class Runtime:
     """
 
     name = "runtime"
+    kept = 4
+    """Sessions with additional outputs that are kept."""
+    _failures: tuple[type[Exception], ...] = (Exception,)
+    """What a session's ``run`` raises where it fails."""
 
     def __init__(
         self, path: str | os.PathLike, *, threads: int | None = None, batch: int | None = None,
@@ -69,8 +69,15 @@ class Runtime:
     # What a subclass gives.
 
     def _session(self, source: str | bytes, batch_names: Mapping[str, int]) -> Any:
-        """An ``onnxruntime.InferenceSession`` of a path or a serialized model, open dimensions fixed by name."""
+        """An ``onnxruntime.InferenceSession`` of a path or a serialized model, open dimensions fixed by name.
+
+        Or anything that has its ``run``.
+        """
         raise NotImplementedError
+
+    def _usable(self, session: Any) -> bool:
+        """Whether a session can still run; one that cannot is made anew at its next use."""
+        return True
 
     def placement(self) -> pd.DataFrame:
         """Where each node of the graph runs, as the runtime runs it: columns ``node, op, provider``."""
@@ -81,7 +88,7 @@ class Runtime:
     def load(self) -> Runtime:
         """Make the session now; the first use does it otherwise. Returns self."""
         with self._lock:
-            if self._loaded is None:
+            if self._loaded is None or not self._usable(self._loaded):
                 self._loaded = self._session(str(self.path), self._sizes)
         return self
 
@@ -111,7 +118,7 @@ class Runtime:
     def values(self, names: Sequence[str], *inputs: Any) -> dict[str, torch.Tensor]:
         """Inner tensors of the graph for these inputs, as they are: integer codes stay integers.
 
-        A copy of the file that returns them too is run; the last four are kept. A tensor that becomes an output
+        A copy of the file that returns them too is run; the last `kept` are kept. A tensor that becomes an output
         must exist, so nothing is fused across it: to see what the runtime computes, ask for outputs of
         QuantizeLinear nodes (the codes); the float that enters such a node exists only where kernels are not fused.
 
@@ -146,12 +153,20 @@ class Runtime:
         """
         return interleaved({self.name: self}, *inputs, runs=runs, warmup=warmup)[self.name]
 
-    def repeat(self, *inputs: Any) -> Callable[[], Any]:
-        """One run of these inputs (as for `latency`) as a function, to be timed."""
+    def repeat(self, *inputs: Any) -> Callable[[], float | None]:
+        """One run of these inputs (as for `latency`) as a function, to be timed.
+
+        It returns the seconds that the run took where the caller's clock would count more than that, else None.
+        """
         self.load()
         parts, _, _ = self._arrange(inputs or self._random("latency"), "latency")
         feeds = [self._feed(part) for part in parts]
-        return lambda: [self._loaded.run(None, f) for f in feeds]
+        return lambda: self._once(feeds)
+
+    def _once(self, feeds: list[dict]) -> float | None:
+        for fed in feeds:
+            self._loaded.run(None, fed)
+        return None
 
     def __repr__(self) -> str:
         inputs, outputs = ("; ".join(map(str, tensors)) for tensors in (self.inputs, self.outputs))
@@ -209,21 +224,26 @@ class Runtime:
             fed = self._feed(part)
             try:
                 results = session.run(fetched, fed) if fetched else []
-            except Exception as error:
-                remedy = f"check the inputs against {'; '.join(map(str, self.inputs))}"
-                raise InputError(operation, f"{self.name} failed: {first_line(error)}", remedy) from error
+            except self._failures as error:
+                raise self._failure(operation, error) from error
             for name in names:
                 found[name].append(fed[name] if name not in fetched else results[fetched.index(name)])
         return {name: feed.join(name, values, count, total, operation) for name, values in found.items()}
 
+    def _failure(self, operation: str, error: Exception) -> QnbError:
+        """What to say of an error of a session's ``run``."""
+        remedy = f"check the inputs against {'; '.join(map(str, self.inputs))}"
+        return InputError(operation, f"{self.name} failed: {first_line(error)}", remedy)
+
     def _with_outputs(self, names: tuple[str, ...]) -> tuple[Any, dict[str, str], dict[str, torch.Tensor]]:
         """A session that returns these too, their names in it, and the values of those that no input changes."""
         with self._lock:
-            if names not in self._extended:
+            if names not in self._extended or not self._usable(self._extended[names][0]):
                 model, weights, outside = onnx_file.with_outputs(self.path, names, self._operation("values"))
                 fixed = self._fixed_values(weights) if weights is not None else {}
                 session = self._session_of(model, lambda source: self._session(source, self._sizes))
-                while len(self._extended) >= KEPT:
+                self._extended.pop(names, None)
+                while len(self._extended) >= self.kept:
                     self._extended.pop(next(iter(self._extended)))
                 self._extended[names] = session, outside, fixed
             return self._extended[names]

@@ -32,16 +32,19 @@ def open_session(source: str | bytes, options: Any, providers: list[str] | None,
         raise FileError(operation, f"ONNX Runtime refuses the file: {first_line(error)}", "export it again") from error
 
 
+def attributes(threads: int | None) -> dict[str, Any]:
+    """Of the ``onnxruntime.SessionOptions`` of both runtimes: deterministic, and by default with all optimizations."""
+    return {"use_deterministic_compute": True, **({} if threads is None else {"intra_op_num_threads": threads})}
+
+
 def session_options(threads: int | None, sizes: Mapping[str, int]) -> Any:
-    """Options of both runtimes: all optimizations, deterministic, quiet."""
+    """Options of a session in this process, quiet."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.use_deterministic_compute = True
+    for name, value in attributes(threads).items():
+        setattr(options, name, value)
     options.log_severity_level = 4  # what it logs as an error is raised too, and becomes an error of qnb
-    if threads is not None:
-        options.intra_op_num_threads = threads
     for name, size in sizes.items():
         options.add_free_dimension_override_by_name(name, size)
     return options

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from qnb.errors import Cancelled
+from qnb.process import while_waiting
 from qnb.workflow.bar import EVERY_S
 from qnb.workflow.pace import Pace, Progress
 from qnb.workflow.signal import Signal
@@ -38,7 +39,8 @@ class Job:
 
     ``await job`` or ``job.wait()`` gives what it returns and raises what it raises. A cell that awaits stays busy
     while buttons keep working; interrupting it cancels the job. `cancel` is seen at the next report, between two
-    batches; what was there before is left as it was. Until then it says that it is cancelling.
+    batches, and at once where another process computes; what was there before is left as it was. Until then it says
+    that it is cancelling.
 
     Args:
         name: what is being done, for people.
@@ -119,8 +121,7 @@ class Job:
     def report(self, done: int, total: int | None, message: str = "") -> None:
         """Called by the work; raises `Cancelled` where somebody has asked for that."""
         with self._lock:
-            if self._cancel.is_set():
-                raise Cancelled(self.name, "cancelled; everything is as it was")
+            self._raise_if_cancelled()
             now, progress = time.monotonic(), self._pace.report(done, total, message)
             if message == self.progress.message and now - self._last < EVERY_S and done != total:
                 return
@@ -131,11 +132,16 @@ class Job:
         """Called by work that has a history (of a loss, say): one row more."""
         self.history.append(figures)
 
+    def _raise_if_cancelled(self) -> None:
+        if self._cancel.is_set():
+            raise Cancelled(self.name, "cancelled; everything is as it was")
+
     def _run(self) -> None:
         state = DONE
         try:
             torch.set_num_threads(self._threads)
-            self._value = self._work(Report(self.report, self.row))
+            with while_waiting(self._raise_if_cancelled):
+                self._value = self._work(Report(self.report, self.row))
         except Cancelled as error:
             state, self.error = CANCELLED, error
         except BaseException as error:

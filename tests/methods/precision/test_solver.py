@@ -63,7 +63,7 @@ def test_it_can_be_stopped_within_a_program():
     with pytest.raises(Cancelled):
         pareto_front(hard(), tick=tick)
     assert len(started) >= 4 and time.monotonic() - started[-1] < 0.5
-    assert process.process.poll() is not None, "the process that worked on it has ended"
+    assert not process.alive and process.popen.returncode is not None, "the process that worked on it has ended"
 
 
 def test_one_that_has_nothing_to_do_is_used_again():
@@ -73,13 +73,13 @@ def test_one_that_has_nothing_to_do_is_used_again():
         assert again is first
     first.used -= 1e6
     with solver() as other:
-        assert other is not first and first.process.poll() is not None
+        assert other is not first and not first.alive
     assert lowest_cost(chain(3)) == pytest.approx(pareto_front(chain(3), budgets=3)[0].cost)
 
 
 def test_a_process_that_died_is_an_error_and_the_next_works():
-    with pytest.raises(DependencyError, match="ended with"), solver() as process:
-        process.process.kill()
+    with pytest.raises(DependencyError, match="solver's process was ended by"), solver() as process:
+        process.popen.kill()
         process.solve(lambda: None, objective=np.ones(2), upper=np.ones(2))
     assert lowest_cost(Problem([np.array([1.0])], [np.array([3.0])])) == 3.0
 
@@ -93,8 +93,7 @@ def test_it_does_not_heed_an_interrupt_and_ends_with_who_asks():
     with solver() as found:
         lowest_cost(Problem([np.array([1.0])], [np.array([3.0])]))  # it has started
         if os.name == "posix":
-            os.kill(found.process.pid, signal.SIGINT)
-    assert found.process.poll() is None
-    solvers._spare.clear()
-    found.process.stdin.close()
-    assert found.process.wait(10) == 0
+            os.kill(found.popen.pid, signal.SIGINT)
+    assert solvers._spare.take() is found and found.alive
+    found.popen.stdin.close()
+    assert found.popen.wait(10) == 0
