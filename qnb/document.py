@@ -79,7 +79,7 @@ class Text:
         return f"  {self.words}"
 
     def html(self) -> str:
-        return html.paragraph(self.words)
+        return html.paragraph(self.words, self.tone)
 
     def json(self) -> dict:
         return {"type": "text", "text": self.words, "tone": self.tone}

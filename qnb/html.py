@@ -195,5 +195,7 @@ def card(title: str, rows: Mapping[str, Any], *parts: str, tone: str = "neutral"
             f"<b>{escape(title)}</b>{facts(rows)}{''.join(parts)}</div>")  # fmt: skip
 
 
-def paragraph(text: str) -> str:
-    return f'<p style="margin:4px 0">{escape(text)}</p>'
+def paragraph(text: str, tone: str = "neutral") -> str:
+    """A paragraph; what is bad has an edge in that colour."""
+    edge = f";border-left:4px solid {TONES[tone]};padding-left:8px" if tone == "bad" else ""
+    return f'<p style="margin:4px 0{edge}">{escape(text)}</p>'

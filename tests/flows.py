@@ -9,7 +9,7 @@ import torch
 
 import qnb
 from qnb.measures.score import Drop
-from qnb.runtimes import Latency
+from qnb.runtimes import Latency, differences, wiring
 from qnb.workflow.deployment import Deployment, OnRuntime
 from qnb.workflow.performance import Performance
 
@@ -42,13 +42,16 @@ def deployment(flow, name="w8a8", runtime="htp", db=35.0, drop=0.0, **changes):
     """A deployment as `Workflow.deploy` would make it, without the work; kept by the flow."""
     frame = pd.DataFrame([("stem.conv", "conv2d", db), ("classifier", "linear", db), ("output", "output", db)],
                          columns=["layer", "op", "sqnr_db"])  # fmt: skip
-    frame = frame.assign(equal_fraction=0.9, within_one_fraction=1.0, max_steps=1.0, top1_agreement=1.0, numel=10)
+    steps = 1.0 if db > 20 else 90.0
+    frame = frame.assign(equal_fraction=0.9, within_one_fraction=1.0, max_steps=steps, top1_agreement=1.0, numel=10)
     score = flow["fp32"].score
     found = OnRuntime(
         runtime, {"htp": "HTP v75 (sm8650, emulated)", "onnxruntime": "ONNX Runtime, CPU"}[runtime], fidelity=frame,
         score=qnb.Score(score.value - drop), drop=Drop(drop, math.nan, math.nan, False, None), placement={"HTP": 3},
         latency=Latency(1.0, 0.9, 1.2, 30, None, runtime),
+        differences=differences.find(frame, wiring.in_a_row(["stem.conv", "classifier"], 1, 8)),
     )  # fmt: skip
+    found = replace(found, state="disagrees" if found.disagreement else "ran")
     files = pd.DataFrame([(f"{name}.onnx", "ONNX", 49_000)], columns=["file", "what", "size_bytes"])
     made = Deployment(name, flow[name].precision, "htp-v75", "sm8650", "out", files,
                       (replace(found, **changes),), "qairt-converter", score)  # fmt: skip

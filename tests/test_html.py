@@ -42,3 +42,7 @@ def test_a_picture_is_an_image_without_markup_in_its_address():
     assert made.count("<") == 1 and "onerror" in made and "<img src=x" not in made
     address = made.split('src="')[1].removesuffix('">')
     assert not set(address) & set("<>\"#") and unquote(address).endswith(svg.removeprefix("<svg "))
+
+
+def test_what_is_bad_has_an_edge():
+    assert html.TONES["bad"] in html.paragraph("fails", "bad") and html.paragraph("a", "good") == html.paragraph("a")

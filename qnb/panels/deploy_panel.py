@@ -121,9 +121,11 @@ def _socs(target) -> list[tuple[str, str]]:
 def _told(deployed, name: str | None) -> str:
     """The answer in a line; before there is one, what the button will do."""
     if deployed is not None:
-        colour, words = TONES[deploy_documents.tone(deployed)], deploy_documents.title(deployed)
-        return (f'<div role="status" style="border-left:4px solid {colour};padding:2px 0 2px 10px;font-size:14px">'
-                f"<b>{escape(words)}</b></div>")  # fmt: skip
+        tone, words = deploy_documents.tone(deployed), deploy_documents.title(deployed)
+        role, background = ("alert", "background:rgba(213,94,0,.12);") if tone == "bad" else ("status", "")
+        more = "".join(html.paragraph(text) for text in deploy_documents.failure(deployed))
+        return (f'<div role="{role}" style="border-left:4px solid {TONES[tone]};{background}padding:2px 0 2px 10px;'
+                f'font-size:14px"><b>{escape(words)}</b>{more}</div>')  # fmt: skip
     if name is None:
         return html.paragraph("No run yet: run a step first, then deploy it.")
     return html.paragraph(f"{name} is not deployed yet. Deploy: {deploy_documents.PROMISE}.")

@@ -47,9 +47,9 @@ class DeployViews:
         self.layers.selected, self.bars.marks = chosen, sorted(self.order.index(n) for n in chosen)
 
     def _fill(self, deployed) -> None:
-        table = deploy_documents.runtimes(deployed)
+        tables = (deploy_documents.runtimes(deployed), *deploy_documents.outputs(deployed))
         notes = "".join(html.paragraph(note) for note in deploy_documents.notes(deployed))
-        self.table.value = table.html() + notes
+        self.table.value = "".join(table.html() for table in tables) + notes
         frame = deploy_documents.by_layer(deployed)
         self.order = list(frame[LAYER])
         forms = {c: deploy_documents.FORMS[SQNR_DB] for c in frame.columns if c not in (LAYER, OP)}

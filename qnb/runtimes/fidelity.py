@@ -29,6 +29,8 @@ def fidelity(sim, runtime: Runtime, batches: Iterable, *, progress=None) -> pd.D
         runtime's values over their difference from the simulation's, accumulated from the inputs on; ``inf`` where
         there is none. ``max_steps``, ``equal_fraction``, ``within_one_fraction``: of the integer codes; NaN for
         layers that are not quantized. ``top1_agreement``: share of outputs whose largest element is the same one.
+        Of integers and booleans, class numbers for example: ``equal_fraction`` and ``top1_agreement`` are the share
+        that is the same. Outputs are those of the file as it is; layers those of a copy that returns them too.
 
     Raises:
         CalibrationError, InputError: before anything runs.
@@ -44,16 +46,18 @@ def fidelity(sim, runtime: Runtime, batches: Iterable, *, progress=None) -> pd.D
     rows = {g.layer: _Row(g.layer, g.op, known[g.layer]["codes"]) for g in sim.groups}
     codes = dict(runtime.metadata.get("outputs", ())) | {e["tensor"]: e["codes"] for e in known.values()}
     outputs = {t.name: _Row(t.name, "output", codes.get(t.name)) for t in runtime.outputs}
-    names = [*dict.fromkeys([known[layer]["tensor"] for layer in rows] + list(outputs))]
+    names = [*dict.fromkeys(known[layer]["tensor"] for layer in rows)]
     done, total = 0, length(batches)
     for batch in batches:
         flat = sim.flatten(batch, "fidelity")
-        found = runtime.values(names, *flat)
-        simulated = _Watch(sim, lambda layer, x, found=found: rows[layer].update(found[known[layer]["tensor"]], x))
+        found = runtime.values(names, *flat) if names else {}
+        given = runtime.run(*flat)
+        given = given if isinstance(given, tuple) else (given,)
+        watch = _Watch(sim, lambda layer, x, found=found: rows[layer].update(found[known[layer]["tensor"]], x))
         with torch.no_grad():
-            results = simulated.run(*flat)
-        for row, value in zip(outputs.values(), results, strict=True):
-            row.update(found[row.name], value)
+            results = watch.run(*flat)
+        for row, value, simulated in zip(outputs.values(), given, results, strict=True):
+            row.update(value, simulated)
         done += 1
         if progress is not None:
             progress(done, total, f"comparing with {runtime.name}")
@@ -84,16 +88,19 @@ class _Row:
         self.name, self.op, self.codes = name, op, codes
         self.stats = ErrorStats()
         self.equal = self.near = self.same = self.samples = self.steps = 0
+        self.whole = False
 
     def update(self, found: torch.Tensor, simulated: torch.Tensor) -> None:
         """``found``: the runtime's codes, or values; ``simulated``: the sim's values."""
         found, simulated = self._alike(found, simulated.detach().cpu())
         if not simulated.is_floating_point():
+            self.whole = True
             self.same, self.samples = self.same + int((found == simulated).sum()), self.samples + simulated.numel()
             self.stats.update(found.float(), simulated.float())
             return
         if self.codes is None:
-            self.stats.update(found.float(), simulated.float())
+            both = torch.isinf(found) & (found == simulated)  # what is masked out: no difference, and no signal
+            self.stats.update(found.float().masked_fill(both, 0), simulated.float().masked_fill(both, 0))
         else:
             mine, theirs = (self._steps(x) for x in (simulated, found))
             difference = (mine - theirs).abs()
@@ -123,11 +130,12 @@ class _Row:
 
     def row(self) -> dict:
         numel, nan = self.stats.numel, float("nan")
-        quantized = self.codes is not None and numel > 0
+        quantized = self.codes is not None and numel > 0 and not self.whole
+        same = self.same / self.samples if self.samples else nan
         return {
             "layer": self.name, "op": self.op, "sqnr_db": self.stats.sqnr_db,
             "max_steps": self.steps if quantized else nan,
-            "equal_fraction": self.equal / numel if quantized else nan,
+            "equal_fraction": self.equal / numel if quantized else same if self.whole else nan,
             "within_one_fraction": self.near / numel if quantized else nan,
-            "top1_agreement": self.same / self.samples if self.samples else nan, "numel": numel,
+            "top1_agreement": same, "numel": numel,
         }  # fmt: skip

@@ -25,6 +25,7 @@ FORMS = {
     "drop": amount, "latency_ms": "{:.3g}".format,
 }  # fmt: skip
 
+
 def table(deployment) -> pd.DataFrame:
     """One row per runtime."""
     rows = []
@@ -50,13 +51,48 @@ def deployment(deployed) -> Document:
 
 
 def blocks(deployed) -> tuple:
-    """Files, runtimes with their notes, and where simulation and runtime part."""
-    found = [files(deployed), runtimes(deployed), *(Text(note) for note in notes(deployed))]
+    """What a failure means, files, runtimes with their notes, and where simulation and runtime part."""
+    found = [*(Text(words, "bad") for words in failure(deployed)), files(deployed), runtimes(deployed)]
+    found += [*outputs(deployed), *(Text(note) for note in notes(deployed))]
     return (*found, figure(chart(deployed))) if deployed.ran else tuple(found)
 
 
+def failure(deployed) -> list[str]:
+    """Beside the title: what else happened where the deployment fails, what it means, and what to do."""
+    titled = deployed.disagreeing.disagreement if deployed.disagreeing else None
+    found = [f"✗ Also on {r.name} {d.name} disagrees ({d.figures}); {d.begins}."
+             for r in deployed.runtimes for d in r.differences if not d.why and d is not titled]  # fmt: skip
+    if deployed.disagreeing is not None:
+        found += [meaning(deployed, deployed.disagreeing), remedy(deployed.disagreeing)]
+    for r in deployed.refused:
+        found += [f"✗ {r.title} refuses the file: {r.note}",
+                  f"What it means: the files in {deployed.folder} are written, but {r.name} does not run this one, so "
+                  f"nothing is known of {deployed.run} there."]  # fmt: skip
+    return found
+
+
+def meaning(deployed, on) -> str:
+    """What it means that a runtime disagrees."""
+    return (f"What it means: the files in {deployed.folder} are written, but {on.name} computes something else from "
+            f"them than was measured here. Rounding does not explain it, and what the simulation says of "
+            f"{deployed.run}, its metric too, does not hold there.")  # fmt: skip
+
+
+def remedy(on) -> str:
+    """What to do about it."""
+    layer = on.disagreement.layer if on.disagreement else ""
+    wider = f"run it again with more bits at layer {layer!r}, or " if layer else ""
+    return (f"What to do: {wider}deploy a run at another precision, and see that it agrees. Do not ship these files "
+            "before they do.")  # fmt: skip
+
+
 def commands(deployed) -> Code:
-    return Code(deployed.commands.rstrip(), "On the device", f"commands.sh in {deployed.folder}")
+    why = f"commands.sh in {deployed.folder}"
+    if deployed.disagreeing is not None:
+        why += "; these files do not compute what the simulation says"
+    elif deployed.refused:
+        why += f"; {deployed.refused[0].name} refuses the file"
+    return Code(deployed.commands.rstrip(), "On the device", why)
 
 
 def panel(flow, name: str | None) -> Document:
@@ -83,19 +119,49 @@ def chart(deployed):
     """SQNR of simulation against runtime, by layer."""
     from qnb import charts
 
-    return charts.fidelity({r.title: r.fidelity for r in deployed.ran})
+    begins = {r.title: r.disagreement.layer for r in deployed.ran if r.disagreement is not None}
+    return charts.fidelity({r.title: r.fidelity for r in deployed.ran}, begins=begins)
 
 
 def title(deployed) -> str:
-    """Did the simulation tell the truth?"""
-    if not deployed.ran:
-        return f"! {deployed.run}: files written, run nowhere"
-    said = "; ".join(f"{ladder.agreement(r.output_sqnr_db)} on {r.title.split(' (')[0]}" for r in deployed.ran)
-    return f"{'✓' if deployed.told else '!'} {deployed.run} deployed: the simulation agrees {said}"
+    """Did the simulation tell the truth? "Deployed" is said only where the runtimes that were asked for agree."""
+    said = "; ".join(f"{ladder.agreement(r.output_sqnr_db)} on {r.name}" for r in deployed.ran)
+    agrees = f"the simulation agrees {said}" if said else ""
+    if deployed.failure:
+        besides = f"; {agrees}" if agrees and deployed.disagreeing is None else ""
+        return f"✗ {deployed.run} not deployed: {deployed.failure}{besides}"
+    missing = [r for r in deployed.runtimes if not r.agrees]
+    if missing:
+        written = f"! {deployed.run} written, not verified on {_names(missing)} ({missing[0].state})"
+        return f"{written}; {agrees}" if agrees else written
+    apart = [r for r in deployed.ran if r.elsewhere]
+    words = f"; not all of it runs on {_names(apart)}" if apart else ""
+    return f"{'!' if apart else '✓'} {deployed.run} deployed: {agrees}{words}"
+
+
+def _names(runtimes) -> str:
+    return " and ".join(r.name for r in runtimes)
 
 
 def tone(deployed) -> str:
-    return "good" if deployed.told else "warn"
+    return "bad" if deployed.failure else "good" if deployed.told else "warn"
+
+
+def outputs(deployed) -> list[Table]:
+    """Every output on every runtime, where there are several or one differs more than expected."""
+    found = [row for r in deployed.ran for row in _outputs(r)]
+    if len({output for output, *_ in found}) < 2 and not any(r.differences for r in deployed.ran):
+        return []
+    frame = pd.DataFrame(found, columns=["output", "runtime", "SQNR", "agrees"])
+    return [Table(frame, "Output by output", 40)]
+
+
+def _outputs(on) -> list[tuple[str, str, str, str]]:
+    """Those of one runtime, then the layers joined in them that disagree."""
+    said = {d.output: f"yes: {d.why}" if d.why else f"no: {d.figures}" for d in on.differences if not d.part}
+    rows = [(row.layer, on.name, decibel(row.sqnr_db), said.get(row.layer, "yes")) for row in on.output.itertuples()]
+    parts = [d for d in on.differences if d.part]
+    return rows + [(d.part, on.name, decibel(d.sqnr_db), f"no: {d.figures}") for d in parts]
 
 
 def files(deployed) -> Table:

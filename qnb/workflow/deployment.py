@@ -11,11 +11,11 @@ from qnb.document import Document, Shown
 from qnb.measures import Score
 from qnb.measures.score import Drop
 from qnb.runtimes import Latency
+from qnb.runtimes.differences import Difference
 
-RAN, MISSING, REFUSED = "ran", "not installed", "refused"
-GOOD_DB = {True: 45.0, False: 25.0}
-"""Agreement to expect between simulation and runtime: with 16-bit activations, and with 8-bit ones, whose last
-codes may turn either way."""
+RAN, DISAGREES, MISSING, REFUSED = "ran", "disagrees", "not installed", "refused"
+"""Of a runtime: it ran as the simulation says; it computes something else; it is not there; it does not take the
+file."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,15 @@ class OnRuntime:
     Args:
         runtime: ``"onnxruntime"`` or ``"htp"``.
         title: in words, the SoC and whether it is emulated included.
-        state: ran; not installed; or refused: the runtime does not take the file.
+        state: ran; disagrees: it ran, and computes something else than the simulation says; not installed; or
+            refused: the runtime does not take the file.
         note: why not, or what a reader must know of the numbers.
         fidelity: the simulation against the runtime, columns `qnb.columns.FIDELITY`; None unless it ran.
         exact: the same for the integer-exact simulation, where there is one.
         score, drop: the user's metric on the runtime, and what is lost against FP32; None where not evaluated.
         placement: how many nodes run where, ``{"CPU": 12}``; ``elsewhere`` names those that fell back.
         latency: measured; None where a number would mislead.
+        differences: outputs, and layers joined in them, that are further from the simulation than expected.
     """
 
     runtime: str
@@ -45,6 +47,23 @@ class OnRuntime:
     placement: dict[str, int] = field(default_factory=dict)
     elsewhere: tuple[str, ...] = ()
     latency: Latency | None = None
+    differences: tuple[Difference, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Its title without what stands in brackets."""
+        return self.title.split(" (")[0]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether it ran, and rounding explains all differences from the simulation."""
+        return self.state == RAN and self.fidelity is not None
+
+    @property
+    def disagreement(self) -> Difference | None:
+        """The difference that rounding explains least; None where it explains all."""
+        unexplained = [d for d in self.differences if not d.why]
+        return min(unexplained, key=lambda d: (-bool(d.layer), d.sqnr_db - d.expected_db), default=None)
 
     @property
     def output(self) -> pd.DataFrame | None:
@@ -53,8 +72,13 @@ class OnRuntime:
 
     @property
     def output_sqnr_db(self) -> float:
-        """Simulation against runtime at the outputs, the lowest of several; NaN unless it ran."""
-        return float("nan") if self.fidelity is None else float(self.output.sqnr_db.min())
+        """Simulation against runtime at the outputs, the lowest of several; NaN unless it ran. Those that depend on a
+        choice between nearly equal values, class numbers for example, count only where there is no other."""
+        if self.fidelity is None:
+            return float("nan")
+        explained = {d.output for d in self.differences if d.why and not d.part}
+        judged = self.output[~self.output.layer.isin(explained)]
+        return float((judged if len(judged) else self.output).sqnr_db.min())
 
 
 @dataclass(frozen=True, repr=False)
@@ -114,11 +138,35 @@ class Deployment(Shown):
         return int(self.files.size_bytes.iloc[0])
 
     @property
+    def disagreeing(self) -> OnRuntime | None:
+        """A runtime that computes something else than the simulation says, HTP first."""
+        found = [r for r in self.runtimes if r.state == DISAGREES]
+        return max(found, key=lambda r: r.runtime == "htp", default=None)
+
+    @property
+    def refused(self) -> tuple[OnRuntime, ...]:
+        """The runtimes that do not take the file."""
+        return tuple(r for r in self.runtimes if r.state == REFUSED)
+
+    @property
+    def failure(self) -> str:
+        """What happened where a runtime refuses the file, or computes something else than the simulation says; empty
+        where neither is so."""
+        if (on := self.disagreeing) is not None:
+            found = on.disagreement
+            named, said = (found.name, f" ({found.figures}); {found.begins}") if found else ("it", "")
+            return f"on {on.name} {named} disagrees with the simulation{said}"
+        return f"{' and '.join(r.name for r in self.refused)} refuses its file" if self.refused else ""
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every runtime that was asked for ran, as the simulation says."""
+        return bool(self.runtimes) and all(r.agrees for r in self.runtimes)
+
+    @property
     def told(self) -> bool:
         """Whether the simulation foretold every runtime asked for, and all of the model ran there."""
-        good = GOOD_DB["a16" in self.precision or self.precision in ("fp16", "bf16", "fp32")]
-        return bool(self.ran) and len(self.ran) == len(self.runtimes) and all(
-            r.output_sqnr_db >= good and not r.elsewhere for r in self.ran)  # fmt: skip
+        return self.agrees and not any(r.elsewhere for r in self.ran)
 
     @property
     def table(self) -> pd.DataFrame:

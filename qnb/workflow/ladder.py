@@ -153,11 +153,14 @@ def _deploy(flow) -> Stage:
 
 
 def on_target(deployed, tolerance: float) -> tuple[str, str]:
-    """(state, what was found): the metric where it ran, and whether the simulation had foretold it."""
+    """(state, what was found): the metric where it ran, and whether the simulation had foretold it. A file that a
+    runtime refuses, or computes otherwise, fails."""
+    if deployed.failure:
+        return FAIL, f"{deployed.run} not deployed: {deployed.failure}"
     on = deployed.main
     if on is None:
-        refused = "; ".join(f"{r.title}: {r.state}" for r in deployed.runtimes)
-        return UNDECIDED, f"{deployed.run}: files written, run nowhere ({refused})"
+        missing = "; ".join(f"{r.title}: {r.state}" for r in deployed.runtimes)
+        return UNDECIDED, f"{deployed.run}: files written, not run on any runtime ({missing})"
     metric = "metric not evaluated there" if on.score is None else f"metric {on.score.value:.4g}"
     text = f"{deployed.run} on {on.title}: {metric}, simulation agrees {agreement(on.output_sqnr_db)}"
     text += "".join(f"; {r.title}: {r.state}" for r in deployed.runtimes if r.fidelity is None)

@@ -32,7 +32,9 @@ FACTS: dict[str, tuple[str, ...]] = {
     "bits": ("none", "open"),
     "causes": ("none", "known"),  # whether the run that comes closest was diagnosed
     "rest": ("none", "some"),  # of the ladder
-    "ship": ("none", "new", "agrees", "differs", "nowhere"),  # the best run, and its deployment
+    "ship": ("none", "new", "agrees", "differs", "nowhere", "fails"),  # the best run, and its deployment
+    "instead": ("none", "new", "agrees"),  # where that fails: the next best, and its deployment
+    "widen": ("none", "open"),  # whether the layer where that begins can have more bits
     "finished": ("no", "yes"),  # nothing is open and nothing is left on the ladder
 }  # fmt: skip
 """Every fact with all it can be."""
@@ -80,6 +82,8 @@ class Row:
 COMMANDS, LOOK = "print({flow}.deployments[{best}].commands)", "{flow}.deploy_panel({best})"
 OPEN, SMALLER = {"open": "integer"}, {"open": "integer", "auto": "tried"}
 """An integer step to settle; and one that recovery did not settle."""
+NO_FAILURE = tuple(ship for ship in FACTS["ship"] if ship != "fails")
+"""What the target refuses or computes otherwise is settled before anything lower is proposed."""
 
 ROWS = (
     # Before any numbers
@@ -113,6 +117,17 @@ ROWS = (
         code="{flow}.keep()"),
     Row({"proposal": ("better", "worse")}, "Discard the proposal",
         "{proposal} {proposal_says}. The runs stay as they are", code="{flow}.discard()", last=True),
+
+    # A deployment that the target refuses, or computes otherwise: what was measured does not hold there
+    Row({"ship": "fails"}, "Do not ship {best}", "{on_target}. {ship_means}", code=LOOK),
+    Row({"ship": "fails", "instead": "agrees"}, "Run {instead} on the device instead",
+        "{instead_on_target}. These commands take the files to the device",
+        code="print({flow}.deployments[{instead}].commands)"),
+    Row({"ship": "fails", "instead": "new"}, "Deploy {instead} instead",
+        "The next best that passes: {instead_size}, {instead_says}", deploy="instead"),
+    Row({"ship": "fails", "widen": "open"}, "Give layer {begins} more bits",
+        "{best} disagrees from there on, and with {begins_wider} there it may agree. Then deploy that run",
+        run="widen"),
 
     # FP16 may be all that one needs
     Row({"road": "float", "ship": "new"}, "Measure {best} latency",
@@ -151,7 +166,8 @@ ROWS = (
         "will do, make the Workflow with that tolerance"),
 
     # The next step down
-    Row({"open": ("none", "float", "control"), "rest": "some"}, "Run {rest}", "{asks}", run="rest"),
+    Row({"open": ("none", "float", "control"), "rest": "some", "ship": NO_FAILURE}, "Run {rest}", "{asks}",
+        run="rest"),
 
     # The best that passes, on the target
     Row({"road": "integer", "ship": "new", "open": "none", "rest": "some"}, "Deploy {best}",

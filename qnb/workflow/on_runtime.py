@@ -8,10 +8,10 @@ from pathlib import Path
 from qnb.errors import DependencyError, PrecisionError, QnbError, TargetError
 from qnb.measures import Score
 from qnb.measures.evaluation import score_of
-from qnb.runtimes import OnnxRuntime, QnnHtp, Runtime, RuntimeModel, fidelity
+from qnb.runtimes import OnnxRuntime, QnnHtp, Runtime, RuntimeModel, differences, fidelity, wiring
 from qnb.runtimes.qnn import emulated
 from qnb.workflow import deploy
-from qnb.workflow.deployment import MISSING, REFUSED, OnRuntime
+from qnb.workflow.deployment import DISAGREES, MISSING, RAN, REFUSED, OnRuntime
 from qnb.workflow.performance import sim_of, timed
 from qnb.workflow.verdict import judge
 
@@ -34,14 +34,14 @@ def run(flow, wanted: deploy.Order, name: str, stage: Path, files: dict[str, Pat
         _compile(wanted, runtime, stage, files, report)
     at_home = "HTP" if name == "htp" else "CPU"
     away = placement[placement.provider != at_home]
-    start = time.perf_counter()
     table, exact = _fidelity(flow, wanted, name, runtime, report)
-    seconds = (time.perf_counter() - start) / wanted.samples / (1 if exact is None else 2)
-    score, note = _score(flow, wanted, runtime, seconds, report)
+    score, note = _score(flow, wanted, runtime, report)
     drop = None if score is None else judge(flow["fp32"].score, score, flow.tolerance)[0]
     latency, why = _latency(flow, wanted, name, runtime, report)
+    differ = _differences(flow, wanted, table)
     return OnRuntime(
-        name, title, note=" ".join(filter(None, (note, why))), fidelity=table, exact=exact, score=score, drop=drop,
+        name, title, RAN if all(d.why for d in differ) else DISAGREES, " ".join(filter(None, (note, why))),
+        fidelity=table, exact=exact, score=score, drop=drop, differences=differ,
         placement=placement.provider.value_counts().to_dict(), elsewhere=tuple(away.node), latency=latency,
     )  # fmt: skip
 
@@ -78,18 +78,38 @@ def _fidelity(flow, wanted: deploy.Order, name: str, runtime: Runtime, report):
     return table, fidelity(exact, runtime, batches, progress=tick)
 
 
-def _score(flow, wanted: deploy.Order, runtime: Runtime, seconds: float, report) -> tuple[Score | None, str]:
+def _differences(flow, wanted: deploy.Order, table) -> tuple[differences.Difference, ...]:
+    """What of the plain simulation's table is further away than expected."""
+    known = wanted.run.comparison
+    known = [] if known is None else zip(known.layer, known.sqnr_db, strict=True)
+    own_db = {layer: db for layer, db in known if db == db}
+    return differences.find(table, wiring.of(sim_of(flow, wanted.run)), own_db)
+
+
+def _score(flow, wanted: deploy.Order, runtime: Runtime, report) -> tuple[Score | None, str]:
     """The user's metric on the runtime, and why there is none."""
     if wanted.evaluate is False:
         return None, ""
-    expected = seconds * _samples_evaluated(flow)
-    if wanted.evaluate is None and runtime.name == "qnn-htp" and emulated() and expected > PATIENCE_SECONDS:
-        return None, f"Metric left out: about {expected / 60:.0f} minutes in the emulator; pass evaluate=True."
+    if wanted.evaluate is None and runtime.name == "qnn-htp" and emulated():
+        expected = _seconds(flow, wanted, runtime) * _samples_evaluated(flow)
+        if expected > PATIENCE_SECONDS:
+            return None, f"Metric left out: about {expected / 60:.0f} minutes in the emulator; pass evaluate=True."
     model = RuntimeModel(flow.captured, runtime)
     message = f"evaluating on {runtime.name}"
     total = flow._forwards
     tick = lambda calls: report(calls - 1, total if total and calls <= total else None, message)  # noqa: E731
     return score_of(flow.evaluate, model, f"{wanted.run.name} on {runtime.name}", tick, flow.seed), ""
+
+
+def _seconds(flow, wanted: deploy.Order, runtime: Runtime) -> float:
+    """What one sample takes once the file is compiled."""
+    sample, taken = deploy.samples(flow, 1)[0], []
+    inputs = sim_of(flow, wanted.run).flatten(sample, f"flow.deploy({wanted.run.name!r})")
+    for _ in range(2):
+        start = time.perf_counter()
+        runtime.run(*inputs)
+        taken.append(time.perf_counter() - start)
+    return min(taken)
 
 
 def _samples_evaluated(flow) -> int:

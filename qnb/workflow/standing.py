@@ -7,7 +7,7 @@ from qnb.html import decibel, size
 from qnb.targets import runs as target_runs
 from qnb.workflow import ladder, open_step
 from qnb.workflow.advice import FOLDER
-from qnb.workflow.precisions import LADDER, answers, is_float, lower
+from qnb.workflow.precisions import LADDER, answers, is_float, lower, nameable
 from qnb.workflow.situation import Situation, free, label, order, rank
 from qnb.workflow.verdict import AGREES_DB, FAIL, OK, REFERENCE, agrees, amount, first_parting
 
@@ -19,6 +19,8 @@ ASKS = {
     "w4a8": "4-bit weights halve the size again",
 }
 """Why each step of the ladder."""
+WIDER = "w8a16"
+"""What a layer gets where a runtime computes it otherwise at 8 bits."""
 
 
 def read(flow) -> Situation:
@@ -112,14 +114,54 @@ def _following(flow, rest: str | None) -> Situation:
 
 def _ship(flow, finished: bool) -> Situation:
     """The best run and its deployment."""
-    best = ladder.best(flow)
+    failed = [run for run in flow.runs.values() if run.verdict.state == OK and ladder.is_control(run)
+              and run.name in flow.deployments and flow.deployments[run.name].failure]  # fmt: skip
+    best = ladder.best(flow) or next(iter(failed), None)
     if best is None:
         return Situation({"finished": "yes" if finished else "no"})
     deployed = flow.deployments.get(best.name)
     words = {"best": label(best.name), "best_size": size(best.size_bytes), "best_says": best.verdict.text}
-    fact = "new"
-    if deployed is not None:
-        state, words["on_target"] = ladder.on_target(deployed, flow.tolerance)
-        fact = "nowhere" if deployed.main is None else "agrees" if state == OK else "differs"
     orders = {"ship": {"name": best.name, "folder": FOLDER}}
-    return Situation({"ship": fact, "finished": "yes" if finished else "no"}, words, {"best": best.name}, orders)
+    found = Situation({"finished": "yes" if finished else "no"}, words, {"best": best.name}, orders)
+    if deployed is None:
+        return found | Situation({"ship": "new"})
+    state, words["on_target"] = ladder.on_target(deployed, flow.tolerance)
+    if deployed.failure:
+        return found | _fails(flow, best, deployed)
+    return found | Situation({"ship": "nowhere" if deployed.main is None else "agrees" if state == OK else "differs"})
+
+
+def _fails(flow, best, deployed) -> Situation:
+    """The best run is refused on the target, or computed otherwise: what else could be shipped."""
+    means = "Rounding does not explain it: what was measured of it here does not hold there" \
+        if deployed.disagreeing else "Nothing is known of it there"  # fmt: skip
+    return Situation({"ship": "fails"}, {"ship_means": means}) | _instead(flow, best) | _widened(flow, best, deployed)
+
+
+def _instead(flow, best) -> Situation:
+    """The smallest of the other runs that pass, unless it was deployed and does not agree either."""
+    found = {name: ladder.on_target(d, flow.tolerance) for name, d in flow.deployments.items()}
+    others = [run for run in flow.runs.values() if run is not best and found.get(run.name, (OK,))[0] == OK
+              and (not nameable(run.precision) or target_runs(flow.target, run.precision))]  # fmt: skip
+    run = ladder.smallest(others)
+    if run is None:
+        return Situation()
+    words = {"instead": label(run.name), "instead_size": size(run.size_bytes), "instead_says": run.verdict.text,
+             "instead_on_target": found.get(run.name, ("", ""))[1]}  # fmt: skip
+    return Situation({"instead": "agrees" if run.name in found else "new"}, words, {"instead": run.name},
+                     {"instead": {"name": run.name, "folder": FOLDER}})  # fmt: skip
+
+
+def _widened(flow, best, deployed) -> Situation:
+    """The best run again, with 16-bit activations at the layer where a runtime begins to disagree."""
+    found = deployed.disagreeing.disagreement if deployed.disagreeing else None
+    layers = best.settings.get("layers", {})
+    known = best.comparison is not None and found is not None and found.layer in set(best.comparison.layer)
+    plain = nameable(best.precision) and not best.settings.get("recover") and best.attempts is None
+    if not (known and plain and lower(best.precision, WIDER) and target_runs(flow.target, WIDER)):
+        return Situation()
+    layers = {**layers, found.layer: WIDER}
+    if any(r.precision == best.precision and r.settings.get("layers", {}) == layers for r in flow.runs.values()):
+        return Situation()
+    wanted = order(flow, f"{best.precision}+{len(layers)}", precision=best.precision, layers=layers)
+    return Situation({"widen": "open"}, {"begins": found.layer, "begins_wider": label(WIDER)}, {}, {"widen": wanted})

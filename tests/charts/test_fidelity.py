@@ -42,6 +42,15 @@ def test_a_threshold_counts_the_layers_below():
     assert "layers below 35 dB" in charts.fidelity(compared(), threshold_db=35).layout.title.subtitle.text
 
 
+def test_the_layer_where_it_begins_is_marked_and_said():
+    figure = charts.fidelity({CPU: compared(), HTP: compared()}, begins={HTP: "blocks.2.conv"})
+    assert figure.layout.title.text == f"{HTP} disagrees from layer blocks.2.conv on: 40.5 dB"
+    (line,) = figure.layout.shapes
+    assert (line.x0, line.x1) == (2, 2) and f"{HTP} disagrees" in svg(figure)
+    assert not charts.fidelity(compared(), begins={"": "no such layer"}).layout.shapes
+    assert charts.fidelity(compared(), begins={"": "blocks.5.conv"}).layout.title.text.startswith("Disagrees from ")
+
+
 def test_without_layers_it_says_what_to_do():
     for nothing in ({}, {CPU: compared().iloc[:0]}):
         assert "flow.deploy" in charts.fidelity(nothing).layout.annotations[0].text

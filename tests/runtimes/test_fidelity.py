@@ -60,6 +60,31 @@ def test_what_samples_share_is_compared_and_what_does_not_fit_is_named():
         row.update(torch.ones(4, 6, 3), torch.ones(4, 5, 3))
 
 
+def test_integers_are_counted_and_what_is_masked_out_on_both_sides_is_no_difference():
+    row = _Row("class", "output", None)
+    row.update(torch.tensor([1, 2, 3, 4]), torch.tensor([1, 2, 3, 5]))
+    found = row.row()
+    assert found["equal_fraction"] == found["top1_agreement"] == 0.75 and math.isnan(found["max_steps"])
+    row = _Row("scores", "output", None)
+    row.update(torch.tensor([[1.0, -math.inf]]), torch.tensor([[1.0, -math.inf]]))
+    assert row.row()["sqnr_db"] == math.inf
+    row.update(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, -math.inf]]))
+    assert row.row()["sqnr_db"] == -math.inf
+
+
+def test_outputs_are_those_of_the_file_as_it_is(exported):
+    """Reading layers takes a copy of the file, in which a runtime may fuse less."""
+    sim, runtime, batches = exported
+
+    class Fusing(type(runtime)):
+        def run(self, *inputs):
+            return super().run(*inputs) * 2
+
+    runtime = Fusing(runtime.path)
+    table = qnb.fidelity(sim, runtime, batches).set_index("op")
+    assert table.sqnr_db["linear"] > 40 and table.sqnr_db["output"] == pytest.approx(20 * math.log10(2), abs=0.1)
+
+
 def test_a_wrong_simulation_is_found_where_it_is_wrong(exported):
     sim, runtime, batches = exported
     other = sim.copy()

@@ -33,7 +33,7 @@ def drawn_flow(draw):
                      checked=draw.choice(["ok"] * 5 + [None, "fail"]), model=draw.random() < 0.8)  # fmt: skip
     for run in runs:
         if draw.random() < 0.3:
-            deployed(flow, run.name, draw.choice(["agrees", "differs", "nowhere"]))
+            deployed(flow, run.name, draw.choice(["agrees", "differs", "nowhere", "disagrees", "refused"]))
         if draw.random() < 0.2:
             flow.diagnoses = flow.diagnoses | {run.name: "causes"}
     if runs and draw.random() < 0.1:

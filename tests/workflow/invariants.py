@@ -116,8 +116,18 @@ def check(flow):
         assert step is None or precision is None or not below(precision, step), f"{advice.code} before {step}"
     deploys = [a.deploy["name"] for a in said if a.deploy]
     best = ladder.best(flow)
-    assert len(deploys) <= 1 and (best is None or deploys in ([], [best.name]))
+    failed = {name for name, found in flow.deployments.items() if found.failure}
+    assert len(deploys) <= 1 and (best is None or best.name in failed or deploys in ([], [best.name]))
     if best is not None:
-        shown = [a for a in said if "deploy" in a.code]
+        shown = [a for a in said if "deploy" in a.code and not (best.name in failed and a.what.endswith("instead"))]
         assert len(shown) == 1, "the best run's way to the target is always among what is said"
+        check_failed(said, best.name, failed)
     return said
+
+
+def check_failed(said, best, failed):
+    """Whatever the target refuses or computes otherwise is not taken to the device."""
+    assert not failed & {a.deploy["name"] for a in said if a.deploy}
+    assert not any(f'deployments["{name}"].commands' in a.code for a in said for name in failed)
+    if best in failed:
+        assert said[0].what.startswith("Do not ship") and "not deployed" in said[0].why

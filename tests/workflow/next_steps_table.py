@@ -56,7 +56,13 @@ SITUATIONS = {
         *passing(*DOWN[:4]), stub_run("w4a8", "fail"), auto("w4a8", "ok")),
     "All pass down to W4A8": lambda: stub_flow(*passing(*DOWN)),
     "W4A8 was deployed, and agrees": lambda: deployed(stub_flow(*passing(*DOWN)), "w4a8"),
-    "W4A8 was deployed, and differs": lambda: deployed(stub_flow(*passing(*DOWN)), "w4a8", "differs"),
+    "W4A8 was deployed, and its metric differs": lambda: deployed(stub_flow(*passing(*DOWN)), "w4a8", "differs"),
+    "W4A8 was deployed, and disagrees with the simulation": lambda: deployed(
+        stub_flow(*passing(*DOWN)), "w4a8", "disagrees"),
+    "The same, and W8A8 was deployed instead": lambda: deployed(deployed(
+        stub_flow(*passing(*DOWN)), "w4a8", "disagrees"), "w8a8"),
+    "W4A8 was deployed, and the target refuses it": lambda: deployed(
+        stub_flow(*passing(*DOWN)), "w4a8", "refused"),
 }  # fmt: skip
 
 

@@ -8,8 +8,10 @@ import torch
 
 import qnb
 from qnb.measures.score import Drop
+from qnb.runtimes import differences
+from qnb.runtimes.wiring import in_a_row
 from qnb.workflow.check import Check, Finding
-from qnb.workflow.deployment import MISSING, Deployment, OnRuntime
+from qnb.workflow.deployment import DISAGREES, MISSING, REFUSED, Deployment, OnRuntime
 from qnb.workflow.precisions import bits
 from qnb.workflow.run import Run
 from qnb.workflow.verdict import Verdict
@@ -88,15 +90,25 @@ def stub_check(state):
 
 
 def deployed(flow, name, state="agrees"):
-    """As if `Workflow.deploy` had been there: agrees, differs, or nowhere."""
-    db = 60.0 if state == "agrees" else 8.0
-    fidelity = pd.DataFrame([("output", "output", db)], columns=["layer", "op", "sqnr_db"])
-    run = flow.runs[name]
-    ran = OnRuntime("htp", "HTP v75 (sm8650, emulated)", fidelity=fidelity, score=run.score,
-                    drop=Drop(0.0, math.nan, math.nan, False, math.nan))  # fmt: skip
-    missing = OnRuntime("htp", "HTP v75 (sm8650, emulated)", MISSING, "onnxruntime-qnn: install it")
+    """As if `Workflow.deploy` had been there: it agrees, differs (in the metric), disagrees (with the simulation), is
+    refused, or nowhere."""
+    run, title = flow.runs[name], "HTP v75 (sm8650, emulated)"
+    rows = [("stem.conv", "conv2d", 58.0), ("head", "softmax", 60.0), ("output", "output", 60.0)]
+    rows = rows if state != "disagrees" else [rows[0], ("head", "softmax", 3.1), ("output", "output", -36.0)]
+    fidelity = pd.DataFrame(rows, columns=["layer", "op", "sqnr_db"])
+    on = {
+        "nowhere": OnRuntime("htp", title, MISSING, "onnxruntime-qnn: install it"),
+        "refused": OnRuntime("htp", title, REFUSED, "the SoC does not take head (Softmax). Choose another precision"),
+        "disagrees": OnRuntime("htp", title, DISAGREES, fidelity=fidelity, score=run.score, drop=_drop(0.0),
+                               differences=differences.find(fidelity, in_a_row(["stem.conv", "head"], 1, 8))),
+    }.get(state) or OnRuntime("htp", title, fidelity=fidelity, score=run.score,
+                              drop=_drop(0.5 if state == "differs" else 0.0))  # fmt: skip
     files = pd.DataFrame([(f"{name}.onnx", "ONNX", 1000)], columns=["file", "what", "size_bytes"])
     flow.deployments = flow.deployments | {name: Deployment(
-        name, run.precision, flow.target.name, "sm8650", "out", files, (missing if state == "nowhere" else ran,),
-        "qairt-converter ...", qnb.Score(0.9))}  # fmt: skip
+        name, run.precision, flow.target.name, "sm8650", "out", files, (on,), "qairt-converter ...",
+        qnb.Score(0.9))}  # fmt: skip
     return flow
+
+
+def _drop(value):
+    return Drop(value, math.nan, math.nan, False, math.nan)

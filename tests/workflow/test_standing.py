@@ -68,6 +68,25 @@ def test_the_road_ends_on_the_device():
     assert last.what == "Get a runtime for W4A8" and "not installed" in last.why
 
 
+def test_a_deployment_that_fails_is_settled_first():
+    flow = deployed(stub_flow(*passing("fp16", CONTROL, "w8a16", "w8a8")), "w8a8", "disagrees")
+    look, instead, wider = flow.next()
+    assert look.what == "Do not ship W8A8" and "disagrees with the simulation (-36.0 dB, 22 expected)" in look.why
+    assert instead.deploy == {"name": "w8a16", "folder": "deploy"} and instead.what == "Deploy W8A16 instead"
+    assert wider.run == {"precision": "w8a8", "layers": {"head": "w8a16"}}, "and no W4A8, which would disagree too"
+    deployed(flow, "w8a16", "refused")
+    assert [a.deploy["name"] for a in flow.next() if a.deploy] == ["fp16"], "nor what fails as well"
+    deployed(flow, "w8a16")
+    assert flow.next()[1].code == 'print(flow.deployments["w8a16"].commands)'
+    flow.runs = flow.runs | {"w8a8+1": stub_run("w8a8+1", "ok", "w8a8", layers={"head": "w8a16"}, size=2_000_000)}
+    assert not any(a.run for a in flow.next()), "it is there already"
+
+
+def test_a_baseline_that_fails_on_the_target_is_no_end():
+    flow = deployed(stub_flow(*passing(CONTROL), target=SIXTEEN), CONTROL, "disagrees")
+    assert [a.what for a in flow.next()] == ["Do not ship W16A16"]
+
+
 def test_a_proposal_waits_for_its_answer():
     flow = stub_flow(*passing("w16a16", "w8a8"), stub_run("w4a8", "fail"))
     flow.proposal = auto("w4a8", "ok")

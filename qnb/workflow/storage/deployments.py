@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from qnb import schema
 from qnb.columns import LAYER, OP, SQNR_DB
-from qnb.runtimes import Latency
-from qnb.workflow.deployment import Deployment, OnRuntime
+from qnb.runtimes import Latency, differences, wiring
+from qnb.runtimes.differences import Difference
+from qnb.workflow.deployment import DISAGREES, Deployment, OnRuntime
 from qnb.workflow.performance import Performance
+from qnb.workflow.precisions import bits
 from qnb.workflow.storage import tables, values
-from qnb.workflow.storage.runs import DROP, SCORE, TABLE, drop, read_drop, read_score, score
+from qnb.workflow.storage.runs import DROP, SCORE, TABLE, drop, number, read_drop, read_score, score
 from qnb.workflow.storage.source import Source
 from qnb.workflow.storage.tables import COUNT, NUMBER, TEXT
 
@@ -20,11 +22,16 @@ LATENCY = schema.maybe(schema.record({
     "median_ms": _MS, "low_ms": _MS, "high_ms": _MS, "runs": schema.COUNT, "threads": schema.maybe(schema.COUNT),
     "runtime": schema.TEXT,
 }))  # fmt: skip
+_WORDS = ("output", "part", "why", "layer", "op")
+_DIFFERENCE = schema.record(
+    dict.fromkeys(_WORDS, schema.TEXT)
+    | dict.fromkeys(("sqnr_db", "expected_db", "equal_fraction", "layer_db", "input_db"), schema.NUMBER))  # fmt: skip
 _RUNTIME = schema.record({
     "runtime": schema.TEXT, "title": schema.TEXT, "state": schema.TEXT, "note": schema.TEXT, "fidelity": TABLE,
     "exact": TABLE, "score": schema.maybe(SCORE), "drop": schema.maybe(DROP),
     "placement": schema.table_of(schema.COUNT), "elsewhere": schema.list_of(schema.TEXT), "latency": LATENCY,
-})  # fmt: skip
+}, {"differences": schema.list_of(_DIFFERENCE)})  # fmt: skip
+"""Without ``differences``: from a time when they were not judged."""
 DEPLOYMENT = schema.record({
     "run": schema.TEXT, "precision": schema.TEXT, "target": schema.TEXT, "soc": schema.TEXT, "folder": schema.TEXT,
     "files": values.OBJECT, "runtimes": schema.list_of(_RUNTIME), "commands": schema.TEXT, "reference": SCORE,
@@ -52,6 +59,8 @@ def _on_runtime(on: OnRuntime) -> dict:
     return _fields(on) | {
         "fidelity": tables.pack(on.fidelity), "exact": tables.pack(on.exact), "score": score(on.score),
         "drop": drop(on.drop), "elsewhere": list(on.elsewhere), "latency": on.latency and asdict(on.latency),
+        "differences": [{k: number(v) if isinstance(v, float) else v for k, v in vars(d).items()}
+                        for d in on.differences],
     }  # fmt: skip
 
 
@@ -59,7 +68,7 @@ def read_deployment(stored: dict, source: Source) -> Deployment:
     return Deployment(**stored | {
         "files": tables.unpack(stored["files"], source, _FILES, rows=1),
         "reference": read_score(stored["reference"], source),
-        "runtimes": tuple(_read_on_runtime(r, source) for r in stored["runtimes"]),
+        "runtimes": tuple(_judged(_read_on_runtime(r, source), r, stored["precision"]) for r in stored["runtimes"]),
         "settings": values.decode(stored["settings"], source),
     })  # fmt: skip
 
@@ -70,7 +79,21 @@ def _read_on_runtime(stored: dict, source: Source) -> OnRuntime:
         "exact": tables.maybe(stored["exact"], source, _EXACT), "score": read_score(stored["score"], source),
         "drop": read_drop(stored["drop"]), "elsewhere": tuple(stored["elsewhere"]),
         "latency": _latency(stored["latency"]),
+        "differences": tuple(_difference(d) for d in stored.get("differences", ())),
     })  # fmt: skip
+
+
+def _difference(stored: dict) -> Difference:
+    return Difference(**{k: v if k in _WORDS else float(v) for k, v in stored.items()})
+
+
+def _judged(on: OnRuntime, stored: dict, precision: str) -> OnRuntime:
+    """A runtime of a file that does not say where it disagrees: judged by its table, layers taken as a row."""
+    if on.fidelity is not None and "differences" not in stored:
+        layers = on.fidelity.layer[on.fidelity.op != "output"].tolist()
+        row = wiring.in_a_row(layers, len(on.output), bits(precision)[1])
+        on = replace(on, differences=differences.find(on.fidelity, row))
+    return replace(on, state=DISAGREES) if on.disagreement is not None else on
 
 
 def _latency(stored: dict | None) -> Latency | None:
