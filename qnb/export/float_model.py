@@ -7,7 +7,7 @@ import re
 import torch
 
 from qnb.errors import ExportError
-from qnb.export.marker import translation_table
+from qnb.export import marker, recurrent
 from qnb.export.program import Program
 from qnb.quiet import quiet
 
@@ -33,8 +33,9 @@ def float_model(sim, exported: Program, batch: int | None):
     try:
         with quiet(), torch.no_grad():
             ep = torch.export.export(exported.module, tuple(example), dynamic_shapes=shapes, strict=False)
+            table = marker.translation_table() | recurrent.translation_table()
             made = torch.onnx.export(
-                ep, (), dynamo=True, opset_version=OPSET, custom_translation_table=translation_table(), verbose=False,
+                ep, (), dynamo=True, opset_version=OPSET, custom_translation_table=table, verbose=False,
                 input_names=exported.inputs, output_names=exported.outputs, optimize=True,
             )  # fmt: skip
     except Exception as error:

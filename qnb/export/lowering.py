@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import fx
 
+from qnb.export.dilated import conv1d
 from qnb.graph import ops
+from qnb.numerics import Grid
 
 aten = torch.ops.aten
 
@@ -34,8 +36,14 @@ def _apart(writer, x: fx.Node) -> bool:
     HTP (v73 to v79, measured) reads the rows of a 16-bit LayerNorm over 16 positions in a wrong order when its
     output's first dimensions are merged, multiplied and parted again; not so with a dimension of 1 in between.
     """
-    quantizer = writer.sim.activation(writer.encoding(x)[0])
-    return writer.sim.target.htp_arch is not None and quantizer.active and quantizer.grid.bits > 8
+    return writer.sim.target.htp_arch is not None and _is_wide(writer, x)
+
+
+def _is_wide(writer, x: fx.Node) -> bool:
+    """Whether a value has more than 8 bits."""
+    encoding = writer.encoding(x)
+    quantizer = writer.sim.activation(encoding[0]) if encoding else None
+    return quantizer is not None and quantizer.active and isinstance(quantizer.grid, Grid) and quantizer.grid.bits > 8
 
 
 def mean(writer, node: fx.Node) -> fx.Node | None:
@@ -60,4 +68,23 @@ def unbound(writer, node: fx.Node) -> fx.Node | None:
     return writer.call(aten.select.int, writer.new[parts.args[0]], axis, index)
 
 
-REWRITES = {"getitem": unbound, "linear": linear, "mean": mean}
+def gate(writer, node: fx.Node) -> fx.Node | None:
+    """The sigmoid of ``x * sigmoid(x)`` in another shape, where activations have 16 bits.
+
+    HTP (v75, measured) makes one op of the two. Of 16 bits and four dimensions, that op gives other values where a
+    convolution or a pooling reads it and its input comes from an addition, a layer norm and the like.
+    """
+    x = node.args[0]
+    shape = writer.value_of(x).shape
+    if writer.sim.target.htp_arch is None or len(shape) < 3 or not _is_wide(writer, x):
+        return None
+    readers = [user for made in node.users for user in (made.users if made.op == "call_module" else [made])]
+    if not any(r.op == "call_function" and ops.name(r) == "mul" and x in r.args for r in readers):
+        return None
+    sizes = [writer.call(aten.sym_size.int, writer.new[x], i) for i in range(len(shape))]
+    flat = writer.call(aten.reshape.default, writer.new[x], [sizes[0], -1])
+    writer.restore[node] = [(aten.reshape.default, sizes)]
+    return writer.call(node.target, writer.follow(flat, f"{node.meta['layer']}.input_rows", x))
+
+
+REWRITES = {"conv1d": conv1d, "getitem": unbound, "linear": linear, "mean": mean, "sigmoid": gate}

@@ -74,15 +74,18 @@ def finish(model, exported: Program, form: str, integer_io: bool, target: Target
     from qnb.export.pooling import global_pooling
     from qnb.export.products import signed_second_inputs
     from qnb.export.qdq import name_tensors
+    from qnb.export.recurrent_steps import share_grids, write_steps
     from qnb.export.transposes import drop_ones
     from qnb.export.widths import one_width
 
+    write_steps(model, exported.recurrent, exported.tensors)
     drop_ones(model, exported.tensors)
     global_pooling(model)
     whole_gathers(model)
     name_tensors(model, exported.tensors, form == "qdq", integer_io)
     exported.narrowed = one_width(model, set(exported.layers.values()), target)
     signed_second_inputs(model)
+    share_grids(model, exported.recurrent, exported.tensors)
     model.ir_version, model.producer_name = IR_VERSION, "qnb"
     _forget_types(model)
 

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import fx
 
-from qnb.export import lowering
+from qnb.export import dilated, lowering
 from qnb.export.marker import mark
+from qnb.export.recurrent import Layer, layer_of, recurrence
 from qnb.export.tensors import FileTensor, Names
 from qnb.graph import ops
 from qnb.graph.attributes import attribute
-from qnb.sim.superfluous import superfluous
+from qnb.sim.recurrent.sites import initial_states, is_zero
+from qnb.sim.superfluous import clip_ends, superfluous
 
 
 @dataclass
@@ -25,6 +27,7 @@ class Program:
         inputs, outputs: names in order.
         layers: layer to the tensor that is its output.
         narrowed: tensors of 8 bits that an op of 16 bits gives: see `qnb.export.widths`.
+        recurrent: layers that run step by step, by their key.
     """
 
     module: fx.GraphModule
@@ -33,6 +36,7 @@ class Program:
     outputs: list[str] = field(default_factory=list)
     layers: dict[str, str] = field(default_factory=dict)
     narrowed: set[str] = field(default_factory=set)
+    recurrent: dict[str, Layer] = field(default_factory=dict)
 
 
 def program(sim, quantized: bool = True) -> Program:
@@ -55,9 +59,14 @@ class _Writer:
         self.names = Names()
         self.tensors: dict[str, FileTensor] = {}
         self.layers: dict[str, str] = {}
+        self.recurrent: dict[str, Layer] = {}
         self.grouped = {name for g in sim.groups if len(g.nodes) < 3 for name in g.nodes}
         self.layer_of = {g.output: g.layer for g in sim.groups}
         self.dropped = superfluous(sim) if quantized else set()
+        self.apart = self._kept_apart() if quantized else {}
+        self.columns = dilated.column_weights(sim)
+        self.reshaped: dict[str, torch.Tensor] = {}
+        """weights of another shape than the model's, by the name they have in the graph"""
 
     def write(self) -> Program:
         graph_module = self.sim.graph_module
@@ -77,8 +86,10 @@ class _Writer:
             elif node.op == "call_function":
                 self.new[node] = self._call(node)
         self.graph.output(tuple(self._returned(n, name) for n, name in zip(returned, outputs, strict=True)))
-        constants = {n.target: attribute(graph_module, n.target) for n in self.graph.nodes if n.op == "get_attr"}
-        return Program(fx.GraphModule(constants, self.graph), self.tensors, inputs, outputs, self.layers)
+        constants = {n.target: attribute(graph_module, n.target) for n in self.graph.nodes
+                     if n.op == "get_attr" and n.target not in self.reshaped} | self.reshaped  # fmt: skip
+        return Program(fx.GraphModule(constants, self.graph), self.tensors, inputs, outputs, self.layers,
+                       recurrent=self.recurrent)  # fmt: skip
 
     def _returned(self, node: fx.Node, name: str) -> fx.Node:
         """An output; one that is an input, a constant or another output too becomes a tensor of its own."""
@@ -94,23 +105,59 @@ class _Writer:
             self.restore |= {node: self.restore[node.args[0]]} if node.args[0] in self.restore else {}
         if node in self.dropped:
             return value(node.args[0])
+        if node.name in self.plan.recurrent:
+            return self._recurrent(node)
         rewrite = lowering.REWRITES.get(ops.name(node))
         result = rewrite(self, node) if rewrite is not None else None
         if result is None:
             target = node.meta.get("pure", node.target)
             result = self.graph.call_function(target, *fx.map_arg((node.args, node.kwargs), value))
+        if node in self.apart:
+            layer, key = self.apart[node]
+            return self.activation(result, self.names(f"{layer}.before"), layer, key, follows=True)
         if node.name in self.plan.follows:
             key, factor = self.plan.follows[node.name]
             wanted = self.output_name.get(node) or self.names(node.meta["layer"])
             result = self.activation(result, wanted, node.meta["layer"], key, factor, follows=True)
         return result
 
+    def _recurrent(self, node: fx.Node) -> fx.Node:
+        """One op that stands for a layer until its steps are written (`qnb.export.recurrent`)."""
+        site, states = self.plan.recurrent[node.name], initial_states(node)
+        steps = int(self.value_of(node.args[0]).shape[1 if site.batch_first else 0])
+        hidden, zero = int(node.meta["val"][0].shape[-1]) // site.directions, all(map(is_zero, states))
+        self.recurrent[site.key] = layer = layer_of(self.sim, site, steps, hidden, zero, self.names)
+        self.tensors |= layer.tensors
+        rest = [self.new[n] for n in ([] if zero else states) + list(node.args[2])]
+        return self.call(recurrence, self.new[node.args[0]], rest, site.key, hidden, site.layers, site.directions,
+                         site.batch_first)  # fmt: skip
+
+    def _kept_apart(self) -> dict[fx.Node, tuple[str, str]]:
+        """Ops -> (layer, quantizer key) before a ReLU or clip that their range makes no use of.
+
+        HTP takes no such pair as one: its kernel clips at the range's ends. Quantizing before it too, on the same
+        grid, changes no code: the grid's rounding and the clip may change places.
+        """
+        if self.sim.target.htp_arch is None:
+            return {}
+        nodes = {n.name: n for n in self.sim.graph_module.graph.nodes}
+        return {
+            nodes[g.nodes[0]]: (g.layer, g.key) for g in self.sim.groups
+            if len(g.nodes) == 2 and clip_ends(nodes[g.nodes[1]]) and nodes[g.nodes[1]] not in self.dropped
+            and self.sim.activation(g.key).active
+        }  # fmt: skip
+
     def _quantizer(self, node: fx.Node) -> fx.Node:
         source, (kind, key) = node.args[0], node.target.split(".", 1)
         value, sim = self.new[source], self.sim
+        if kind == "recurrent":
+            return value
         if kind == "weight_quantizers":
-            site = self.plan.weights[key]
-            return self.constant(value, site.tensor, "weight", site.layer, sim.weight(key), sim.weight_tensor(key))
+            site, tensor = self.plan.weights[key], sim.weight_tensor(key)
+            if key in self.columns:
+                tensor = self.reshaped[f"{key}_column"] = tensor.detach().unsqueeze(-1)
+                value = self.graph.get_attr(f"{key}_column")
+            return self.constant(value, site.tensor, "weight", site.layer, sim.weight(key), tensor)
         if kind == "bias_quantizers":
             site = self.plan.biases[key]
             return self.constant(value, site.tensor, "bias", site.layer, sim.bias(key), sim.bias_tensor(key))

@@ -38,10 +38,20 @@ def name_tensors(model: ir.Model, tensors: dict[str, FileTensor], quantized: boo
             made = make(graph, node, tensor, integer_io)
         _replace(graph, node, made if made is not None else _named(graph, node, name))
     _keep_apart(graph)
+    _name_nodes(graph, tensors)
     unused = [name for name, value in graph.initializers.items() if not value.uses() and not value.is_graph_output()]
     for name in unused:
         del graph.initializers[name]
     model.opset_imports.pop(DOMAIN, None)
+
+
+def _name_nodes(graph: ir.Graph, tensors: dict[str, FileTensor]) -> None:
+    """The op that makes a layer's output is called as the layer is: so runtimes name it where they refuse it."""
+    names = Names()
+    for node in graph:
+        tensor = tensors.get((node.outputs[0].name or "").removesuffix("_float"))
+        if node.op_type not in ("QuantizeLinear", "DequantizeLinear") and tensor is not None:
+            node.name = names(tensor.layer)
 
 
 def _keep_apart(graph: ir.Graph) -> None:
@@ -96,11 +106,16 @@ def _activation(graph: ir.Graph, node: ir.Node, tensor: FileTensor, integer_io: 
         codes = _add(graph, node, "QuantizeLinear", [value, scale, zero_point], f"{name}_quantized", kind, shape)
     if not exact:
         codes = _clipped(graph, node, codes, tensor)
-    if integer_io and exact and is_output and not node.outputs[0].uses():
+    given_out, readers = integer_io and exact and is_output, list(node.outputs[0].uses())
+    if given_out and not readers:
         return codes
     made = _add(graph, node, "DequantizeLinear", [codes, scale, zero_point], f"{name}_dequantized",
                 ir.DataType.FLOAT, shape)  # fmt: skip
-    return made
+    if not given_out:
+        return made
+    for reader in readers:  # the graph gives out the codes, its ops read the values
+        reader.node.replace_input_with(reader.idx, made)
+    return codes
 
 
 def storage(grid: Grid | FloatGrid) -> tuple[ir.DataType, bool]:

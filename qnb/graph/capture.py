@@ -16,6 +16,7 @@ from qnb.graph.clean import remove_noise, restore_batch_norm
 from qnb.graph.constants import fold_constants
 from qnb.graph.fold import fold_batch_norm
 from qnb.graph.masks import mask_last
+from qnb.graph.recurrent import restore_recurrent
 from qnb.graph.structure import Structure, flatten
 from qnb.graph.written_out import write_out
 
@@ -52,6 +53,7 @@ def capture(model: nn.Module, example_inputs: Any, dynamic_shapes: Any = None) -
     program, returned = export.export(exact, inputs, called, dynamic_shapes)
     notes = _notes(program, exact is not model)
     module = _graph_module(program)
+    restore_recurrent(module)
     write_out(module)
     restore_batch_norm(module)
     remove_noise(module)

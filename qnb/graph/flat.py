@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from qnb.graph.recurrent import AsOneOp
 from qnb.graph.structure import Structure, flatten
 
 
@@ -27,7 +28,7 @@ class Flat(nn.Module):
     def forward(self, *leaves: torch.Tensor) -> tuple[torch.Tensor, ...]:
         args, kwargs = self.called.build(leaves)
         try:
-            with self.watch():
+            with AsOneOp(), self.watch():
                 result = self.model(*args, **kwargs)
         except Exception as error:
             raise Refused(str(error)) from error

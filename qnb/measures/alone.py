@@ -19,6 +19,7 @@ from qnb.graph.constants import constant_nodes
 from qnb.measures.lockstep import call
 from qnb.sim import select
 from qnb.sim.masking import attended
+from qnb.sim.recurrent.steps import Steps
 
 Values = dict[fx.Node, Any]
 
@@ -75,13 +76,16 @@ class Alone:
         tied: dict[str, set[str]] = {}
         for layer, _, module in self.sim.sites():
             tied.setdefault(module, set()).add(layer)
+        inside = {key: f"recurrent.{name}" for name, recurrent in plan.recurrent.items()
+                  for keys in recurrent.keys for key in keys.values()}  # fmt: skip
         activations = [(s, "activation", self.sim.activation(k), s.masked) for k, s in plan.activations.items()]
         weights = [(s, "weight", self.sim.weight(k), False) for k, s in plan.weights.items()]
         for site, part, module, masked in (*activations, *weights):
             if module.active and tied[module] & layers:
                 path = f"{part}_quantizers.{site.key}"
                 on = frozenset([path, *follows.get(site.key, ())] if part == "weight" else [path])
-                found.append(Site(path, site.layer, getattr(site, "kind", part), on, self._enters(path), masked))
+                enters = self._enters(inside.get(site.key, path) if part == "activation" else path)
+                found.append(Site(path, site.layer, getattr(site, "kind", part), on, enters, masked))
         return sorted(found, key=lambda s: min((self.place[n] for n in s.enters), default=0))
 
     def _enters(self, path: str) -> tuple[fx.Node, ...]:
@@ -123,8 +127,12 @@ class Alone:
 
     def with_error(self, site: Site, node: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
         """The value of a node at which the error enters, with this quantizer on."""
-        if node.op == "call_module":
-            return self.sim.graph_module.get_submodule(node.target)(values[node.args[0]])
+        module = self.sim.graph_module.get_submodule(node.target) if node.op == "call_module" else None
+        if isinstance(module, Steps):
+            quantizer = self.sim.graph_module.get_submodule(site.path)
+            return module.alone(call(node.args[0], self.read(values), exact=True), quantizer)
+        if module is not None:
+            return module(values[node.args[0]])
         read = self.read(values, site)
         moved = {n: attribute(self.sim.graph_module, n.target) for n in node.all_input_nodes if n.op == "get_attr"}
         return call(node, lambda n: moved[n] if n in moved else read(n))  # a corrected bias belongs to its weight

@@ -16,6 +16,7 @@ from torch import fx
 from qnb.graph.attributes import attribute
 from qnb.sim.plan import LayerGroup
 from qnb.sim.quantizer import Quantizer
+from qnb.sim.recurrent.steps import Steps
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,8 @@ class Lockstep:
 
         def value(source: fx.Node):
             nonlocal changed
-            if source.name in group.nodes and source in own:
+            inner = source.args[0] if isinstance(self.modules.get(str(source.target)), Steps) else source
+            if inner.name in group.nodes and source in own:
                 changed |= own[source] is not reference[source]
                 return own[source]
             if self._is_parameter(source):
@@ -107,6 +109,8 @@ class Lockstep:
             return reference[source]
 
         fx.map_arg((node.args, node.kwargs), value)
+        if node.name in self.sim.plan.recurrent:
+            return call(node, value, exact=True)
         return call(node, value) if changed else reference[node]
 
     def _is_parameter(self, node: fx.Node) -> bool:
@@ -122,6 +126,8 @@ class Lockstep:
         reference[node] = reference[source]
         before = simulated[source]
         simulated[node] = after = module(before)
+        if isinstance(module, Steps) and source in own:
+            own[node] = module(own[source])
         group = self.by_output.get(source.name)
         if group is None or not isinstance(module, Quantizer):
             return

@@ -23,6 +23,7 @@ from qnb.runtimes.runtime import PLACEMENT, Runtime
 from qnb.runtimes.session import attributes, first_line
 
 PROVIDERS = {PROVIDER: "HTP", "CPUExecutionProvider": "CPU"}
+CONVERSIONS = ("QuantizeLinear", "DequantizeLinear")
 NAMED = 8
 """Nodes that an error names."""
 
@@ -216,6 +217,7 @@ class QnnHtp(Runtime):
         found = re.search(r"Node '([^']*)' OpType:(\w+)", str(error))
         if not nodes and found:
             nodes = [(_original(found[1], self._header.nodes), found[2])]
+        nodes = [n for n in nodes if n[1] not in CONVERSIONS] or nodes  # these are away because of what they serve
         if nodes:
             listed = ", ".join(f"{node or 'unnamed'} ({op})" for node, op in nodes[:NAMED])
             more = f" and {len(nodes) - NAMED} more" if len(nodes) > NAMED else ""

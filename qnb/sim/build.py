@@ -13,11 +13,15 @@ from qnb.graph.attributes import attribute
 from qnb.numerics import FloatGrid, Grid, Precision
 from qnb.sim.plan import ActivationSite, Plan, WeightSite
 from qnb.sim.quantizer import BiasQuantizer, Quantizer, WeightQuantizer
+from qnb.sim.recurrent.steps import STAND_INS, Steps
 
 
 def activation_grid(site: ActivationSite, precision: Precision) -> Grid | FloatGrid | None:
-    """The grid of an activation at a precision; the target may ask for symmetric at 16 bits."""
+    """The grid of an activation at a precision; the target may ask for symmetric at 16 bits, a sum over many steps for
+    more bits."""
     grid = precision.activations
+    if isinstance(grid, Grid) and grid.bits < site.least_bits:
+        return Grid(site.least_bits)
     if isinstance(grid, Grid) and site.symmetric_at_16 and grid.bits == 16:
         return Grid(16, symmetric=True)
     return grid
@@ -69,8 +73,13 @@ def build(reference: fx.GraphModule, plan: Plan, precision: Precision) -> fx.Gra
         for node in site.nodes:
             _insert_activation(graph, mapping[node], f"activation_quantizers.{key}")
     _activate_in_place(graph, plan)
+    _run_in_steps(graph, plan, root, activations)
     graph.lint()
-    return fx.GraphModule(root, graph)
+    made = fx.GraphModule(root, graph)
+    for key, site in plan.activations.items():
+        if site.inside is not None:  # no node calls it
+            made.add_submodule(f"activation_quantizers.{key}", activations[key])
+    return made
 
 
 def _tensors(reference: fx.GraphModule, graph: fx.Graph) -> dict[str, Any]:
@@ -115,6 +124,23 @@ def _activate_in_place(graph: fx.Graph, plan: Plan) -> None:
         if ops.of(first).fresh and len(first.users) == 1 and follower.target in IN_PLACE:
             follower.meta = follower.meta | {"pure": follower.target}
             follower.target = IN_PLACE[follower.target]
+
+
+def _run_in_steps(graph: fx.Graph, plan: Plan, root: dict[str, Any], activations: dict[str, Quantizer]) -> None:
+    """Recurrent layers of the plan become a stand-in that hands its arguments to a `Steps` module.
+
+    ``meta["pure"]`` keeps the op for whoever computes FP32 values; ``meta["exact"]`` says that the simulation does not.
+    """
+    by_name = {node.name: node for node in graph.nodes}
+    for key, site in plan.recurrent.items():
+        node, users = by_name[key], list(by_name[key].users)
+        node.meta = node.meta | {"pure": node.target, "exact": "steps"}
+        node.target, root[f"recurrent.{key}"] = STAND_INS[site.op], Steps(site, activations)
+        with graph.inserting_after(node):
+            steps = graph.call_module(f"recurrent.{key}", (node,))
+        steps.meta = {"quantizes": node}
+        for user in users:
+            user.replace_input_with(node, steps)
 
 
 def _insert_parameter(graph: fx.Graph, user: fx.Node, path: tuple[int, ...], target: str) -> None:

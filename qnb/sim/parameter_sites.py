@@ -8,6 +8,7 @@ from qnb.graph import ops
 from qnb.sim import supergroups, zones
 from qnb.sim.encoding_source import Sources
 from qnb.sim.plan import BiasSite, Plan, WeightSite
+from qnb.sim.recurrent.sites import recurrent_biases, runs_in_steps
 from qnb.targets import Target
 
 
@@ -26,6 +27,9 @@ def add_parameter_sites(
             plan.weights[site.key] = site
         if target.simulate_bias:
             _bias(plan, node, layers[node.name], sources)
+        if target.simulate_bias and node.name in plan.recurrent:
+            found = recurrent_biases(plan, node, lambda read: (sources.key(read), sources.factor(read)))
+            plan.biases |= {site.key: site for site in found}
     for chain in chains.values():
         found = supergroups.norm_weight(chain) if len(chain) > 3 else None
         if found:
@@ -45,8 +49,9 @@ def _weights(node: fx.Node, layer: str, target: Target) -> list[WeightSite]:
     index, axis, block_axis = position
     weight = node.args[index]
     if isinstance(weight, (list, tuple)):  # recurrent: weights and biases of every layer and direction
+        axes = (0, 1) if runs_in_steps(node, target) else (None, None)
         return [
-            _site(node, item, (index, i), layer, None, None, "weights")
+            _site(node, item, (index, i), layer, *axes, "weights")
             for i, item in enumerate(weight)
             if item.meta["val"].dim() == 2
         ]

@@ -6,10 +6,11 @@ from torch import fx
 
 from qnb.graph import ops
 from qnb.graph.attributes import attribute
-from qnb.sim import supergroups, zones
+from qnb.sim import joining, supergroups, zones
 from qnb.sim.encoding_source import Sources, scalar_factor
 from qnb.sim.parameter_sites import add_parameter_sites
 from qnb.sim.plan import ActivationSite, LayerGroup, Plan
+from qnb.sim.recurrent.sites import add_recurrent_sites
 from qnb.targets import Target
 
 
@@ -50,6 +51,7 @@ class _Placement:
         keys = ((node.name, self.sources.key(node)) for node in self.graph.nodes)
         self.result.encoding_of = {name: key for name, key in keys if key}
         self.result.follows = self._follows()
+        add_recurrent_sites(self.result, self.graph, self.target)
         add_parameter_sites(self.result, self.graph, self.chains, self.sources, self.target)
         return self.result
 
@@ -141,8 +143,21 @@ class _Placement:
             site.least_span_at_16 = max(site.least_span_at_16, least)
 
     def _concat(self, node: fx.Node) -> None:
-        """All inputs and the output on one grid; an input that only has a scaled encoding gets its own."""
+        """All inputs and the output on one grid; an input that only has a scaled encoding gets its own.
+
+        Where the target converts, inputs keep their encodings unless nothing but concatenations reads them: then
+        finer steps of their own would be lost at once.
+        """
         inputs = [n for n in zones.operands(node) if zones.is_float(n)]
+        encodings = {(self.sources.key(n), self.sources.factor(n)) for n in inputs if self.sources.key(n)}
+        if not self.target.tied_concat and len(encodings) > 1:
+            keyed = [n for n in inputs if self.sources.key(n)]
+            free = [n for n in keyed if self.sources.factor(n) == 1.0 and joining.only_joined(n, self.target)]
+            if len(free) < len(keyed):
+                self._output(node, "concat")
+                for item in free:
+                    self.sources.tie(node, item)
+                return
         for item in inputs:
             if item in self.zones.data and self.sources.factor(item) != 1.0:
                 self._site(item, "activation", self._layer_name(item.meta["layer"]))
@@ -153,7 +168,8 @@ class _Placement:
             self.sources.follow(node, keyed[0])
 
     def _tie(self, node: fx.Node, other: fx.Node) -> None:
-        if self.sources.key(other) and self.sources.factor(other) == 1.0:
+        if (key := self.sources.key(other)) and self.sources.factor(other) == 1.0:
+            self.result.activations[node.name].fixed = self.result.activations[key].fixed
             self.sources.tie(other, node)
 
     def _meets_data(self, node: fx.Node) -> bool:

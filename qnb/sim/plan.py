@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from torch import fx
 
@@ -42,6 +43,14 @@ class ActivationSite:
     symmetric_at_16: bool = False
     least_span_at_16: float = 0.0
     masked: bool = False
+    least_bits: int = 0
+    inside: fx.Node | None = None
+    """the recurrent node whose steps the quantizer is inside of; it has no nodes of its own"""
+
+    @property
+    def first(self) -> fx.Node:
+        """Where it is first met in the graph."""
+        return self.nodes[0] if self.nodes else self.inside
 
 
 @dataclass(frozen=True)
@@ -88,6 +97,8 @@ class Plan:
     """node name -> key of the activation quantizer whose encoding its value has"""
     follows: dict[str, tuple[str, float]] = field(default_factory=dict)
     """node name -> (key, factor): values without a quantizer of their own, whose scale is the key's times factor"""
+    recurrent: dict[str, Any] = field(default_factory=dict)
+    """node name -> `qnb.sim.recurrent.sites.RecurrentSite` of those that run step by step"""
 
     def encoding(self, name: str) -> tuple[str, float] | None:
         """(key of the activation quantizer, factor) that a node's value has its encoding from; None without any."""

@@ -13,6 +13,7 @@ from qnb import targets
 from qnb.errors import CalibrationError, InputError
 from qnb.graph import Captured
 from qnb.graph.attributes import attribute, set_tensor
+from qnb.graph.target_form import written_out
 from qnb.numerics import Grid, Precision
 from qnb.sharing import changing, reading
 from qnb.sim import build, calibration, select, snapshot, tables
@@ -51,7 +52,7 @@ class QuantSim(GraphModel):
                  *, target: str | targets.Target = "htp-v75", dynamic_shapes: Any = None,
                  simulate_bias: bool | None = None):  # fmt: skip
         precision, target = Precision.parse(precision), targets.get(target)
-        captured = build.captured_of(model, example_inputs, dynamic_shapes)
+        captured = written_out(build.captured_of(model, example_inputs, dynamic_shapes), target.written_out)
         plan = place(captured.module, target)
         super().__init__(captured, build.build(captured.module, plan, precision))
         self.precision, self.target, self.plan = precision, target, plan
@@ -138,7 +139,7 @@ class QuantSim(GraphModel):
         precision = Precision.parse(precision)
         chosen = self.named(layers, "QuantSim.set_precision")
         if layers is not None and precision != self.precision:
-            refuse_unsupported(self, sorted(chosen), precision, "QuantSim.set_precision")
+            refuse_unsupported(self, chosen, precision, "QuantSim.set_precision")
         was_calibrated = self.calibrated
         activations = self.output_keys(chosen)
         weights = {k for k, s in self.plan.weights.items() if s.layer in chosen}

@@ -8,6 +8,7 @@ from torch import nn
 
 from qnb.sharing import Lock
 from qnb.sim.quantizer import BiasQuantizer
+from qnb.sim.recurrent.steps import Steps
 
 
 def snapshot(sim):
@@ -22,7 +23,7 @@ def snapshot(sim):
     made.__dict__.update({name: copy(found) for name, found in made.__dict__.items() if name.endswith("_hooks")})
     made.lock = Lock()
     for module in twins.values():
-        if isinstance(module, BiasQuantizer):
+        if isinstance(module, BiasQuantizer | Steps):
             module._refs = tuple(twins[id(quantizer)] for quantizer in module._refs)
     return made
 

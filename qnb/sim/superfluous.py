@@ -15,7 +15,7 @@ def superfluous(sim) -> set[fx.Node]:
     nodes = {n.name: n for n in sim.graph_module.graph.nodes}
     found = set()
     for group in sim.groups:
-        ends = _ends(nodes[group.nodes[-1]]) if len(group.nodes) == 2 else None
+        ends = clip_ends(nodes[group.nodes[-1]]) if len(group.nodes) == 2 else None
         quantizer = sim.activation(group.key)
         if ends is None or not quantizer.active or not isinstance(quantizer.grid, Grid):
             continue
@@ -26,7 +26,7 @@ def superfluous(sim) -> set[fx.Node]:
     return found
 
 
-def _ends(node: fx.Node) -> tuple[float, float] | None:
+def clip_ends(node: fx.Node) -> tuple[float, float] | None:
     """Lowest and highest value that an activation lets through, where that is all it does."""
     name = ops.name(node).rstrip("_")
     if name == "relu":

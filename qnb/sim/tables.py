@@ -55,6 +55,8 @@ def encodings(sim):
     outputs = {g.output: g.layer for g in sim.groups}
     rows = []
     for key, site in sim.plan.activations.items():
+        if site.inside is not None:
+            rows.append(_row(site.tensor, site.layer, site.kind, sim.activation(key)))
         for node in site.nodes:
             layer = outputs.get(node.name, site.layer if node is site.nodes[0] else node.meta.get("layer", node.name))
             tensor = site.tensor if site.kind == "weight" and node is site.nodes[0] else layer

@@ -38,7 +38,7 @@ def is_float(node: fx.Node) -> bool:
     return isinstance(value, torch.Tensor) and value.dtype.is_floating_point
 
 
-def _is_size(node: fx.Node) -> bool:
+def is_size(node: fx.Node) -> bool:
     """Whether the node only tells a size: it carries no values of its input."""
     return node.op == "call_function" and not isinstance(node.meta.get("val"), torch.Tensor | tuple | list)
 
@@ -112,7 +112,7 @@ def find(graph: fx.Graph) -> Zones:
         weighted = kind in _NOT_MASK and (weight_position(node) or kind == "norm")
         if weighted or (ops.name(node) in ("matmul", "bmm") and node in zones.data):
             learned.add(node)
-        elif not _is_size(node) and any(n in learned for n in node.all_input_nodes):
+        elif not is_size(node) and any(n in learned for n in node.all_input_nodes):
             learned.add(node)
     for node in graph.nodes:
         if node.op == "call_function" and ops.name(node) == "softmax" and _over_last_axis(node):
@@ -146,7 +146,7 @@ def _find_mask(node: fx.Node, zones: Zones, learned: set[fx.Node]) -> None:
 
 def _claim(node: fx.Node, zones: Zones) -> None:
     """Put a mask and what it alone is made of into the mask zone."""
-    if all(user in zones.mask or user in zones.masked or _is_size(user) for user in node.users):
+    if all(user in zones.mask or user in zones.masked or is_size(user) for user in node.users):
         zones.mask.add(node)
         zones.data.discard(node)
         for source in node.all_input_nodes:

@@ -11,6 +11,7 @@ no float16 is what QNN 2.51 says when asked to run a convolution of floats.
 """
 
 from qnb.targets.generic import GENERIC
+from qnb.targets.limits import Limit
 from qnb.targets.target import CONV, CONV_TRANSPOSE, DENSE, Supergroup, variant
 
 BEFORE_V73 = ("fp32", "fp16", "w8a16", "w8a8", "w4a16", "w4a8")
@@ -19,18 +20,33 @@ HALF = dict.fromkeys(("fp32", "fp16"), "float16 arithmetic")
 HALF_OF_SOME_V68 = dict.fromkeys(HALF, "float16 arithmetic; not on Snapdragon 778G, 780G, 8cx Gen 3 and QCS6490")
 HALF_OF_SOME_V73 = dict.fromkeys(HALF, "float16 arithmetic; not on Snapdragon 7 Gen 3, 7s, 7+, 7 Gen 4, 8s")
 
+WIDE = {"weights": (16,), "refused": False, "remedy": "use 8-bit weights there (W8A16)"}
+LIMITS = (
+    Limit(("erf",), "has no kernel for {op}", "use torch.nn.functional.gelu where it is part of a GELU"),
+    Limit(("log", "log2", "log10", "log1p"), "computes {op} wrongly",
+          "use 8-bit activations there, or log_softmax where the logarithm is of a softmax", activations=(16,)),
+    Limit(("softplus",), "computes {op} to 40 dB only", "8-bit activations are as good there; a ReLU is exact",
+          refused=False, activations=(16,)),
+    Limit(CONV_TRANSPOSE, "takes no transposed convolution of several groups", "use 8-bit weights there", weights=(4,),
+          where="grouped"),
+    Limit((*CONV, *CONV_TRANSPOSE), "computes dilated convolutions to 40 dB only", **WIDE, where="dilated"),
+    Limit((*CONV, *CONV_TRANSPOSE), "computes kernels longer than 7 to 40 dB only", **WIDE, where="long"),
+)  # fmt: skip
+"""Measured on v75, see docs/pairs.md."""
+
 HTP_V68 = variant(
     GENERIC,
     "htp-v68",
     description="Snapdragon 8 / 888 (Hexagon v68)",
     supergroups=(
         Supergroup((*CONV, *CONV_TRANSPOSE, *DENSE, "add"), ("relu",)),
-        Supergroup(
-            (*CONV, *CONV_TRANSPOSE, *DENSE), ("hardtanh", "clamp", "relu6", "prelu", "leaky_relu", "hardswish")
-        ),
+        Supergroup((*CONV, *CONV_TRANSPOSE, *DENSE), ("hardtanh", "clamp", "relu6")),
     ),
     fuse_depthwise=True,
     tied_resize=True,
+    tied_concat=False,
+    written_out=("batch_norm", "group_norm", "mish", "lstm", "gru"),
+    limits=LIMITS,
     grouped_transposed="tensor",
     least_scores_at_16=0.2,
     simulate_bias=True,

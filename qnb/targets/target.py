@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from qnb.errors import TargetError
 from qnb.registry import Registry
+from qnb.targets.limits import Limit
 
 CONV = ("conv1d", "conv2d", "conv3d")
 CONV_TRANSPOSE = ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
@@ -31,6 +32,10 @@ class Target:
         fuse_depthwise: whether a depthwise convolution may start a supergroup.
         fixed_ranges: output range by op name, whatever calibration saw.
         tied_resize: an interpolating resize keeps its input's encoding.
+        tied_concat: inputs and output of a concatenation share one encoding. Otherwise the target converts: an input
+            keeps its own where its range is fixed, or where other ops read it too.
+        written_out: ops that it runs only, or better, as several others (`qnb.graph.target_form`), by name;
+            recurrent layers step by step (`qnb.sim.recurrent`).
         norm_weights, embedding_weights: "weights" or "activations": whose grid they take.
         symmetric_matmul_at_16: the second input of a 16-bit matmul is symmetric.
         least_scores_at_16: a softmax needs its 16-bit input to span this much, from the range's lower to its upper end.
@@ -38,6 +43,7 @@ class Target:
         grouped_transposed: "channel" or "tensor": what has a scale of its own in a transposed convolution of several
             groups, where channels or blocks have one elsewhere.
         simulate_bias: int32 biases are part of the simulation.
+        limits: ops that it does not run, or only coarsely.
         mask_encoding: scores need an encoding after the attention mask too.
         one_activation_width: kernels read and write activations of one bit-width.
         precisions: what the target runs, by name.
@@ -53,6 +59,8 @@ class Target:
     fuse_depthwise: bool = True
     fixed_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict, hash=False)
     tied_resize: bool = False
+    tied_concat: bool = True
+    written_out: tuple[str, ...] = ()
     norm_weights: str = "weights"
     embedding_weights: str = "weights"
     symmetric_matmul_at_16: bool = False
@@ -60,6 +68,7 @@ class Target:
     largest_int16: int = 32767
     grouped_transposed: str = "channel"
     simulate_bias: bool = True
+    limits: tuple[Limit, ...] = ()
     mask_encoding: bool = False
     one_activation_width: bool = False
     precisions: tuple[str, ...] = ()

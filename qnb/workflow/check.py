@@ -18,10 +18,14 @@ from qnb.graph.structure import flatten
 from qnb.html import LOSSLESS, decibel, number
 from qnb.measures.error import ErrorStats
 from qnb.numerics import Precision
-from qnb.sim import QuantSim
+from qnb.sim import QuantSim, limits
 from qnb.sim.graph_model import ReferenceModel
+from qnb.sim.recurrent.notes import notes
+from qnb.workflow.joined_ranges import crowded
 
 FEW_SAMPLES = 64
+NAMED = 3
+"""Layers that a finding names."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +114,27 @@ def _findings(flow, captured, sim, sqnr_db: float, samples: int, batch) -> Itera
         yield Finding("warn", f"{samples} calibration samples are few; 100 to 1000 are usual")
     if flow.target.precisions and "w16a16" not in flow.target.precisions:
         yield Finding("warn", f"{flow.target.name} does not run W16A16; use it as a control in simulation only")
+    yield from _limits(sim)
+    yield from (Finding("warn", text) for text in notes(sim))
+    for found in crowded(captured, captured.flatten(batch, "Workflow.check")):
+        yield Finding(
+            "warn", f"{found.concat!r} joins {found.layer!r} ({found.low:.3g} to {found.high:.3g}) with larger values: "
+            f"with 8-bit activations its steps are {found.step:.2g}, which leaves {found.layer!r} {found.steps} of "
+            f"255: return them apart, or give {found.concat!r} 16-bit activations"
+        )  # fmt: skip
     for note in captured.notes:
         yield Finding("warn", note)
+
+
+def _limits(sim) -> Iterable[Finding]:
+    """What the target does not run, or only coarsely, with the layers that it is about."""
+    layers: dict[tuple, list[str]] = {}
+    for layer, op, limit in limits.met(sim):
+        layers.setdefault((op, limit), []).append(layer)
+    for (op, limit), named in layers.items():
+        shown = ", ".join(map(repr, named[:NAMED])) + (f" and {len(named) - NAMED} more" if len(named) > NAMED else "")
+        tone = "bad" if limit.refused and not limit.when else "warn"
+        yield Finding(tone, f"{limit.when}{sim.target.name} {limit.said(op)}, layer {shown}: {limit.remedy}")
 
 
 def _difference(model, reference, batch) -> float:

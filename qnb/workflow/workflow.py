@@ -15,6 +15,7 @@ from qnb.arguments import did_you_mean, whole
 from qnb.document import Document, Shown
 from qnb.errors import InputError
 from qnb.graph import Captured, capture, reiterable
+from qnb.graph.target_form import written_out
 from qnb.randomness import Seeded
 from qnb.ranges import RULES
 from qnb.workflow import documents, next_steps, steps
@@ -101,7 +102,8 @@ class Workflow(Jobs, Recovering, OnTarget, Shown):
                     example = next(iter(self.batches), None)
                 if example is None:
                     raise InputError("Workflow", "an empty calibration loader", "pass at least one batch")
-                self._captured = capture(self.model, example, self.dynamic_shapes)
+                found = capture(self.model, example, self.dynamic_shapes)
+                self._captured = written_out(found, self.target.written_out)
         return self._captured
 
     @property

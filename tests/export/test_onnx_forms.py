@@ -76,6 +76,24 @@ def test_integer_ends_of_a_model_with_other_inputs_and_outputs(tmp_path):
     assert agreement_db(sim, runtime, batch) >= 25
 
 
+def test_an_integer_output_that_is_read_inside_the_model_too(tmp_path):
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 1)
+
+        def forward(self, x):
+            y = self.conv(x)
+            return torch.sigmoid(y), y
+
+    x = torch.randn(2, 3, 5, 5)
+    sim = calibrated(Model().eval(), x, "w8a8")
+    runtime = exported(sim, tmp_path / "m.onnx", integer_io=True)
+    assert [t.dtype for t in runtime.outputs] == [torch.uint8] * 2
+    for given, wanted in zip(runtime.run(x), sim(x), strict=True):
+        assert torch.allclose(given, wanted, atol=0.01)
+
+
 def test_a_superfluous_relu_is_left_out_and_a_needed_one_kept(tmp_path):
     class Model(nn.Module):
         def __init__(self):

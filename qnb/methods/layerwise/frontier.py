@@ -101,7 +101,7 @@ class Frontier:
         if node.op == "call_module":
             source = read(node.args[0])
             return source if is_reference else self.sim.graph_module.get_submodule(node.target)(source)
-        return call(node, read)
+        return call(node, read, exact=not is_reference and node.name in self.sim.plan.recurrent)
 
     def _last_uses(self) -> dict[fx.Node, list[fx.Node]]:
         """Node -> values that nobody reads after it."""

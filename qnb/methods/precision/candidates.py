@@ -88,7 +88,7 @@ def movable(sim, candidates: Sequence[Precision], layers, operation: str
 def layer_order(sim) -> list[str]:
     """Inputs, constants that are operands, and layers, in graph order."""
     place = {node.name: i for i, node in enumerate(sim.graph_module.graph.nodes)}
-    sites = [(place[site.nodes[0].name], site.layer) for site in sim.plan.activations.values()]
+    sites = [(place[site.first.name], site.layer) for site in sim.plan.activations.values()]
     rows = sorted([*sites, *((place[g.output], g.layer) for g in sim.groups)])
     return list(dict.fromkeys(layer for _, layer in rows))
 

@@ -81,7 +81,8 @@ def learned_ranges(sim, offsets: bool = True) -> dict[str, LearnedRange]:
     found = {}
     for key, site in sim.plan.activations.items():
         if site.fixed is None and not site.masked:
-            value = site.nodes[0].meta["val"]
+            value = site.first.meta["val"]
+            value = value[0] if isinstance(value, tuple | list) else value  # of a recurrent layer: its sequence
             count = value.numel() // value.shape[0] if value.dim() else 1
             found[f"activation_quantizers.{key}"] = sim.activation(key), count
     for key in sim.plan.weights:

@@ -104,6 +104,8 @@ def check_integer(sim: QuantSim, runtime: str) -> None:
     remedy = "use w8a8" + (" or w4a8" if 4 in widths else f": {runtime} runs other widths in floating point")
     for key, site in sim.plan.activations.items():
         quantizer = sim.activation(key)
+        if site.inside is not None:
+            continue
         if not quantizer.active or not isinstance(quantizer.grid, Grid) or quantizer.grid.bits != 8:
             kept = quantizer.grid.name if quantizer.active else "float"
             raise PrecisionError(f"exact({runtime!r})", f"layer {site.layer!r} with {kept} activations", remedy)

@@ -92,7 +92,7 @@ def _begun(content: dict, captured: Captured | None, given: tuple, source: Sourc
         if content["method"] not in RULES:
             raise source.error(f"range rule {content['method'][:80]!r}, which this qnb does not have")
         flow = Workflow(model, calibration, evaluate, target=target, **kept)
-        flow._captured = None if captured is None else captured_again(model, flow.batches, captured)
+        flow._captured = None if captured is None else captured_again(model, flow.batches, captured, target)
         flow._data = settings.fingerprint(flow.batches)
     else:
         flow = Workflow.__new__(Workflow)

@@ -16,6 +16,8 @@ from qnb.graph import Captured, capture
 from qnb.graph.captured import as_call
 from qnb.graph.serialize import to_json
 from qnb.graph.structure import flatten
+from qnb.graph.target_form import written_out
+from qnb.targets import Target
 
 OPERATION = "qnb.load"
 CLOSE = 1e-4
@@ -24,7 +26,7 @@ REMEDY = ("give the model that was saved, or leave model, calibration and evalua
           "new Workflow(model, ...) begins with another model")  # fmt: skip
 
 
-def captured_again(model: nn.Module, calibration, stored: Captured) -> Captured:
+def captured_again(model: nn.Module, calibration, stored: Captured, target: Target) -> Captured:
     """The given model, captured as the stored one was; its outputs are of the caller's own classes.
 
     Raises:
@@ -32,9 +34,9 @@ def captured_again(model: nn.Module, calibration, stored: Captured) -> Captured:
         CaptureError: the model cannot be captured.
     """
     example = _example(calibration, stored)
-    found = capture(model, example)
+    found = written_out(capture(model, example), target.written_out)
     if _signature(found) != _signature(stored):  # dimensions were chosen by dynamic_shapes, perhaps
-        found = capture(model, example, _shapes(stored))
+        found = written_out(capture(model, example, _shapes(stored)), target.written_out)
     if difference := structure_difference(stored, found) or weight_difference(stored, found):
         raise InputError(OPERATION, f"another model than the file's: {difference}", REMEDY)
     return found

@@ -1,0 +1,38 @@
+"""Which layers of a simulation meet a limit of its target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import fx
+
+from qnb.graph import ops
+from qnb.targets.limits import Limit
+
+LONGEST = 7
+"""Side of a kernel that is not "long"."""
+
+
+def met(sim) -> Iterator[tuple[str, str, Limit]]:
+    """(layer, op, limit) for each op that one is about, at whatever precision it holds."""
+    layer_of = {name: group.layer for group in sim.groups for name in group.nodes}
+    for node in sim.captured.module.graph.nodes:
+        if node.op == "call_function" and node.name in layer_of:
+            for limit in sim.target.limits:
+                if ops.name(node) in limit.ops and _where(node, limit.where):
+                    yield layer_of[node.name], ops.name(node), limit
+
+
+def _where(node: fx.Node, condition: str) -> bool:
+    if condition == "dilated":
+        return any(n > 1 for n in _numbers(node, 5))
+    if condition == "grouped":
+        return ops.groups(node) > 1
+    if condition == "long":
+        return max(node.args[1].meta["val"].shape[2:]) > LONGEST
+    return True
+
+
+def _numbers(node: fx.Node, index: int) -> list[int]:
+    found = node.args[index] if len(node.args) > index else 1
+    return [found] if isinstance(found, int) else list(found)
