@@ -152,7 +152,7 @@ def test_who_waits_for_a_turn_can_stop_too_and_the_other_is_not_disturbed(proces
 
 
 @posix
-def test_an_interrupt_ends_it_at_once(process):
+def test_an_interrupt_ends_it_at_once(process, interrupts):
     process.ask(do="echo")
     os.kill(process.popen.pid, signal.SIGINT)  # it does not heed this itself
     timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
@@ -161,7 +161,7 @@ def test_an_interrupt_ends_it_at_once(process):
     with pytest.raises(KeyboardInterrupt):
         process.ask(do="sleep", seconds=600)
     timer.join()
-    assert time.monotonic() - start < 1 and gone(process.popen.pid)
+    assert time.monotonic() - start < 5 and gone(process.popen.pid)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc")
