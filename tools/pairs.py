@@ -49,8 +49,8 @@ Each case is a value that one op makes and another reads (`pair`; `both`: it has
 are joined (`concat`, `stack`, `add`, `mul`). `move` is what happens to it in between, `start` where the inputs begin,
 seen from zero. SQNR is of the runtime's values over their difference from the simulation's, at the layer or output
 that agrees least, whose op is named. A case agrees from 45 dB on at 16-bit activations, from 25 dB at 8-bit ones."""
-WRITTEN_OUT = ("silu", "mish", "group norm", "batch norm", "rms norm")
-"""Several ops for the target: what comes before and after them is varied at once."""
+THROUGH = ("silu", "mish", "group norm", "rms norm", "hardswish", "gelu", "prelu")
+"""Several ops for the target, or one that it may join with its neighbours: maker and reader are varied at once."""
 LEAST_DB = {True: 45.0, False: 25.0}
 """Agreement below it is wrong: less than the rounding of 16-bit (True) and 8-bit codes explains."""
 STARTS = {"around": lambda x: x, "at": torch.abs, "above": lambda x: x.abs() + 0.5}
@@ -95,7 +95,7 @@ def cases() -> Iterator[Case]:
     for first, move in itertools.product(OPS, MOVES):
         if move != "nothing":
             yield from (Case(kind, first, "conv", move) for kind in ("pair", "concat"))
-    yield from (Case("pair", first, "conv", through) for first in OPS for through in WRITTEN_OUT)
+    yield from (Case("pair", first, "conv", through) for first in OPS for through in THROUGH)
 
 
 class Together(nn.Module):
@@ -224,8 +224,8 @@ def limited(table: pd.DataFrame) -> pd.Series:
     return table.apply(known, axis=1)
 
 
-def markdown(table: pd.DataFrame, seconds: float) -> str:
-    """The whole document."""
+def markdown(table: pd.DataFrame, seconds: float, drawn: str = "") -> str:
+    """The whole document; ``drawn`` says what it is a part of."""
     table = table.assign(state=table.state.where(~((table.state != "agree") & limited(table)), "refused by name"))
     counts = table.groupby(["kind", "precision"]).state.value_counts().unstack(fill_value=0)
     counts.loc[("all", ""), :] = counts.sum()
@@ -233,7 +233,7 @@ def markdown(table: pd.DataFrame, seconds: float) -> str:
     worst = table[table.state == "agree"].sort_values("htp_db")
     parts = [
         f"# Pairs of ops on HTP\n\n{READ}",
-        f"{len(table)} cases on `{SOC}` ({get(TARGET).description}, emulated), made in {seconds / 60:.0f} minutes.",
+        f"{len(table)} rows{drawn}, on `{SOC}` ({get(TARGET).description}, emulated), in {seconds / 60:.0f} minutes.",
         "## How many agree", _lines(counts.astype(int).reset_index()),
         "## What does not", _lines(_short(rest)) if len(rest) else "Nothing.",
         "## What the target is known not to run, or only coarsely",
@@ -273,12 +273,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, default=ROOT / "docs" / "pairs.csv")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "pairs.md")
     given = parser.parse_args(arguments)
-    wanted = list(cases())
+    wanted, drawn = list(cases()), ""
     if given.draw:
+        drawn = f" of {given.draw} cases, drawn from {len(wanted)}"
         wanted = random.Random(given.seed).sample(wanted, given.draw)
     start = time.perf_counter()
     table = run(wanted, given.processes, given.data)
-    given.out.write_text(markdown(table, time.perf_counter() - start), encoding="utf-8")
+    given.out.write_text(markdown(table, time.perf_counter() - start, drawn), encoding="utf-8")
     print(table.state.value_counts().to_string())
     return 0
 
