@@ -70,12 +70,16 @@ os.write(1, f"{{count}} lines\\n".encode())
 def test_a_crash_while_it_runs_is_an_error_and_the_next_run_works(htp, quantized, x):
     runtime = htp(quantized())
     wanted, codes = runtime.run(x), runtime.values(["y_codes"], x)["y_codes"]
-    os.kill(pid_of(runtime), signal.SIGSEGV)
+    pid = pid_of(runtime)
+    os.kill(pid, signal.SIGSTOP)  # so that it is running when it crashes
+    threading.Timer(0.3, lambda: (os.kill(pid, signal.SIGSEGV), os.kill(pid, signal.SIGCONT))).start()
     with pytest.raises(TargetError, match="QNN's process was ended by signal SIGSEGV while it ran q.onnx") as caught:
         runtime.run(x)
     assert caught.value.operation == "QnnHtp.run" and "another version of onnxruntime-qnn" in caught.value.remedy
     assert torch.equal(runtime.run(x), wanted)
-    os.kill(runtime._extended[("y_codes",)][0]._process.popen.pid, signal.SIGKILL)
+    pid = runtime._extended[("y_codes",)][0]._process.popen.pid
+    os.kill(pid, signal.SIGSTOP)
+    threading.Timer(0.3, os.kill, (pid, signal.SIGKILL)).start()
     with pytest.raises(TargetError, match="QnnHtp.values: .* SIGKILL while it ran q.onnx.* free some memory"):
         runtime.values(["y_codes"], x)
     assert torch.equal(runtime.values(["y_codes"], x)["y_codes"], codes)
