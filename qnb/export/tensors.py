@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from qnb.graph.names import Names as Names
 from qnb.numerics import FloatGrid, Grid
 from qnb.sim.quantizer import BiasQuantizer, Quantizer, spread
 
@@ -77,17 +78,3 @@ class FileTensor:
         if self.constant is None and isinstance(grid, Grid) and grid.symmetric:
             return Grid(grid.bits), zero_point + 2 ** (grid.bits - 1)
         return grid, zero_point
-
-
-class Names:
-    """Gives each tensor a name of its own."""
-
-    def __init__(self):
-        self.taken: set[str] = set()
-
-    def __call__(self, wanted: str) -> str:
-        name, count = wanted, 1
-        while name in self.taken:
-            name, count = f"{wanted}_{count}", count + 1
-        self.taken.add(name)
-        return name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 
 import torch
 from torch import fx
@@ -14,6 +15,20 @@ from qnb.graph.structure import Structure
 
 _ROOT = "model"
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
+
+
+class Names:
+    """Gives names that are not taken yet: what comes again is counted."""
+
+    def __init__(self, taken: Iterable[str] = ()):
+        self.taken = set(taken)
+
+    def __call__(self, wanted: str) -> str:
+        name, count = wanted, 1
+        while name in self.taken:
+            name, count = f"{wanted}_{count}", count + 1
+        self.taken.add(name)
+        return name
 
 
 def name_layers(module: fx.GraphModule) -> None:

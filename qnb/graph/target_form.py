@@ -11,7 +11,7 @@ from torch import fx, nn
 from qnb.graph import ops
 from qnb.graph.attributes import attribute
 from qnb.graph.captured import Captured
-from qnb.graph.names import plain
+from qnb.graph.names import Names, plain
 
 aten = torch.ops.aten
 
@@ -24,7 +24,7 @@ def written_out(captured: Captured, names: Collection[str]) -> Captured:
         return captured
     copied = fx.Graph()
     copied.output(copied.graph_copy(graph, {}))
-    taken = {n.meta["layer"] for n in copied.nodes if "layer" in n.meta}
+    layers = Names(n.meta["layer"] for n in copied.nodes if "layer" in n.meta)
     made: dict[str, torch.Tensor] = {}
     changed = False
     for node in list(copied.nodes):
@@ -32,7 +32,7 @@ def written_out(captured: Captured, names: Collection[str]) -> Captured:
         if parts is None:
             continue
         with copied.inserting_before(node):
-            result = parts(Parts(node, taken, captured.module, made), *node.args, **node.kwargs)
+            result = parts(Parts(node, layers, captured.module, made), *node.args, **node.kwargs)
         if result is not None:
             changed = True
             result.meta |= {"layer": node.meta["layer"], "source": node.meta.get("source", "")}
@@ -51,8 +51,8 @@ def written_out(captured: Captured, names: Collection[str]) -> Captured:
 class Parts:
     """Adds ops before a node of a captured graph; they belong to its module and are named after it."""
 
-    def __init__(self, node: fx.Node, taken: set[str], module: fx.GraphModule, made: dict[str, torch.Tensor]):
-        self.node, self.taken, self.module, self.made = node, taken, module, made
+    def __init__(self, node: fx.Node, layers: Names, module: fx.GraphModule, made: dict[str, torch.Tensor]):
+        self.node, self.layers, self.module, self.made = node, layers, module, made
         inputs = (n for n in node.graph.nodes if n.op == "placeholder")
         self.varies = any(None in n.meta.get("shape", ()) for n in inputs)
 
@@ -60,7 +60,7 @@ class Parts:
         node = self.node.graph.call_function(op, args)
         value = op(*fx.map_arg(args, lambda n: n.meta["val"]))
         whole = self.node.meta
-        node.meta = {"layer": self._name(f"{whole['layer']}.{ops.name(node)}"), "path": whole.get("path", ""),
+        node.meta = {"layer": self.layers(f"{whole['layer']}.{ops.name(node)}"), "path": whole.get("path", ""),
                      "module": whole.get("module", ""), "op": ops.name(node), "source": "",
                      "val": plain(value)}  # fmt: skip
         if isinstance(value, torch.Tensor):
@@ -74,7 +74,7 @@ class Parts:
 
     def parameter(self, name: str, value: torch.Tensor) -> fx.Node:
         """A new constant, in the place of what has its name in this form."""
-        name = next(n for i in range(len(self.made) + 1) if (n := f"{name}_{i}" if i else name) not in self.made)
+        name = Names(self.made)(name)
         self.made[name] = nn.Parameter(value.float())
         node = self.node.graph.get_attr(name)
         node.meta = {"val": plain(value.float()), "shape": tuple(value.shape)}
@@ -83,13 +83,6 @@ class Parts:
     def size(self, x: fx.Node, axis: int) -> int | fx.Node:
         """A number where the model's inputs have fixed sizes, else a node that asks for it."""
         return self(aten.sym_size.int, x, axis) if self.varies else int(x.meta["val"].shape[axis])
-
-    def _name(self, wanted: str) -> str:
-        name, count = wanted, 1
-        while name in self.taken:
-            name, count = f"{wanted}_{count}", count + 1
-        self.taken.add(name)
-        return name
 
 
 def group_norm(write: Parts, x: fx.Node, groups: int, weight=None, bias=None, eps=1e-5, *_) -> fx.Node:

@@ -6,6 +6,7 @@ from torch import fx
 
 from qnb.graph import ops
 from qnb.graph.attributes import attribute
+from qnb.graph.names import Names
 from qnb.sim import joining, supergroups, zones
 from qnb.sim.encoding_source import Sources, scalar_factor
 from qnb.sim.parameter_sites import add_parameter_sites
@@ -36,7 +37,7 @@ class _Placement:
         self.interior = {n for chain in self.chains.values() for n in chain[:-1]}
         self.sources = Sources()
         self.result = Plan()
-        self.layer_names: set[str] = set()
+        self.layer_name = Names()
         self.meets: dict[fx.Node, bool] = {}
 
     def plan(self) -> Plan:
@@ -71,7 +72,7 @@ class _Placement:
             self.result.unknown.append((node.meta["layer"], ops.name(node)))
         if node not in self.zones.data:
             if zones.is_float(node) and kind == "compute" and self._meets_data(node):
-                self._site(node, "activation", self._layer_name(node.meta["layer"]))
+                self._site(node, "activation", self.layer_name(node.meta["layer"]))
             elif kind == "pass":  # of a quantized table, an expanded class token say
                 self.sources.follow(node, node.args[0])
             return
@@ -116,7 +117,7 @@ class _Placement:
         chain = self.chains.get(node, [node])
         first = node.args[0] if self._makes_values(node) else chain[0]
         chain = [first, node] if first is not chain[0] else chain
-        layer = self._layer_name(_group_name(chain))
+        layer = self.layer_name(_group_name(chain))
         names = "rms_norm" if ops.name(chain[-1]) == "mul" and len(chain) > 3 else "+".join(
             ops.name(n) for n in chain if ops.name(n) != "getitem"
         )
@@ -160,7 +161,7 @@ class _Placement:
                 return
         for item in inputs:
             if item in self.zones.data and self.sources.factor(item) != 1.0:
-                self._site(item, "activation", self._layer_name(item.meta["layer"]))
+                self._site(item, "activation", self.layer_name(item.meta["layer"]))
         keyed = [n for n in inputs if self.sources.key(n)]
         for other in keyed[1:]:
             self.sources.tie(keyed[0], other)
@@ -200,13 +201,6 @@ class _Placement:
         self.result.activations[site.key] = site
         self.sources.start(node, site.key)
         return site
-
-    def _layer_name(self, wanted: str) -> str:
-        name, count = wanted, 1
-        while name in self.layer_names:
-            name, count = f"{wanted}_{count}", count + 1
-        self.layer_names.add(name)
-        return name
 
     def _merge_tied(self) -> None:
         """Tied sites become one quantizer, applied at all their nodes; a range is fixed only if all agree."""

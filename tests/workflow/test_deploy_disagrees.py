@@ -232,8 +232,8 @@ def test_a_part_of_an_output_that_larger_values_hide(tmp_path, monkeypatch):
     assert "Also" not in repr(found), "the output as a whole is not said to disagree"
 
 
-def test_a_file_that_is_another_model_is_found_out(flow, tmp_path, monkeypatch):
-    """Nothing stands in here: the files are of a simulation with other weights in one layer."""
+def write_other_weights(monkeypatch):
+    """Files are of a simulation with other weights in one layer."""
     plain_export = deploy.export_onnx
 
     def other(sim, path, **how):
@@ -243,6 +243,11 @@ def test_a_file_that_is_another_model_is_found_out(flow, tmp_path, monkeypatch):
         return plain_export(changed, path, **how)
 
     monkeypatch.setattr(deploy, "export_onnx", other)
+
+
+def test_a_file_that_is_another_model_is_found_out(flow, tmp_path, monkeypatch):
+    """Nothing stands in here: the files are of a simulation with other weights in one layer."""
+    write_other_weights(monkeypatch)
     found = flow.deploy("w8a16", tmp_path, runtimes=CPU, samples=4)
     assert repr(found).startswith("✗ w8a16 not deployed: on ONNX Runtime, CPU output 'classes' disagrees")
     assert found[CPU].disagreement.layer == "classes"
@@ -286,16 +291,8 @@ def test_where_htp_is_not_installed_the_files_are_written_and_not_verified(flow,
 
 def test_on_htp_itself(htp, flow, tmp_path, monkeypatch):
     """The files are of a simulation whose scores have other weights."""
-    plain_export = deploy.export_onnx
-
-    def other(sim, path, **how):
-        changed = sim.copy()
-        weights = changed.weight(next(k for k in changed.plan.weights if changed.plan.weights[k].layer == "classes"))
-        weights.set_encoding(weights.scale * 0.05, weights.zero_point)
-        return plain_export(changed, path, **how)
-
     right = flow.deploy("w8a8", tmp_path, runtimes="htp", samples=2, evaluate=False)
     assert right.agrees and repr(right).startswith("✓ w8a8 deployed: the simulation agrees ")
-    monkeypatch.setattr(deploy, "export_onnx", other)
+    write_other_weights(monkeypatch)
     found = flow.deploy("w8a8", tmp_path, runtimes="htp", samples=2, evaluate=False)
     assert found["htp"].state == "disagrees" and found["htp"].disagreement.layer == "classes"
