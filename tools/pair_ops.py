@@ -91,7 +91,8 @@ MOVES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "pad with a number": lambda x, _: F.pad(x, (1, 1, 1, 1), value=0.2)[..., :8, :8],
     "nearest": lambda x, _: F.interpolate(x, scale_factor=2.0)[..., 4:12, 4:12],
     "split": lambda x, _: x.chunk(2, 1)[1].repeat(1, 2, 1, 1), "channel shuffle": _shuffled,
-    "pixel shuffle": lambda x, _: F.pixel_unshuffle(F.pixel_shuffle(x, 2), 2),
+    "pixel shuffle": lambda x, _: F.pixel_shuffle(x, 2).reshape(SHAPE),
+    "pixel unshuffle": lambda x, _: F.pixel_unshuffle(x, 2).reshape(SHAPE),
     "roll": lambda x, _: torch.roll(x, 3, -1), "flip": lambda x, _: x.flip(-1),
     "amax": lambda x, _: x.amax(1, True).expand(SHAPE),
 }  # fmt: skip

@@ -33,7 +33,7 @@ def export(model: nn.Module, inputs: list[torch.Tensor], called: Structure, dyna
     error: Exception | None = None
     for shapes in attempts:
         # An example of one sample would fix the batch at 1: trace with two where the batch may vary.
-        examples = inputs if shapes is None else _two_samples(inputs)
+        examples = _two_samples(inputs) if any(map(_batch_varies, shapes or ())) else inputs
         try:
             with quiet():
                 program = torch.export.export(flat, tuple(examples), dynamic_shapes=shapes and (shapes,), strict=False)
@@ -43,6 +43,12 @@ def export(model: nn.Module, inputs: list[torch.Tensor], called: Structure, dyna
         except Exception as failure:
             error = failure.__cause__ if isinstance(failure, Refused) else failure
     raise capture_error(model, called, inputs, error) from error
+
+
+def _batch_varies(shape: Any) -> bool:
+    """Whether a tensor's entry of ``dynamic_shapes`` leaves its first dimension open."""
+    first = shape.get(0) if isinstance(shape, dict) else shape[0] if shape else None
+    return first is not None and first is not Dim.STATIC and not isinstance(first, int)
 
 
 def _two_samples(inputs: list[torch.Tensor]) -> list[torch.Tensor]:

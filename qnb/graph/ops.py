@@ -13,6 +13,7 @@ An op that is not in the table is quantized at its output and listed by ``Workfl
 
 from __future__ import annotations
 
+import math
 import operator
 from dataclasses import dataclass
 
@@ -130,6 +131,15 @@ def of(node: fx.Node) -> Op:
 def groups(node: fx.Node) -> int:
     """Of a convolution, transposed or not: their seventh argument."""
     return node.args[6] if len(node.args) > 6 else node.kwargs.get("groups", 1)
+
+
+def padded_with(node: fx.Node) -> float:
+    """The number that a padding puts around its input; 0 for all other ops, and where it is not finite."""
+    if name(node) not in ("pad", "constant_pad_nd"):
+        return 0.0
+    position = 3 if name(node) == "pad" else 2
+    value = node.args[position] if len(node.args) > position else node.kwargs.get("value")
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else 0.0
 
 
 def is_known(node: fx.Node) -> bool:

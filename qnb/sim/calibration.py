@@ -21,6 +21,8 @@ from qnb.sim.quantizer import BiasQuantizer, Quantizer, WeightQuantizer, spread
 
 Progress = Callable[[int, int | None, str], None]
 INT32_LIMIT = 2**31 - 2**15
+ROOM_BELOW_ZERO = 4096
+"""Parts of a range's upper end; one of them below zero gives a 16-bit grid a zero point that is not 0."""
 
 
 def calibrate(sim, batches: Iterable, method: str = "minmax", progress: Progress | None = None, *,
@@ -179,6 +181,8 @@ def _widened(low: torch.Tensor, high: torch.Tensor, grid: Grid, site: Activation
     if grid.bits == 16:
         missing = (site.least_span_at_16 - (high - low)).clamp(min=0) / 2
         low, high = low - missing, high + missing
+        if site.from_below_zero_at_16:
+            low = torch.minimum(low, -high / ROOM_BELOW_ZERO)
     if site.masked:
         low = low - margin(grid.bits, site.nodes[0].meta["val"].shape[-1])
     return low, _headroom(high, grid, target)

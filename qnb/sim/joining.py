@@ -11,9 +11,15 @@ from qnb.targets import Target
 
 def only_joined(node: fx.Node, target: Target) -> bool:
     """Whether a value, looked at where it was made, only goes into concatenations, and its range is not fixed."""
+    node = maker(node, target)
+    return ops.name(node) not in target.fixed_ranges and bool(node.users) and _goes_into_concats(node, target)
+
+
+def maker(node: fx.Node, target: Target) -> fx.Node:
+    """The op that made a value which was only moved since."""
     while _moves(node, target):
         node = node.args[0]
-    return ops.name(node) not in target.fixed_ranges and bool(node.users) and _goes_into_concats(node, target)
+    return node
 
 
 def _goes_into_concats(node: fx.Node, target: Target) -> bool:

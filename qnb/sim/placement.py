@@ -78,6 +78,8 @@ class _Placement:
             return
         if kind == "concat" and zones.is_float(node):
             self._concat(node)
+        elif ops.padded_with(node) and zones.is_float(node):
+            self._padding(node)
         elif kind == "pass" and not self._makes_values(node):
             self.sources.follow(node, node.args[0])
         elif not zones.is_float(node) or node in self.interior or node in self.zones.mask:
@@ -134,6 +136,15 @@ class _Placement:
             LayerGroup(layer, first.meta.get("module", ""), names, tuple(n.name for n in chain), node.name, site.key)
         )
 
+    def _padding(self, node: fx.Node) -> None:
+        """A number that comes from outside has to be in the range, and is rounded to the grid as all values are."""
+        source, number = node.args[0], ops.padded_with(node)
+        self._output(node, "pad")
+        key = self.sources.key(source)
+        low, high = (self.result.activations[key].fixed if key else None) or (number, number)
+        if low <= number <= high:
+            self._tie(node, source)
+
     def _symmetric_second_input(self, node: fx.Node) -> None:
         if zones.weight_position(node) is None and (key := self.sources.key(node.args[1])):
             self.result.activations[key].symmetric_at_16 = True
@@ -156,6 +167,9 @@ class _Placement:
             free = [n for n in keyed if self.sources.factor(n) == 1.0 and joining.only_joined(n, self.target)]
             if len(free) < len(keyed):
                 self._output(node, "concat")
+                made = {ops.name(joining.maker(n, self.target)) for n in keyed}
+                site = self.result.activations[node.name]
+                site.from_below_zero_at_16 = not made.isdisjoint(self.target.unconverted_at_16)
                 for item in free:
                     self.sources.tie(node, item)
                 return
@@ -210,6 +224,7 @@ class _Placement:
                 continue
             leader.nodes += site.nodes
             leader.symmetric_at_16 |= site.symmetric_at_16
+            leader.from_below_zero_at_16 |= site.from_below_zero_at_16
             leader.least_span_at_16 = max(leader.least_span_at_16, site.least_span_at_16)
             leader.fixed = leader.fixed if leader.fixed == site.fixed else None
             del self.result.activations[key]

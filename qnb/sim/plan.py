@@ -42,6 +42,7 @@ class ActivationSite:
     fixed: tuple[float, float] | None = None
     symmetric_at_16: bool = False
     least_span_at_16: float = 0.0
+    from_below_zero_at_16: bool = False
     masked: bool = False
     least_bits: int = 0
     inside: fx.Node | None = None

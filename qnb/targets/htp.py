@@ -1,13 +1,17 @@
 """Qualcomm's HTP, by Hexagon architecture.
 
-Source: AIMET's backend-aware configurations for HTP and Qualcomm's public op-definition tables. From v73 on,
-bounded activations have fixed ranges and 16-bit activations meet 16-bit weights. Those weights are multiplied as two
-signed bytes: a code above 127 * 256 + 127 saturates (measured on v75: one such weight costs its channel 20 dB).
-Transposed convolutions of several groups take one scale per tensor (measured on v75: with scales per channel QNN
-refuses them or, where each channel is a group, computes other values). A softmax whose 16-bit input spans less than
-0.17 gives the largest score of each row half of its due (measured on v68 to v81). Convolutions, fully connected layers
-and layer norms between 8 and 16 bits are refused; other ops compute in float16 there (measured on v75). Which SoCs have
-no float16 is what QNN 2.51 says when asked to run a convolution of floats.
+Source: AIMET's backend-aware configurations for HTP and Qualcomm's public op-definition tables. Bounded activations
+have fixed ranges, before v73 too, where AIMET leaves them free: the 16-bit kernels of sigmoid, tanh and hardsigmoid
+give out codes of these ranges whatever the file says (measured on v68, v69 and v75: 12 to 19 dB with other ranges). A
+hardsigmoid of 16 bits that a concatenation reads is not converted where the concatenation's zero point is 0 (measured
+on v75: 2 to 10 dB). From v73 on, 16-bit activations meet 16-bit weights. Those weights are multiplied as two signed
+bytes: a code above 127 * 256 + 127 saturates (measured on v75: one such weight costs its channel 20 dB). Four-bit
+weights at 16-bit activations lose the low eight bits of the sum (see docs/pairs.md). Transposed convolutions of
+several groups take one scale per tensor (measured on v75: with scales per channel QNN refuses them or, where each
+channel is a group, computes other values). A softmax whose 16-bit input spans less than 0.17 gives the largest score
+of each row half of its due (measured on v68 to v81). Convolutions, fully connected layers and layer norms between 8
+and 16 bits are refused; other ops compute in float16 there (measured on v75). Which SoCs have no float16 is what QNN
+2.51 says when asked to run a convolution of floats.
 """
 
 from qnb.targets.generic import GENERIC
@@ -21,6 +25,7 @@ HALF_OF_SOME_V68 = dict.fromkeys(HALF, "float16 arithmetic; not on Snapdragon 77
 HALF_OF_SOME_V73 = dict.fromkeys(HALF, "float16 arithmetic; not on Snapdragon 7 Gen 3, 7s, 7+, 7 Gen 4, 8s")
 
 WIDE = {"weights": (16,), "refused": False, "remedy": "use 8-bit weights there (W8A16)"}
+AFTER = "shuffle first, which gives the same values"
 LIMITS = (
     Limit(("erf",), "has no kernel for {op}", "use torch.nn.functional.gelu where it is part of a GELU"),
     Limit(("log", "log2", "log10", "log1p"), "computes {op} wrongly",
@@ -29,6 +34,9 @@ LIMITS = (
           refused=False, activations=(16,)),
     Limit(CONV_TRANSPOSE, "takes no transposed convolution of several groups", "use 8-bit weights there", weights=(4,),
           where="grouped"),
+    Limit(("sigmoid", "tanh"), "takes no {op} before a pixel unshuffle", AFTER, activations=(16,), where="unshuffled"),
+    Limit(("tanh", "sin", "cos"), "concatenates other values where a pixel shuffle stands between {op} and the "
+          "concatenation", AFTER, activations=(8,), where="shuffled and joined"),
     Limit((*CONV, *CONV_TRANSPOSE), "computes dilated convolutions to 40 dB only", **WIDE, where="dilated"),
     Limit((*CONV, *CONV_TRANSPOSE), "computes kernels longer than 7 to 40 dB only", **WIDE, where="long"),
 )  # fmt: skip
@@ -43,8 +51,13 @@ HTP_V68 = variant(
         Supergroup((*CONV, *CONV_TRANSPOSE, *DENSE), ("hardtanh", "clamp", "relu6")),
     ),
     fuse_depthwise=True,
+    fixed_ranges={
+        "sigmoid": (0.0, 1.0), "softmax": (0.0, 1.0), "hardsigmoid": (0.0, 1.0),
+        "tanh": (-1.0, 1.0), "sin": (-1.0, 1.0), "cos": (-1.0, 1.0),
+    },  # fmt: skip
     tied_resize=True,
     tied_concat=False,
+    unconverted_at_16=("hardsigmoid",),
     written_out=("batch_norm", "group_norm", "mish", "lstm", "gru"),
     limits=LIMITS,
     grouped_transposed="tensor",
@@ -63,10 +76,6 @@ HTP_V73 = variant(
     HTP_V69,
     "htp-v73",
     description="Snapdragon 8 Gen 2 (Hexagon v73)",
-    fixed_ranges={
-        "sigmoid": (0.0, 1.0), "softmax": (0.0, 1.0), "hardsigmoid": (0.0, 1.0),
-        "tanh": (-1.0, 1.0), "sin": (-1.0, 1.0), "cos": (-1.0, 1.0),
-    },  # fmt: skip
     norm_weights="activations",
     embedding_weights="activations",
     symmetric_matmul_at_16=True,

@@ -34,6 +34,8 @@ class Target:
         tied_resize: an interpolating resize keeps its input's encoding.
         tied_concat: inputs and output of a concatenation share one encoding. Otherwise the target converts: an input
             keeps its own where its range is fixed, or where other ops read it too.
+        unconverted_at_16: ops whose 16-bit output it does not convert for a concatenation whose zero point is 0: there,
+            the concatenation's range begins a little below zero.
         written_out: ops that it runs only, or better, as several others (`qnb.graph.target_form`), by name;
             recurrent layers step by step (`qnb.sim.recurrent`).
         norm_weights, embedding_weights: "weights" or "activations": whose grid they take.
@@ -60,6 +62,7 @@ class Target:
     fixed_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict, hash=False)
     tied_resize: bool = False
     tied_concat: bool = True
+    unconverted_at_16: tuple[str, ...] = ()
     written_out: tuple[str, ...] = ()
     norm_weights: str = "weights"
     embedding_weights: str = "weights"
