@@ -339,3 +339,10 @@ class TestShapesThatGrow:
             patch.setattr("qnb.graph.flat._ShapesStaySimple.LONGEST", -1)
             captured = capture(nn.Linear(3, 3).eval(), torch.randn(4, 3), ({0: torch.export.Dim.AUTO},))
         assert isinstance(captured.inputs[0].shape[0], str)
+
+
+def test_fixed_shapes_keep_a_batch_of_one():
+    captured = capture(nn.Linear(3, 2).eval(), torch.randn(1, 3), dynamic_shapes=[None])
+    assert [i.shape for i in captured.inputs] == [(1, 3)]
+    free = capture(nn.Linear(3, 2).eval(), torch.randn(1, 3), dynamic_shapes=[{0: torch.export.Dim.AUTO}])
+    assert isinstance(free.inputs[0].shape[0], str)
