@@ -184,8 +184,7 @@ class Translations:
 
 def _named(sim) -> dict[int, str]:
     """Case -> what the target is known not to run of it, or only coarsely, at the sim's precision."""
-    return {int(layer.split(".")[1]): limit.said(op) for layer, op, limit in limits.met(sim)
-            if limit.holds(sim.precision)}  # fmt: skip
+    return {int(layer.split(".")[1]): limit.said(op) for layer, op, limit in limits.holding(sim)}
 
 
 def _worst(table: pd.DataFrame, index: int) -> tuple[float, str]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from torch import fx
 
 from qnb.graph import ops
+from qnb.numerics import Precision
+from qnb.targets import Target
 from qnb.targets.limits import Limit
 
 LONGEST = 7
 """Side of a kernel that is not "long"."""
+NAMED = 3
+"""Layers that a sentence names."""
 
 
 def met(sim) -> Iterator[tuple[str, str, Limit]]:
@@ -21,6 +25,27 @@ def met(sim) -> Iterator[tuple[str, str, Limit]]:
             for limit in sim.target.limits:
                 if ops.name(node) in limit.ops and _where(node, limit.where):
                     yield layer_of[node.name], ops.name(node), limit
+
+
+def holding(sim) -> Iterator[tuple[str, str, Limit]]:
+    """(layer, op, limit) for each op that one is about, at the precision that its layer has."""
+    outputs = {group.layer: group.key for group in sim.groups}
+    for layer, op, limit in met(sim):
+        weights = sim.plan.weights_of.get(layer)
+        own = Precision(sim.weight(weights[0]).grid if weights else sim.precision.weights,
+                        sim.activation(outputs[layer]).grid)  # fmt: skip
+        if limit.holds(own):
+            yield layer, op, limit
+
+
+def sentences(found: Iterable[tuple[str, str, Limit]], target: Target) -> Iterator[tuple[Limit, str]]:
+    """One for each op and limit: what the target does, in which layers, and what to do about it."""
+    layers: dict[tuple, list[str]] = {}
+    for layer, op, limit in found:
+        layers.setdefault((op, limit), []).append(layer)
+    for (op, limit), named in layers.items():
+        shown = ", ".join(map(repr, named[:NAMED])) + (f" and {len(named) - NAMED} more" if len(named) > NAMED else "")
+        yield limit, f"{limit.when}{target.name} {limit.said(op)}, layer {shown}: {limit.remedy}"
 
 
 def _where(node: fx.Node, condition: str) -> bool:

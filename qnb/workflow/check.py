@@ -24,8 +24,6 @@ from qnb.sim.recurrent.notes import notes
 from qnb.workflow.joined_ranges import crowded
 
 FEW_SAMPLES = 64
-NAMED = 3
-"""Layers that a finding names."""
 
 
 @dataclass(frozen=True)
@@ -128,13 +126,8 @@ def _findings(flow, captured, sim, sqnr_db: float, samples: int, batch) -> Itera
 
 def _limits(sim) -> Iterable[Finding]:
     """What the target does not run, or only coarsely, with the layers that it is about."""
-    layers: dict[tuple, list[str]] = {}
-    for layer, op, limit in limits.met(sim):
-        layers.setdefault((op, limit), []).append(layer)
-    for (op, limit), named in layers.items():
-        shown = ", ".join(map(repr, named[:NAMED])) + (f" and {len(named) - NAMED} more" if len(named) > NAMED else "")
-        tone = "bad" if limit.refused and not limit.when else "warn"
-        yield Finding(tone, f"{limit.when}{sim.target.name} {limit.said(op)}, layer {shown}: {limit.remedy}")
+    for limit, said in limits.sentences(limits.met(sim), sim.target):
+        yield Finding("bad" if limit.refused and not limit.when else "warn", said)
 
 
 def _difference(model, reference, batch) -> float:

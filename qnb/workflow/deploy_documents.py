@@ -67,7 +67,7 @@ def failure(deployed) -> list[str]:
     for r in deployed.refused:
         found += [f"✗ {r.title} refuses the file: {r.note}",
                   f"What it means: the files in {deployed.folder} are written, but {r.name} does not run this one, so "
-                  f"nothing is known of {deployed.run} there."]  # fmt: skip
+                  f"nothing is known of {deployed.run} there.", *map(cause, r.known)]  # fmt: skip
     return found
 
 
@@ -78,8 +78,15 @@ def meaning(deployed, on) -> str:
             f"{deployed.run}, its metric too, does not hold there.")  # fmt: skip
 
 
+def cause(known: str) -> str:
+    """What the target is known to do that may explain a failure, and what to do about it."""
+    return f"Known: {known}."
+
+
 def remedy(on) -> str:
-    """What to do about it."""
+    """What to do about a runtime that disagrees."""
+    if on.known:
+        return f"{' '.join(map(cause, on.known))} Do not ship these files before a deployment agrees."
     layer = on.disagreement.layer if on.disagreement else ""
     wider = f"run it again with more bits at layer {layer!r}, or " if layer else ""
     return (f"What to do: {wider}deploy a run at another precision, and see that it agrees. Do not ship these files "

@@ -34,6 +34,8 @@ class OnRuntime:
         placement: how many nodes run where, ``{"CPU": 12}``; ``elsewhere`` names those that fell back.
         latency: measured; None where a number would mislead.
         differences: outputs, and layers joined in them, that are further from the simulation than expected.
+        known: what the target is known not to run of this model at these bits, or to compute otherwise, and what to do
+            about it; sentences.
     """
 
     runtime: str
@@ -48,6 +50,7 @@ class OnRuntime:
     elsewhere: tuple[str, ...] = ()
     latency: Latency | None = None
     differences: tuple[Difference, ...] = ()
+    known: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

@@ -10,6 +10,7 @@ from qnb.measures import Score
 from qnb.measures.evaluation import score_of
 from qnb.runtimes import OnnxRuntime, QnnHtp, Runtime, RuntimeModel, differences, fidelity, wiring
 from qnb.runtimes.qnn import emulated
+from qnb.sim import limits
 from qnb.workflow import deploy
 from qnb.workflow.deployment import DISAGREES, MISSING, RAN, REFUSED, OnRuntime
 from qnb.workflow.performance import sim_of, timed
@@ -29,7 +30,7 @@ def run(flow, wanted: deploy.Order, name: str, stage: Path, files: dict[str, Pat
     except DependencyError as error:
         return OnRuntime(name, title, MISSING, f"{error.received}: {error.remedy}")
     except TargetError as error:
-        return OnRuntime(name, title, REFUSED, f"{error.received}. {error.remedy}")
+        return OnRuntime(name, title, REFUSED, f"{error.received}. {error.remedy}", known=_known(flow, wanted, name))
     if name == "htp":
         _compile(wanted, runtime, stage, files, report)
     at_home = "HTP" if name == "htp" else "CPU"
@@ -41,9 +42,16 @@ def run(flow, wanted: deploy.Order, name: str, stage: Path, files: dict[str, Pat
     differ = _differences(flow, wanted, table)
     return OnRuntime(
         name, title, RAN if all(d.why for d in differ) else DISAGREES, " ".join(filter(None, (note, why))),
-        fidelity=table, exact=exact, score=score, drop=drop, differences=differ,
+        fidelity=table, exact=exact, score=score, drop=drop, differences=differ, known=_known(flow, wanted, name),
         placement=placement.provider.value_counts().to_dict(), elsewhere=tuple(away.node), latency=latency,
     )  # fmt: skip
+
+
+def _known(flow, wanted: deploy.Order, name: str) -> tuple[str, ...]:
+    """What HTP is known not to run of the run's model, or to compute otherwise."""
+    sim = sim_of(flow, wanted.run)
+    refused = (found for found in limits.holding(sim) if found[2].refused) if name == "htp" else ()
+    return tuple(said for _, said in limits.sentences(refused, sim.target))
 
 
 def _title(wanted: deploy.Order, name: str) -> str:

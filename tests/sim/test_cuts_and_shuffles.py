@@ -88,7 +88,7 @@ def unshuffled(net, a, x):
 def test_shuffles_that_htp_gets_wrong_are_refused_by_name(function, layer, refused, runs):
     sim, _ = made(function, runs)
     assert [found for found, _, _ in limits.met(sim)] == [layer]
-    with pytest.raises(TargetError, match=f"layer '{layer}'.*at {refused}.*To fix: shuffle first"):
+    with pytest.raises(TargetError, match=f"layer '{layer}'.*at {refused}.*To fix: apply it after the pixel shuffle"):
         sim.set_precision(layer, refused)
     assert not list(limits.met(made(lambda net, a, x: torch.tanh(F.pixel_shuffle(a, 2)))[0]))
 

@@ -44,6 +44,15 @@ def test_it_holds_at_its_bits(sim):
     assert not found["log"].holds(Precision.parse("fp16"))
 
 
+def test_what_holds_is_asked_of_each_layers_own_bits(sim):
+    def named(sim):
+        return {layer for layer, _, _ in limits.holding(sim)}
+
+    assert named(sim) == {"erf"}
+    assert named(sim.copy().set_precision(["soft", "plain"], "w8a16")) == {"erf", "soft"}
+    assert named(sim.copy().set_precision("dilated", "w16a16")) == {"erf", "dilated"}
+
+
 def test_set_precision_refuses_by_name_and_changes_nothing(sim):
     before = sim.encodings()
     with pytest.raises(TargetError, match=r"layer 'log' \(log\) at w8a16: at 16-bit activations htp-v75 computes log"):

@@ -296,3 +296,34 @@ def test_on_htp_itself(htp, flow, tmp_path, monkeypatch):
     write_other_weights(monkeypatch)
     found = flow.deploy("w8a8", tmp_path, runtimes="htp", samples=2, evaluate=False)
     assert found["htp"].state == "disagrees" and found["htp"].disagreement.layer == "classes"
+
+
+class Enhancer(nn.Module):
+    """HTP concatenates other values behind its pixel shuffle at 8 bits, and takes no sigmoid before it at 16."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(32, 32, 3, padding=1)
+
+    def forward(self, x):
+        a = torch.sigmoid(self.a(x))
+        shuffled = torch.tanh(self.b(nn.functional.pixel_unshuffle(a, 2)))
+        return torch.cat([nn.functional.pixel_shuffle(shuffled, 2), a], 1)
+
+
+def test_what_is_known_of_the_target_is_said_with_the_remedy(htp, tmp_path):
+    batches = [torch.randn(4, 3, 8, 8)]
+    flow = qnb.Workflow(Enhancer().eval(), batches, lambda model: 1.0, tolerance=0.01)
+    warned = str(flow.check())
+    for precision, state, layer in (("w8a8", "disagrees", "tanh"), ("w8a16", "refused", "sigmoid")):
+        flow.run(precision)
+        found = flow.deploy(precision, tmp_path / precision, samples=4)
+        assert found["htp"].state == state and not found[CPU].known
+        (known,) = found["htp"].known
+        assert f"layer '{layer}': apply it after the pixel shuffle" in known and known in warned
+        assert f"Known: {known}." in str(found)
+    flow.save(tmp_path / "saved.qnb")
+    loaded = qnb.load(tmp_path / "saved.qnb").deployments
+    assert [loaded[p]["htp"].known for p in ("w8a8", "w8a16")] == [
+        flow.deployments[p]["htp"].known for p in ("w8a8", "w8a16")
+    ]

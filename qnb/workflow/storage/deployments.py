@@ -30,8 +30,8 @@ _RUNTIME = schema.record({
     "runtime": schema.TEXT, "title": schema.TEXT, "state": schema.TEXT, "note": schema.TEXT, "fidelity": TABLE,
     "exact": TABLE, "score": schema.maybe(SCORE), "drop": schema.maybe(DROP),
     "placement": schema.table_of(schema.COUNT), "elsewhere": schema.list_of(schema.TEXT), "latency": LATENCY,
-}, {"differences": schema.list_of(_DIFFERENCE)})  # fmt: skip
-"""Without ``differences``: from a time when they were not judged."""
+}, {"differences": schema.list_of(_DIFFERENCE), "known": schema.list_of(schema.TEXT)})  # fmt: skip
+"""Without ``differences`` and ``known``: from a time when neither was looked for."""
 DEPLOYMENT = schema.record({
     "run": schema.TEXT, "precision": schema.TEXT, "target": schema.TEXT, "soc": schema.TEXT, "folder": schema.TEXT,
     "files": values.OBJECT, "runtimes": schema.list_of(_RUNTIME), "commands": schema.TEXT, "reference": SCORE,
@@ -58,7 +58,8 @@ def deployment(found: Deployment) -> dict:
 def _on_runtime(on: OnRuntime) -> dict:
     return _fields(on) | {
         "fidelity": tables.pack(on.fidelity), "exact": tables.pack(on.exact), "score": score(on.score),
-        "drop": drop(on.drop), "elsewhere": list(on.elsewhere), "latency": on.latency and asdict(on.latency),
+        "drop": drop(on.drop), "elsewhere": list(on.elsewhere), "known": list(on.known),
+        "latency": on.latency and asdict(on.latency),
         "differences": [{k: number(v) if isinstance(v, float) else v for k, v in vars(d).items()}
                         for d in on.differences],
     }  # fmt: skip
@@ -80,6 +81,7 @@ def _read_on_runtime(stored: dict, source: Source) -> OnRuntime:
         "drop": read_drop(stored["drop"]), "elsewhere": tuple(stored["elsewhere"]),
         "latency": _latency(stored["latency"]),
         "differences": tuple(_difference(d) for d in stored.get("differences", ())),
+        "known": tuple(stored.get("known", ())),
     })  # fmt: skip
 
 
