@@ -13,6 +13,7 @@ import torch
 from tests.flows import digits as digits
 from tests.flows import fresh as fresh
 from tests.flows import full as full
+from tests.translations import kept
 
 collect_ignore = ["bench"]  # scripts that measure; `make bench` runs them
 
@@ -27,6 +28,12 @@ def _same_numbers_again():
     np.random.seed(0)
     torch.manual_seed(0)
     torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _each_graph_is_translated_once():
+    with kept():
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

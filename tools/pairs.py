@@ -20,7 +20,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from unittest.mock import patch
 
 import onnx
 import pandas as pd
@@ -29,13 +28,12 @@ from torch import nn
 
 import qnb
 from qnb.errors import QnbError
-from qnb.export import onnx_file
-from qnb.export.float_model import float_model
 from qnb.graph import Captured, capture
 from qnb.runtimes import OnnxRuntime, QnnHtp
 from qnb.runtimes.fidelity import fidelity
 from qnb.sim import limits
 from qnb.targets import get
+from tests.translations import kept
 from tools import pair_ops
 from tools.pair_ops import JOINS, MOVES, OPS, WEIGHTED, Join, Pair
 
@@ -122,7 +120,7 @@ def measure(found: list[Case]) -> list[dict]:
         captured = static(model, example)
     except QnbError:
         return _halves(found, measure)
-    with patch.object(onnx_file, "float_model", Translations()):
+    with kept():
         return [row for variant in found[0].variants for row in measure_variant(captured, found, example, variant)]
 
 
@@ -167,19 +165,6 @@ def measure_variant(captured, found: list[Case], example: tuple, variant: tuple[
 def _halves(found: list, again: Callable) -> list[dict]:
     half = len(found) // 2
     return again(found[:half]) + again(found[half:])
-
-
-class Translations:
-    """`float_model`, but a graph that was translated before is not translated again: encodings come later."""
-
-    def __init__(self):
-        self.known: dict[tuple, bytes] = {}
-
-    def __call__(self, sim, exported, batch):
-        key = exported.module.code, batch
-        if key not in self.known:
-            self.known[key] = float_model(sim, exported, batch)
-        return self.known[key].clone()
 
 
 def _named(sim) -> dict[int, str]:

@@ -11,6 +11,7 @@ import torch
 from qnb.errors import QnbError
 from tests.nets import NETS
 from tests.nets.figures import PRECISIONS, figures
+from tests.translations import kept
 
 HEAD = ("net", "precision", "runtime", "worst layer", "its SQNR in dB", "SQNR of outputs in dB, or share that is equal")
 
@@ -18,7 +19,7 @@ HEAD = ("net", "precision", "runtime", "worst layer", "its SQNR in dB", "SQNR of
 def main(names: list[str]) -> None:
     torch.set_num_threads(1)
     print(_row(HEAD), _row(["---"] * len(HEAD)), sep="\n")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, kept():
         for name in names or NETS:
             for precision in PRECISIONS:
                 try:

@@ -15,7 +15,6 @@ from qnb.graph import capture
 from qnb.runtimes import OnnxRuntime, QnnHtp, Runtime
 from qnb.runtimes.fidelity import fidelity
 from tests.nets import NETS
-from tests.translations import kept
 
 TARGET, SOC = "htp-v75", "sm8650"
 BATCH = {0: torch.export.Dim.AUTO}
@@ -49,10 +48,9 @@ class Figures:
 
 def figures(net: str, precision: str, folder: Path, htp: type[Runtime] = QnnHtp) -> Iterator[Figures]:
     """On ONNX Runtime, then on HTP: one sample a run."""
-    captured, batches, translations = _captured(net)
+    captured, batches = _captured(net)
     sim = qnb.QuantSim(captured, precision=precision, target=TARGET).calibrate(batches)
-    with kept(translations):
-        path = qnb.export_onnx(sim, folder / f"{net}_{precision}.onnx", batch=1, integer_io=True)
+    path = qnb.export_onnx(sim, folder / f"{net}_{precision}.onnx", batch=1, integer_io=True)
     for runtime in (OnnxRuntime(path, threads=1), htp(path, soc=SOC, threads=1)):
         yield _read(net, precision, runtime.name, fidelity(sim, runtime, batches))
 
@@ -62,7 +60,7 @@ def _captured(net: str) -> tuple:
     model, batches = NETS[net].built()
     batch = batches[0]
     vary = dict.fromkeys(batch, BATCH) if isinstance(batch, dict) else (BATCH,) * len(batch)
-    return capture(model, batch, vary), batches, {}
+    return capture(model, batch, vary), batches
 
 
 def _read(net: str, precision: str, runtime: str, table: pd.DataFrame) -> Figures:
