@@ -111,14 +111,18 @@ def op(name: str) -> nn.Module:
 
 
 class Pair(nn.Module):
-    """A value that is made, perhaps moved, and read; ``both`` gives it out too, so that it has a second reader."""
+    """A value that is made, perhaps moved, and read.
 
-    def __init__(self, maker: str, reader: str, move: str = "nothing", both: bool = False):
+    ``both`` gives it out too, so that it has a second reader; ``behind`` makes it of a convolution's output.
+    """
+
+    def __init__(self, maker: str, reader: str, move: str = "nothing", both: bool = False, behind: bool = False):
         super().__init__()
+        self.before = op("conv" if behind else "nothing")
         self.maker, self.move, self.reader, self.both = op(maker), op(move), op(reader), both
 
     def forward(self, x: Tensor, y: Tensor):
-        made = self.maker(x, y)
+        made = self.maker(self.before(x, y), y)
         read = self.reader(self.move(made, y), y)
         return (read, made) if self.both else read
 

@@ -41,10 +41,11 @@ ROOT = Path(__file__).parents[1]
 TARGET, SOC = "htp-v75", "sm8650"
 IN_ONE_GRAPH = 24
 READ = """\
-Each case is a value that one op makes and another reads (`pair`; `both`: it has a second reader), or two values that
-are joined (`concat`, `stack`, `add`, `mul`). `move` is what happens to it in between, `start` where the inputs begin,
-seen from zero. SQNR is of the runtime's values over their difference from the simulation's, at the layer or output
-that agrees least, whose op is named. A case agrees from 45 dB on at 16-bit activations, from 25 dB at 8-bit ones.
+Each case is a value that one op makes and another reads (`pair`; `both`: it has a second reader; `behind`: it is made
+of a convolution's output), or two values that are joined (`concat`, `stack`, `add`, `mul`). `move` is what happens to
+it in between, `start` where the inputs begin, seen from zero. SQNR is of the runtime's values over their difference
+from the simulation's, at the layer or output that agrees least, whose op is named. A case agrees from 45 dB on at
+16-bit activations, from 25 dB at 8-bit ones.
 
 With 4-bit weights at 16-bit activations it agrees from 40 dB on: there, HTP drops the low eight bits of the sum.
 With x the input's codes, z its zero point, w the weight's codes and b the bias's, it computes
@@ -63,7 +64,8 @@ READERS = ("conv", "matmul", "add", "relu", "softmax", "layer norm")
 
 @dataclass(frozen=True)
 class Case:
-    """One pair. ``kind`` is pair, both (the value has a second reader), or a join's name."""
+    """One pair. ``kind`` is pair, both (the value has a second reader), behind (made of a convolution's output, which
+    runtimes keep in another layout), or a join's name."""
 
     kind: str
     first: str
@@ -73,7 +75,7 @@ class Case:
     def module(self) -> nn.Module:
         if self.kind in JOINS:
             return Join(self.first, self.second, self.kind, self.move)
-        return Pair(self.first, self.second, self.move, self.kind == "both")
+        return Pair(self.first, self.second, self.move, self.kind == "both", self.kind == "behind")
 
     @property
     def variants(self) -> tuple[tuple[str, str], ...]:
@@ -96,7 +98,7 @@ def cases() -> Iterator[Case]:
                 for join in ("stack", "add", "mul") for first in OPS for second in ("conv", "softmax", "nothing"))
     for first, move in itertools.product(OPS, MOVES):
         if move != "nothing":
-            yield from (Case(kind, first, "conv", move) for kind in ("pair", "concat"))
+            yield from (Case(kind, first, "conv", move) for kind in ("pair", "behind", "concat"))
     yield from (Case("pair", first, "conv", through) for first in OPS for through in THROUGH)
 
 

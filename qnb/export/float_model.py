@@ -51,15 +51,17 @@ def float_model(sim, exported: Program, batch: int | None):
 def _tidy(model) -> None:
     """The open dimension gets a name that says what it is, where the exporter numbers it; its notes on how it made
     each node go."""
+    import onnx_ir as ir
+
     graph = model.graph
     graph.metadata_props.clear()
     for node in graph:
         node.metadata_props.clear()
     for value in (*graph.inputs, *graph.initializers.values(), *(v for node in graph for v in node.outputs)):
         value.metadata_props.clear()
-        for i, size in enumerate(value.shape or ()):
-            if not isinstance(size, int):
-                value.shape[i] = re.sub(r"\bs\d+\b", DYNAMIC, str(size))
+        if value.shape is not None and not value.shape.is_static():  # a new one: some ops' shapes cannot be changed
+            value.shape = ir.Shape([n if isinstance(n, int) else re.sub(r"\bs\d+\b", DYNAMIC, str(n))
+                                    for n in value.shape])  # fmt: skip
 
 
 def batch_symbol(captured) -> str | None:

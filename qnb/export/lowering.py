@@ -6,6 +6,7 @@ import torch
 from torch import fx
 
 from qnb.export.dilated import conv1d
+from qnb.export.shuffles import pixel_shuffle, pixel_unshuffle
 from qnb.graph import ops
 from qnb.numerics import Grid
 
@@ -120,4 +121,5 @@ def _cut(x: fx.Node) -> bool:
     return False
 
 
-REWRITES = {"conv1d": conv1d, "conv2d": one_pixel, "getitem": unbound, "linear": linear, "mean": mean, "sigmoid": gate}
+REWRITES = {"conv1d": conv1d, "conv2d": one_pixel, "getitem": unbound, "linear": linear, "mean": mean,
+            "pixel_shuffle": pixel_shuffle, "pixel_unshuffle": pixel_unshuffle, "sigmoid": gate}  # fmt: skip

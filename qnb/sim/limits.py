@@ -55,22 +55,7 @@ def _where(node: fx.Node, condition: str) -> bool:
         return ops.groups(node) > 1
     if condition == "long":
         return max(node.args[1].meta["val"].shape[2:]) > LONGEST
-    if condition == "unshuffled":
-        return any("pixel_unshuffle" in way for way in _ways(node))
-    if condition == "shuffled and joined":
-        return any({"pixel_shuffle", "concat"} <= way for way in _ways(node))
     return True
-
-
-def _ways(node: fx.Node) -> Iterator[frozenset[str]]:
-    """Where a value goes, one set for each reader: the ops that move it until then, and "concat" if that reads it."""
-    for user in node.users:
-        kind = ops.of(user).kind if user.op == "call_function" else ""
-        if kind == "pass" and user.args[0] is node:
-            here = frozenset({ops.name(user)})
-            yield from (here | way for way in (list(_ways(user)) or [frozenset()]))
-        elif kind == "concat":
-            yield frozenset({"concat"})
 
 
 def _numbers(node: fx.Node, index: int) -> list[int]:

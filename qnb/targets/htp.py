@@ -25,7 +25,6 @@ HALF_OF_SOME_V68 = dict.fromkeys(HALF, "float16 arithmetic; not on Snapdragon 77
 HALF_OF_SOME_V73 = dict.fromkeys(HALF, "float16 arithmetic; not on Snapdragon 7 Gen 3, 7s, 7+, 7 Gen 4, 8s")
 
 WIDE = {"weights": (16,), "refused": False, "remedy": "use 8-bit weights there (W8A16)"}
-AFTER = "apply it after the pixel shuffle or unshuffle: the values are the same"
 LIMITS = (
     Limit(("erf",), "has no kernel for {op}", "use torch.nn.functional.gelu where it is part of a GELU"),
     Limit(("log", "log2", "log10", "log1p"), "computes {op} wrongly",
@@ -34,10 +33,6 @@ LIMITS = (
           refused=False, activations=(16,)),
     Limit(CONV_TRANSPOSE, "takes no transposed convolution of several groups", "use 8-bit weights there", weights=(4,),
           where="grouped"),
-    Limit(("sigmoid", "tanh"), "does not take {op} before a pixel unshuffle", AFTER, activations=(16,),
-          where="unshuffled"),
-    Limit(("tanh", "sin", "cos"), "concatenates other values where a pixel shuffle stands between {op} and the "
-          "concatenation", AFTER, activations=(8,), where="shuffled and joined"),
     Limit((*CONV, *CONV_TRANSPOSE), "computes dilated convolutions to 40 dB only", **WIDE, where="dilated"),
     Limit((*CONV, *CONV_TRANSPOSE), "computes kernels longer than 7 to 40 dB only", **WIDE, where="long"),
 )  # fmt: skip

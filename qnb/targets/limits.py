@@ -7,9 +7,8 @@ from dataclasses import asdict, dataclass
 from qnb import schema
 from qnb.numerics import FloatGrid, Grid, Precision
 
-CONDITIONS = ("", "dilated", "long", "grouped", "unshuffled", "shuffled and joined")
-"""Of a convolution: dilated; a side of its kernel longer than 7; of several groups. Of a value: that a pixel unshuffle
-moves; that a pixel shuffle moves on its way into a concatenation."""
+CONDITIONS = ("", "dilated", "long", "grouped")
+"""Of a convolution: dilated; a side of its kernel longer than 7; of several groups."""
 
 
 @dataclass(frozen=True)

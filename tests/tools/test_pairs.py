@@ -20,7 +20,7 @@ def drawn() -> list[pairs.Case]:
     plain = [case for found in kinds.values() for case in draw.sample(found, DRAWN // len(kinds))]
     joined = [pairs.Case("concat", first, "conv") for first in ("softmax", "relu", "hardswish")]
     moved = [pairs.Case(kind, "tanh", "conv", f"pixel {move}") for kind, move in
-             (("concat", "shuffle"), ("pair", "unshuffle"))]  # fmt: skip
+             (("concat", "shuffle"), ("behind", "unshuffle"))]  # fmt: skip
     before = [*joined, *moved, pairs.Case("concat", "relu", "hardsigmoid"), pairs.Case("pair", "resize", "batch norm"),
               pairs.Case("pair", "mean", "pad with a number")]  # fmt: skip
     return [*plain, *before, *(pairs.Case("pair", "conv", second) for second in ("prelu", "leaky relu", "group norm"))]
@@ -31,7 +31,7 @@ def test_a_drawn_sample_agrees(htp):
     simple = [case for case in drawn() if len(case.variants) == 2]
     rows = [row for group in pairs.graphs(simple) for row in pairs.measure(group)]
     table = pd.DataFrame(rows)
-    assert len(table) == 2 * len(simple) and set(table.kind) == {"pair", "both", *JOINS}
+    assert len(table) == 2 * len(simple) and set(table.kind) == {"pair", "both", "behind", *JOINS}
     off = table[table.state.ne("agree") & table.named.eq("")]
     assert off.empty, off.to_string()
 
