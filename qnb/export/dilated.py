@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import fx
 
+from qnb.graph import ops
 from qnb.numerics import Grid
 
 aten = torch.ops.aten
@@ -51,18 +52,13 @@ def _wide(grid) -> bool:
     return isinstance(grid, Grid) and grid.bits == 16 and grid.granularity != "block"
 
 
-def _one(node: fx.Node, index: int, default: int) -> int:
-    found = node.args[index] if len(node.args) > index else default
-    return int(found[0] if isinstance(found, list | tuple) else found)
-
-
 def _stride(node: fx.Node) -> int:
-    return _one(node, 3, 1)
+    return ops.numbers(node, 3, 1)[0]
 
 
 def _padding(node: fx.Node) -> int:
-    return _one(node, 4, 0)
+    return ops.numbers(node, 4, 0)[0]
 
 
 def _dilation(node: fx.Node) -> int:
-    return _one(node, 5, 1)
+    return ops.numbers(node, 5, 1)[0]

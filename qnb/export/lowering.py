@@ -95,10 +95,11 @@ def one_pixel(writer, node: fx.Node) -> fx.Node | None:
     """
     x, weight, *rest = node.args
     shape, kernel = writer.value_of(x).shape, writer.value_of(weight).shape
-    if writer.sim.target.htp_arch is None or ops.groups(node) != shape[1] or kernel[1:].numel() > 1 or not _cut(x):
+    depthwise = ops.groups(node) == shape[1] and kernel[1:].numel() == 1
+    in_place = set(ops.numbers(node, 3, 1)) == {1} and not any(ops.numbers(node, 4, 0))
+    if writer.sim.target.htp_arch is None or not (depthwise and in_place and _cut(x)):
         return None
-    if writer.encoding(x) is None or _is_wide(writer, x) or any(n != 1 for n in _sizes(rest[1:2], 1)) or any(
-            _sizes(rest[2:3], 0)):  # fmt: skip
+    if writer.encoding(x) is None or _is_wide(writer, x):
         return None
     batch, height, width = (writer.call(aten.sym_size.int, writer.new[x], i) for i in (0, 2, 3))
     flat = writer.call(aten.reshape.default, writer.new[x], [batch, shape[1], -1, 1])
@@ -106,10 +107,6 @@ def one_pixel(writer, node: fx.Node) -> fx.Node | None:
     bias = writer.new[rest[0]] if rest and rest[0] is not None else None
     return writer.call(aten.conv2d.default, writer.follow(flat, f"{node.meta['layer']}.pixels", x), writer.new[weight],
                        bias, [1, 1], [0, 0], [1, 1], ops.groups(node))  # fmt: skip
-
-
-def _sizes(given: list, default: int) -> list[int]:
-    return list(given[0]) if given else [default]
 
 
 def _cut(x: fx.Node) -> bool:

@@ -56,6 +56,4 @@ def _behind_a_fixed_range(writer, node: fx.Node) -> bool:
     x, target = node.args[0], writer.sim.target
     if target.htp_arch is None or writer.encoding(x) is None or writer.value_of(x).dim() != 4:
         return False
-    while x.op == "call_module" or (x.op == "call_function" and ops.of(x).kind == "pass"):
-        x = x.args[0]
-    return x.op == "call_function" and ops.name(x) in target.fixed_ranges
+    return ops.name(ops.maker(x)) in target.fixed_ranges

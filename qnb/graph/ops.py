@@ -133,6 +133,20 @@ def groups(node: fx.Node) -> int:
     return node.args[6] if len(node.args) > 6 else node.kwargs.get("groups", 1)
 
 
+def numbers(node: fx.Node, position: int, default: int) -> list[int]:
+    """An argument that is one number or one for each dimension: a convolution's stride (3), padding, dilation."""
+    found = node.args[position] if len(node.args) > position else default
+    return list(found) if isinstance(found, list | tuple) else [found]
+
+
+def maker(node: fx.Node) -> fx.Node:
+    """The op that made a value which was only moved, or quantized, since."""
+    while node.op == "call_module" or (node.op == "call_function" and of(node).kind == "pass"
+                                       and isinstance(node.args[0], fx.Node)):  # fmt: skip
+        node = node.args[0]
+    return node
+
+
 def padded_with(node: fx.Node) -> float:
     """The number that a padding puts around its input; 0 for all other ops, and where it is not finite."""
     if name(node) not in ("pad", "constant_pad_nd"):

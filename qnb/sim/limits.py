@@ -10,6 +10,7 @@ from qnb.graph import ops
 from qnb.numerics import Precision
 from qnb.targets import Target
 from qnb.targets.limits import Limit
+from qnb.targets.target import CONV_TRANSPOSE
 
 LONGEST = 7
 """Side of a kernel that is not "long"."""
@@ -50,14 +51,10 @@ def sentences(found: Iterable[tuple[str, str, Limit]], target: Target) -> Iterat
 
 def _where(node: fx.Node, condition: str) -> bool:
     if condition == "dilated":
-        return any(n > 1 for n in _numbers(node, 5))
+        transposed = ops.name(node) in CONV_TRANSPOSE  # their sixth argument is the output's padding
+        return max(ops.numbers(node, 7 if transposed else 5, 1)) > 1
     if condition == "grouped":
         return ops.groups(node) > 1
     if condition == "long":
         return max(node.args[1].meta["val"].shape[2:]) > LONGEST
     return True
-
-
-def _numbers(node: fx.Node, index: int) -> list[int]:
-    found = node.args[index] if len(node.args) > index else 1
-    return [found] if isinstance(found, int) else list(found)

@@ -52,7 +52,7 @@ def crowded(captured, flat: list[torch.Tensor]) -> Iterator[Crowded]:
         step = (high - low) / 255
         for source, (least, most) in ranges.items():
             if 0 < most - least < FEWEST * step:
-                yield Crowded(node.meta["layer"], _maker(source).meta.get("layer", source.name), least, most, step)
+                yield Crowded(node.meta["layer"], ops.maker(source).meta.get("layer", source.name), least, most, step)
 
 
 class _Watch(fx.Interpreter):
@@ -73,10 +73,3 @@ class _Watch(fx.Interpreter):
             values = {x: self.env[x] for x in inputs if self.env[x].numel()}
             self.found[n] = {x: (float(v.min()), float(v.max())) for x, v in values.items()}
         return super().run_node(n)
-
-
-def _maker(node: fx.Node) -> fx.Node:
-    """The op that made a value which was only moved since."""
-    while node.op == "call_function" and ops.of(node).kind == "pass" and isinstance(node.args[0], fx.Node):
-        node = node.args[0]
-    return node

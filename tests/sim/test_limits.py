@@ -37,6 +37,16 @@ def test_each_layer_that_meets_one_is_named(sim):
     assert not list(limits.met(qnb.QuantSim(sim.captured, target="generic")))
 
 
+@pytest.mark.parametrize(("arguments", "named"), [
+    ({"dilation": 2}, ["conv"]), ({"stride": 3, "output_padding": 2}, []),
+])  # fmt: skip
+def test_a_transposed_convolution_is_dilated_by_its_dilation(arguments, named):
+    net = nn.Sequential()
+    net.conv = nn.ConvTranspose2d(2, 2, 3, **arguments)
+    sim = qnb.QuantSim(net.eval(), torch.randn(1, 2, 6, 6))
+    assert [layer for layer, _, _ in limits.met(sim)] == named
+
+
 def test_it_holds_at_its_bits(sim):
     found = {layer: limit for layer, _, limit in limits.met(sim)}
     assert found["log"].holds(Precision.parse("w8a16")) and not found["log"].holds(Precision.parse("w8a8"))
