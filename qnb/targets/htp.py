@@ -33,7 +33,9 @@ LIMITS = (
           refused=False, activations=(16,)),
     Limit(CONV_TRANSPOSE, "takes no transposed convolution of several groups", "use 8-bit weights there", weights=(4,),
           where="grouped"),
-    Limit((*CONV, *CONV_TRANSPOSE), "computes dilated convolutions to 40 dB only", **WIDE, where="dilated"),
+    Limit(CONV_TRANSPOSE, "takes no dilated transposed convolution", "use nn.Upsample and a convolution",
+          where="dilated"),
+    Limit(CONV, "computes dilated convolutions to 40 dB only", **WIDE, where="dilated"),
     Limit((*CONV, *CONV_TRANSPOSE), "computes kernels longer than 7 to 40 dB only", **WIDE, where="long"),
 )  # fmt: skip
 """Measured on v75, see docs/pairs.md."""
