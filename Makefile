@@ -45,10 +45,12 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/python -m pytest qnb tests notebooks --doctest-modules --nbval --nbval-current-env --ignore qnb/labextension $(PARALLEL)
 
 check: $(STAMP)
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/python -m pytest qnb tests --doctest-modules -m "not slow and not browser" $(PARALLEL)
 
 bench: $(STAMP)

@@ -58,8 +58,12 @@ def sources(root: Path) -> list[Path]:
     """What the extension is made of."""
     folder = root / "qnb" / "labextension"
     made = {"node_modules", "lib", ".yarn"}
-    ours = [path for top in folder.iterdir() if top.name not in made
-            for path in ([top] if top.is_file() else top.rglob("*"))]  # fmt: skip
+    ours = [
+        path
+        for top in folder.iterdir()
+        if top.name not in made
+        for path in ([top] if top.is_file() else top.rglob("*"))
+    ]
     return [*ours, *(root / "notebooks").glob("*.ipynb"), root / "hatch_build.py"]
 
 
@@ -103,9 +107,15 @@ def run(folder: Path, module: str, *arguments: str) -> None:
     """One of jupyter-builder's commands; what it says is shown only where it fails."""
     path = os.pathsep.join((os.environ.get("PATH", ""), sysconfig.get_path("scripts")))
     done = subprocess.run(
-        [sys.executable, "-m", module, *arguments], cwd=folder, env={**os.environ, "PATH": path},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", module, *arguments],
+        cwd=folder,
+        env={**os.environ, "PATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
     if done.returncode:
         fail(f"{module} ended with {done.returncode}:\n{done.stdout[-4000:]}")
 

@@ -31,8 +31,9 @@ def nearest(given: object, known: Iterable[str], most: int = 1, cutoff: float = 
     return [by_form[form] for form in dict.fromkeys([*begun, *alike])][:most]
 
 
-def did_you_mean(given: object, known: Iterable[str], form: Callable[[str], str] = repr, most: int = 1,
-                 cutoff: float = LIKE) -> str:  # fmt: skip
+def did_you_mean(
+    given: object, known: Iterable[str], form: Callable[[str], str] = repr, most: int = 1, cutoff: float = LIKE
+) -> str:
     """How a remedy begins where something near is known, ``"Did you mean 'mse'? "``; else empty."""
     found = " or ".join(form(name) for name in nearest(given, known, most, cutoff))
     return f"Did you mean {found}? " if found else ""

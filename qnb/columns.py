@@ -4,14 +4,34 @@ LAYER, MODULE, OP, KIND = "layer", "module", "op", "kind"
 SQNR_DB, OWN_SQNR_DB = "sqnr_db", "own_sqnr_db"
 
 COMPARISON = (
-    LAYER, MODULE, OP, SQNR_DB, OWN_SQNR_DB, "mse", "cosine", "max_abs_error",
-    "fp32_min", "fp32_max", "saturated_fraction", "numel",
-)  # fmt: skip
+    LAYER,
+    MODULE,
+    OP,
+    SQNR_DB,
+    OWN_SQNR_DB,
+    "mse",
+    "cosine",
+    "max_abs_error",
+    "fp32_min",
+    "fp32_max",
+    "saturated_fraction",
+    "numel",
+)
 """What `qnb.compare_layers` returns, one row per layer in graph order."""
 
 ENCODINGS = (
-    "tensor", LAYER, KIND, "bits", "symmetric", "axis", "block_size", "min", "max", "scale", "zero_point",
-)  # fmt: skip
+    "tensor",
+    LAYER,
+    KIND,
+    "bits",
+    "symmetric",
+    "axis",
+    "block_size",
+    "min",
+    "max",
+    "scale",
+    "zero_point",
+)
 """What `QuantSim.encodings()` returns, one row per quantizer."""
 
 LAYERS = (LAYER, MODULE, OP, "weight_bits", "activation_bits", "enabled", "weight_numel", "output_shape", "source")
@@ -37,9 +57,23 @@ COST = (LAYER, OP, "macs", "bops", "weight_bytes", "activation_bytes")
 """What `qnb.measures.cost` returns, one row per layer."""
 
 SUMMARY = (
-    "run", "precision", "metric", "low", "high", "n", "drop", "verdict",
-    "worst_layer", "worst_own_sqnr_db", "size_bytes", "activation_bytes", "macs", "bops", "file_bytes", "latency_ms",
-)  # fmt: skip
+    "run",
+    "precision",
+    "metric",
+    "low",
+    "high",
+    "n",
+    "drop",
+    "verdict",
+    "worst_layer",
+    "worst_own_sqnr_db",
+    "size_bytes",
+    "activation_bytes",
+    "macs",
+    "bops",
+    "file_bytes",
+    "latency_ms",
+)
 """What `Workflow.summary()` returns, one row per run; the last two are empty until `measure` found them (`deploy`
 finds the file's size)."""
 
@@ -49,8 +83,15 @@ CONTROL = "w16a16"
 """A run at this precision is compared with FP32, and shipped only where no other is within tolerance."""
 
 FIDELITY = (
-    LAYER, OP, SQNR_DB, "equal_fraction", "within_one_fraction", "max_steps", "top1_agreement", "numel",
-)  # fmt: skip
+    LAYER,
+    OP,
+    SQNR_DB,
+    "equal_fraction",
+    "within_one_fraction",
+    "max_steps",
+    "top1_agreement",
+    "numel",
+)
 """What `qnb.fidelity` returns, one row per layer in graph order, then one per output (op "output")."""
 
 PERFORMANCE = ("run", "file_bytes", "latency_ms", "low_ms", "high_ms", "note")
@@ -60,9 +101,18 @@ FILES = ("file", "what", "size_bytes")
 """The files of a deployment."""
 
 DEPLOYMENT = (
-    "runtime", "state", SQNR_DB, "equal_fraction", "exact_equal_fraction", "top1_agreement", "metric", "drop",
-    "latency_ms", "elsewhere", "note",
-)  # fmt: skip
+    "runtime",
+    "state",
+    SQNR_DB,
+    "equal_fraction",
+    "exact_equal_fraction",
+    "top1_agreement",
+    "metric",
+    "drop",
+    "latency_ms",
+    "elsewhere",
+    "note",
+)
 """One row per runtime of a deployment: simulation against runtime at the outputs, the metric there."""
 
 CHANNELS = (LAYER, "channel", "min", "max", "scale")
@@ -81,16 +131,35 @@ SAMPLES = ("sample", SQNR_DB, "mse")
 """Error of each input sample at a layer, counted over the batches compared, the worst first."""
 
 _TITLES = {
-    SQNR_DB: "SQNR (dB)", OWN_SQNR_DB: "own SQNR (dB)", "worst_own_sqnr_db": "its own SQNR (dB)", "mse": "MSE",
-    "saturated_fraction": "QuantSim clipped", "max_abs_error": "max abs error", "fp32_min": "FP32 min",
-    "fp32_max": "FP32 max", "numel": "values", "before_db": "before", "after_db": "after",
-    "own_before_db": "own, before", "own_after_db": "own, after", "size_bytes": "size (bytes)", "macs": "MACs",
-    "bops": "BOPs", "fp32": "FP32", "quantsim": "QuantSim", "equal_fraction": "equal",
-    "within_one_fraction": "within one step", "max_steps": "largest difference (steps)",
-    "top1_agreement": "top-1 agreement", "exact_equal_fraction": "equal, integer-exact", "latency_ms": "latency (ms)",
-    "elsewhere": "nodes elsewhere", "file_bytes": "file (bytes)", "weight_bytes": "bytes of weights",
+    SQNR_DB: "SQNR (dB)",
+    OWN_SQNR_DB: "own SQNR (dB)",
+    "worst_own_sqnr_db": "its own SQNR (dB)",
+    "mse": "MSE",
+    "saturated_fraction": "QuantSim clipped",
+    "max_abs_error": "max abs error",
+    "fp32_min": "FP32 min",
+    "fp32_max": "FP32 max",
+    "numel": "values",
+    "before_db": "before",
+    "after_db": "after",
+    "own_before_db": "own, before",
+    "own_after_db": "own, after",
+    "size_bytes": "size (bytes)",
+    "macs": "MACs",
+    "bops": "BOPs",
+    "fp32": "FP32",
+    "quantsim": "QuantSim",
+    "equal_fraction": "equal",
+    "within_one_fraction": "within one step",
+    "max_steps": "largest difference (steps)",
+    "top1_agreement": "top-1 agreement",
+    "exact_equal_fraction": "equal, integer-exact",
+    "latency_ms": "latency (ms)",
+    "elsewhere": "nodes elsewhere",
+    "file_bytes": "file (bytes)",
+    "weight_bytes": "bytes of weights",
     "activation_bytes": "activations (bytes)",
-}  # fmt: skip
+}
 
 
 def title(column: object) -> str:

@@ -49,8 +49,11 @@ class Table:
 
     def text(self) -> str:
         plain = lambda v: f"{v:.4g}"  # noqa: E731
-        decibels = {c: lambda v: html.decibel(v) if isinf(v) else "NaN" if v != v else plain(v)
-                    for c in self.frame if html.in_decibel(c) and self.frame[c].dtype.kind == "f"}  # fmt: skip
+        decibels = {
+            c: lambda v: html.decibel(v) if isinf(v) else "NaN" if v != v else plain(v)
+            for c in self.frame
+            if html.in_decibel(c) and self.frame[c].dtype.kind == "f"
+        }
         return self.frame.to_string(index=False, float_format=plain, formatters=decibels)
 
     def html(self) -> str:
@@ -63,8 +66,10 @@ class Table:
             frame = frame.iloc[kept]
         heads = [{"name": columns.title(c), "align": "right" if html.right(frame[c]) else "left"} for c in frame]
         forms = [html.form(c, self.formats) for c in frame]
-        rows = [[html.cell_text(v, form) for v, form in zip(row, forms, strict=True)]
-                for row in frame.itertuples(index=False, name=None)]  # fmt: skip
+        rows = [
+            [html.cell_text(v, form) for v, form in zip(row, forms, strict=True)]
+            for row in frame.itertuples(index=False, name=None)
+        ]
         return {"type": "table", "caption": self.caption, "columns": heads, "rows": rows, "more": more}
 
 
@@ -177,10 +182,16 @@ class Document:
     def json(self) -> dict:
         """What `MIME` carries; all leaves are text, but for the numbers in a figure."""
         return {
-            "version": VERSION, "kind": self.kind, "title": self.title, "tone": self.tone,
-            "blocks": [block.json() for block in self.blocks], "workflow": self.workflow,
-            "stages": list(self.stages), "runs": list(self.runs), "next": list(self.next),
-        }  # fmt: skip
+            "version": VERSION,
+            "kind": self.kind,
+            "title": self.title,
+            "tone": self.tone,
+            "blocks": [block.json() for block in self.blocks],
+            "workflow": self.workflow,
+            "stages": list(self.stages),
+            "runs": list(self.runs),
+            "next": list(self.next),
+        }
 
     def bundle(self) -> dict:
         """All forms, by MIME type."""

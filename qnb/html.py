@@ -103,15 +103,19 @@ def table(frame, max_rows: int = 12, formats: Mapping[str, Any] | None = None, c
     rows = []
     for index in shown:
         if index is None:
-            rows.append(f'<tr><td colspan="{len(frame.columns)}" style="text-align:center;padding:2px 10px">'
-                        f"… {len(frame) - max_rows} more …</td></tr>")  # fmt: skip
+            rows.append(
+                f'<tr><td colspan="{len(frame.columns)}" style="text-align:center;padding:2px 10px">'
+                f"… {len(frame) - max_rows} more …</td></tr>"
+            )
             continue
         row = frame.iloc[index]
         cells = (_cell("td", escape(cell_text(row[c], form(c, formats))), right(frame[c])) for c in frame.columns)
         rows.append(f"<tr>{''.join(cells)}</tr>")
     said = f'<caption style="text-align:left;padding:2px 0">{escape(caption)}</caption>' if caption else ""
-    return (f'<div style="overflow-x:auto"><table style="border-collapse:collapse;margin:6px 0;text-align:left">{said}'
-            f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>")  # fmt: skip
+    return (
+        f'<div style="overflow-x:auto"><table style="border-collapse:collapse;margin:6px 0;text-align:left">{said}'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
 
 
 def form(column: object, formats: Mapping[str, Any]):
@@ -191,8 +195,10 @@ def card(title: str, rows: Mapping[str, Any], *parts: str, tone: str = "neutral"
         parts: HTML that is already safe (`table`, `paragraph`).
         tone: neutral, good, warn or bad.
     """
-    return (f'<div style="border-left:4px solid {TONES[tone]};padding:2px 0 2px 12px;margin:4px 0">'
-            f"<b>{escape(title)}</b>{facts(rows)}{''.join(parts)}</div>")  # fmt: skip
+    return (
+        f'<div style="border-left:4px solid {TONES[tone]};padding:2px 0 2px 12px;margin:4px 0">'
+        f"<b>{escape(title)}</b>{facts(rows)}{''.join(parts)}</div>"
+    )
 
 
 def paragraph(text: str, tone: str = "neutral") -> str:

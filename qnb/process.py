@@ -77,13 +77,19 @@ class Process:
         log = tempfile.TemporaryFile()
         try:
             popen = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, bufsize=0,
-                start_new_session=True, creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-            )  # fmt: skip
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                bufsize=0,
+                start_new_session=True,
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            )
         except OSError as error:
             log.close()
-            raise DependencyError(operation, f"Python cannot be started for another process: {error}",
-                                  "let this process start others") from error  # fmt: skip
+            raise DependencyError(
+                operation, f"Python cannot be started for another process: {error}", "let this process start others"
+            ) from error
         self.popen, self.used, self._log = popen, time.monotonic(), log
         self._answers: queue.SimpleQueue = queue.SimpleQueue()
         self._turn, self._owner = threading.Lock(), os.getpid()

@@ -18,15 +18,47 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 _DRAWN = {
-    torch.rand, torch.randn, torch.randint, torch.randperm, torch.normal, torch.bernoulli, torch.multinomial,
-    torch.poisson, torch.rand_like, torch.randn_like, torch.randint_like,
-    *(getattr(torch.Tensor, name) for name in (
-        "random_", "uniform_", "normal_", "bernoulli", "bernoulli_", "exponential_", "geometric_", "cauchy_",
-        "log_normal_", "multinomial")),
-    *(getattr(torch.nn.init, name) for name in (
-        "uniform_", "normal_", "trunc_normal_", "xavier_uniform_", "xavier_normal_", "kaiming_uniform_",
-        "kaiming_normal_", "orthogonal_", "sparse_")),
-}  # fmt: skip
+    torch.rand,
+    torch.randn,
+    torch.randint,
+    torch.randperm,
+    torch.normal,
+    torch.bernoulli,
+    torch.multinomial,
+    torch.poisson,
+    torch.rand_like,
+    torch.randn_like,
+    torch.randint_like,
+    *(
+        getattr(torch.Tensor, name)
+        for name in (
+            "random_",
+            "uniform_",
+            "normal_",
+            "bernoulli",
+            "bernoulli_",
+            "exponential_",
+            "geometric_",
+            "cauchy_",
+            "log_normal_",
+            "multinomial",
+        )
+    ),
+    *(
+        getattr(torch.nn.init, name)
+        for name in (
+            "uniform_",
+            "normal_",
+            "trunc_normal_",
+            "xavier_uniform_",
+            "xavier_normal_",
+            "kaiming_uniform_",
+            "kaiming_normal_",
+            "orthogonal_",
+            "sparse_",
+        )
+    ),
+}
 """What takes ``generator=``, initial weights too. Dropout takes none; models are evaluated without it."""
 
 

@@ -38,8 +38,12 @@ IDENTIFIER = {"type": "string", "pattern": r"^[A-Za-z_][A-Za-z0-9_]*\Z", "maxLen
 def record(required: Mapping[str, Any], optional: Mapping[str, Any] | None = None) -> dict:
     """An object with these keys and no others."""
     optional = optional or {}
-    return {"type": "object", "properties": {**required, **optional}, "required": list(required),
-            "additionalProperties": False}  # fmt: skip
+    return {
+        "type": "object",
+        "properties": {**required, **optional},
+        "required": list(required),
+        "additionalProperties": False,
+    }
 
 
 def table_of(values: Mapping[str, Any], keys: Mapping[str, Any] = TEXT) -> dict:
@@ -137,6 +141,9 @@ def check_version(header: Any, kind: str, newest: int, operation: str) -> int:
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
         raise FileError(operation, f"not a {kind}: it has no version", "choose a file that qnb wrote")
     if version > newest:
-        raise FileError(operation, f"a newer version of qnb wrote it: format {version}, and this one reads up to "
-                        f"{newest}", "update qnb: pip install -U qnb")  # fmt: skip
+        raise FileError(
+            operation,
+            f"a newer version of qnb wrote it: format {version}, and this one reads up to {newest}",
+            "update qnb: pip install -U qnb",
+        )
     return version

@@ -92,8 +92,11 @@ class Lock:
 
     def _enter(self, me: int) -> None:
         if me in self._readers:
-            raise InputError("QuantSim", "a change from within one of its own forward passes",
-                             "change it before or after the pass, or change a copy: sim.copy()")  # fmt: skip
+            raise InputError(
+                "QuantSim",
+                "a change from within one of its own forward passes",
+                "change it before or after the pass, or change a copy: sim.copy()",
+            )
         self._waiting += 1
         try:
             self._turn.wait_for(lambda: self._writer is None and not self._readers)

@@ -40,21 +40,36 @@ def new_flow(**arguments):
 
 def deployment(flow, name="w8a8", runtime="htp", db=35.0, drop=0.0, **changes):
     """A deployment as `Workflow.deploy` would make it, without the work; kept by the flow."""
-    frame = pd.DataFrame([("stem.conv", "conv2d", db), ("classifier", "linear", db), ("output", "output", db)],
-                         columns=["layer", "op", "sqnr_db"])  # fmt: skip
+    frame = pd.DataFrame(
+        [("stem.conv", "conv2d", db), ("classifier", "linear", db), ("output", "output", db)],
+        columns=["layer", "op", "sqnr_db"],
+    )
     steps = 1.0 if db > 20 else 90.0
     frame = frame.assign(equal_fraction=0.9, within_one_fraction=1.0, max_steps=steps, top1_agreement=1.0, numel=10)
     score = flow["fp32"].score
     found = OnRuntime(
-        runtime, {"htp": "HTP v75 (sm8650, emulated)", "onnxruntime": "ONNX Runtime, CPU"}[runtime], fidelity=frame,
-        score=qnb.Score(score.value - drop), drop=Drop(drop, math.nan, math.nan, False, None), placement={"HTP": 3},
+        runtime,
+        {"htp": "HTP v75 (sm8650, emulated)", "onnxruntime": "ONNX Runtime, CPU"}[runtime],
+        fidelity=frame,
+        score=qnb.Score(score.value - drop),
+        drop=Drop(drop, math.nan, math.nan, False, None),
+        placement={"HTP": 3},
         latency=Latency(1.0, 0.9, 1.2, 30, None, runtime),
         differences=differences.find(frame, wiring.in_a_row(["stem.conv", "classifier"], 1, 8)),
-    )  # fmt: skip
+    )
     found = replace(found, state="disagrees" if found.disagreement else "ran")
     files = pd.DataFrame([(f"{name}.onnx", "ONNX", 49_000)], columns=["file", "what", "size_bytes"])
-    made = Deployment(name, flow[name].precision, "htp-v75", "sm8650", "out", files,
-                      (replace(found, **changes),), "qairt-converter", score)  # fmt: skip
+    made = Deployment(
+        name,
+        flow[name].precision,
+        "htp-v75",
+        "sm8650",
+        "out",
+        files,
+        (replace(found, **changes),),
+        "qairt-converter",
+        score,
+    )
     flow.deployments = flow.deployments | {name: made}
     return made
 
@@ -107,9 +122,13 @@ def bits_of_weights(layers):
 
 
 OWN_TARGET = replace(
-    qnb.targets.get("generic"), name="my-chip", description="of my own", simulate_bias=True,
-    fixed_ranges={"tanh": (-1.0, 1.0)}, notes={"*": "as it says"},
-)  # fmt: skip
+    qnb.targets.get("generic"),
+    name="my-chip",
+    description="of my own",
+    simulate_bias=True,
+    fixed_ranges={"tanh": (-1.0, 1.0)},
+    notes={"*": "as it says"},
+)
 
 
 def full_flow():
@@ -127,10 +146,17 @@ def full_flow():
     flow.sensitivity("low", "sqnr")
     flow.advice("low")
     flow.fronts["low"].keep(1)
-    deployment(flow, "w8a8", exact=pd.DataFrame({"layer": ["output"], "op": ["output"], "equal_fraction": [1.0]}),
-               elsewhere=("a",), note="No latency.")  # fmt: skip
-    flow.performance = {"fp32": Performance(400, Latency(0.5, 0.4, 0.6, 30, 1, "onnxruntime-cpu")),
-                        "w8a8": Performance(100, note="why not")}  # fmt: skip
+    deployment(
+        flow,
+        "w8a8",
+        exact=pd.DataFrame({"layer": ["output"], "op": ["output"], "equal_fraction": [1.0]}),
+        elsewhere=("a",),
+        note="No latency.",
+    )
+    flow.performance = {
+        "fp32": Performance(400, Latency(0.5, 0.4, 0.6, 30, 1, "onnxruntime-cpu")),
+        "w8a8": Performance(100, note="why not"),
+    }
     flow.recover("low", "correct_bias", name="proposed", keep=False)
     return flow
 

@@ -65,9 +65,13 @@ class MobileNetV2(nn.Module):
     def __init__(self):
         super().__init__()
         self.features = nn.Sequential(
-            nn.Conv2d(3, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU6(True),
-            InvertedResidual(8, 12, 1), InvertedResidual(12, 12, 1), InvertedResidual(12, 16, 2),
-        )  # fmt: skip
+            nn.Conv2d(3, 8, 3, 2, 1, bias=False),
+            nn.BatchNorm2d(8),
+            nn.ReLU6(True),
+            InvertedResidual(8, 12, 1),
+            InvertedResidual(12, 12, 1),
+            InvertedResidual(12, 16, 2),
+        )
         self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(16, 10))
 
     def forward(self, x):
@@ -204,14 +208,40 @@ def transformers_zoo():
     text = {"input_ids": ids, "attention_mask": attend}
     return {
         "bert": (t.BertModel(t.BertConfig(**small, intermediate_size=64)).eval(), text),
-        "gpt2": (t.GPT2LMHeadModel(t.GPT2Config(n_embd=32, n_layer=2, n_head=4, vocab_size=100,
-                                                use_cache=False)).eval(), text),
-        "llama": (t.LlamaForCausalLM(t.LlamaConfig(**small, intermediate_size=64, num_key_value_heads=2,
-                                                   use_cache=False)).eval(), text),
-        "vit": (t.ViTForImageClassification(t.ViTConfig(
-            hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64, image_size=16,
-            patch_size=4)).eval(), {"pixel_values": image}),
-        "whisper": (t.models.whisper.modeling_whisper.WhisperEncoder(t.WhisperConfig(
-            d_model=32, encoder_layers=2, encoder_attention_heads=4, encoder_ffn_dim=64, num_mel_bins=16,
-            max_source_positions=20)).eval(), {"input_features": torch.randn(2, 16, 40)}),
-    }  # fmt: skip
+        "gpt2": (
+            t.GPT2LMHeadModel(t.GPT2Config(n_embd=32, n_layer=2, n_head=4, vocab_size=100, use_cache=False)).eval(),
+            text,
+        ),
+        "llama": (
+            t.LlamaForCausalLM(
+                t.LlamaConfig(**small, intermediate_size=64, num_key_value_heads=2, use_cache=False)
+            ).eval(),
+            text,
+        ),
+        "vit": (
+            t.ViTForImageClassification(
+                t.ViTConfig(
+                    hidden_size=32,
+                    num_hidden_layers=2,
+                    num_attention_heads=4,
+                    intermediate_size=64,
+                    image_size=16,
+                    patch_size=4,
+                )
+            ).eval(),
+            {"pixel_values": image},
+        ),
+        "whisper": (
+            t.models.whisper.modeling_whisper.WhisperEncoder(
+                t.WhisperConfig(
+                    d_model=32,
+                    encoder_layers=2,
+                    encoder_attention_heads=4,
+                    encoder_ffn_dim=64,
+                    num_mel_bins=16,
+                    max_source_positions=20,
+                )
+            ).eval(),
+            {"input_features": torch.randn(2, 16, 40)},
+        ),
+    }

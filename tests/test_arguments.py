@@ -11,10 +11,17 @@ RULES = ["minmax", "percentile", "sqnr", "mse"]
 
 @pytest.mark.parametrize(
     ("given", "near"),
-    [("MSE", "mse"), ("perc", "percentile"), ("min_max", "minmax"), ("entropy", None), ("", None), (3, None),
-     ("m" * 100_000, None)],
+    [
+        ("MSE", "mse"),
+        ("perc", "percentile"),
+        ("min_max", "minmax"),
+        ("entropy", None),
+        ("", None),
+        (3, None),
+        ("m" * 100_000, None),
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_the_nearest_name(given, near):
     assert nearest(given, RULES) == ([near] if near else [])
     assert (repr(near) in did_you_mean(given, RULES)) == (near is not None)
@@ -67,9 +74,20 @@ def test_long_values_are_cut():
 
 @pytest.mark.parametrize(
     ("given", "near"),
-    [("int8", "w8a8"), ("INT4", "w4a8"), ("a8w4", "w4a8"), ("w1a8", "w2a8"), ("w8a17", "w8a16"), ("half", "fp16"),
-     ("float32", "fp32"), ("bfloat16", "bf16"), ("e5m2", "fp8_e5m2"), ("w8", "w8a8"), ("w8-a16", "w8a16")],
-)  # fmt: skip
+    [
+        ("int8", "w8a8"),
+        ("INT4", "w4a8"),
+        ("a8w4", "w4a8"),
+        ("w1a8", "w2a8"),
+        ("w8a17", "w8a16"),
+        ("half", "fp16"),
+        ("float32", "fp32"),
+        ("bfloat16", "bf16"),
+        ("e5m2", "fp8_e5m2"),
+        ("w8", "w8a8"),
+        ("w8-a16", "w8a16"),
+    ],
+)
 def test_what_a_wrong_precision_means(given, near):
     with pytest.raises(PrecisionError, match=rf"unknown precision '{given}'\. Did you mean '{near}'\?"):
         Precision.parse(given)

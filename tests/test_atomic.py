@@ -75,9 +75,12 @@ def test_whatever_is_raised_leaves_the_old_file_alone(tmp_path, error):
 
 @pytest.mark.parametrize(
     ("call", "number", "says"),
-    [("fsync", errno.ENOSPC, "free some space"), ("replace", errno.EACCES, "can be written"),
-     ("fsync", errno.EIO, "folder")],
-)  # fmt: skip
+    [
+        ("fsync", errno.ENOSPC, "free some space"),
+        ("replace", errno.EACCES, "can be written"),
+        ("fsync", errno.EIO, "folder"),
+    ],
+)
 def test_what_the_system_refuses_is_a_file_error(tmp_path, monkeypatch, call, number, says):
     path = tmp_path / "x"
     path.write_bytes(b"old")

@@ -9,16 +9,33 @@ from hypothesis import strategies as st
 
 from qnb.document import MIME, Code, Document, Facts, Figure, Ladder, Table, Text
 
-STAGE = {"stage": "check", "title": "Check", "state": "todo", "mark": "·", "run": "", "metric": "", "drop": "",
-         "size": "", "text": "?"}  # fmt: skip
+STAGE = {
+    "stage": "check",
+    "title": "Check",
+    "state": "todo",
+    "mark": "·",
+    "run": "",
+    "metric": "",
+    "drop": "",
+    "size": "",
+    "text": "?",
+}
 
 
 def everything(text: str) -> Document:
     frame = pd.DataFrame({"layer": [text], text: [1.5]})
-    return Document("run", text, (
-        Facts({text: text}), Table(frame, text), Text(text), Code(text, text, text), Figure({"data": []}, text),
-        Ladder([{**STAGE, "title": text, "text": text}]),
-    ))  # fmt: skip
+    return Document(
+        "run",
+        text,
+        (
+            Facts({text: text}),
+            Table(frame, text),
+            Text(text),
+            Code(text, text, text),
+            Figure({"data": []}, text),
+            Ladder([{**STAGE, "title": text, "text": text}]),
+        ),
+    )
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=40))

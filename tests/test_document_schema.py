@@ -72,15 +72,29 @@ def test_what_the_extension_is_tested_with(document):
     check(document)
 
 
-@pytest.mark.parametrize(("path", "value"), [
-    (("version",), 2), (("kind",), 7), (("tone",), "loud"), (("blocks", 0, "type"), "script"), (("html",), "<b>"),
-    (("blocks", 0, "rows", 0), ["a", "b", "c"]), (("blocks", 1, "columns", 0, "align"), "middle"),
-    (("blocks", 1, "more"), -1), (("blocks", 2, "figure", "layout", "images"), []),
-    (("blocks", 2, "figure", "data", 0, "type"), "image"), (("blocks", 2, "figure", "data", 0, "xsrc"), "x"),
-    (("blocks", 2, "figure", "layout", "title", "style"), "x"), (("blocks", 2, "figure", "frames"), []),
-    (("blocks", 3, "code"), "x" * 200_001), (("runs", 0, "state"), "great"), (("next", 0, "script"), "x"),
-    (("workflow", "path"), "x"), (("blocks", 2, "figure", "data", 0, "y"), [{"x": {"href": 1}}]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("version",), 2),
+        (("kind",), 7),
+        (("tone",), "loud"),
+        (("blocks", 0, "type"), "script"),
+        (("html",), "<b>"),
+        (("blocks", 0, "rows", 0), ["a", "b", "c"]),
+        (("blocks", 1, "columns", 0, "align"), "middle"),
+        (("blocks", 1, "more"), -1),
+        (("blocks", 2, "figure", "layout", "images"), []),
+        (("blocks", 2, "figure", "data", 0, "type"), "image"),
+        (("blocks", 2, "figure", "data", 0, "xsrc"), "x"),
+        (("blocks", 2, "figure", "layout", "title", "style"), "x"),
+        (("blocks", 2, "figure", "frames"), []),
+        (("blocks", 3, "code"), "x" * 200_001),
+        (("runs", 0, "state"), "great"),
+        (("next", 0, "script"), "x"),
+        (("workflow", "path"), "x"),
+        (("blocks", 2, "figure", "data", 0, "y"), [{"x": {"href": 1}}]),
+    ],
+)
 def test_what_does_not_keep_it(path, value):
     document = copy.deepcopy(docs.RUN)
     edits.at(document, path[:-1])[path[-1]] = value

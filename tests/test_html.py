@@ -16,10 +16,23 @@ def test_everything_that_comes_from_outside_is_escaped():
     assert "<img" not in text and text.count("&lt;img") == 6
 
 
-@pytest.mark.parametrize("value, shown", [
-    (0.5, "0.5"), (12.345, "12.35"), (1e-9, "1e-09"), (1234567, "1 234 567"), (math.inf, "∞"), (-math.inf, "-∞"),
-    (math.nan, ""), (None, ""), ("conv", "conv"), ([1, 2, 3], "3 values"), (0, "0"), (True, "True"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "value, shown",
+    [
+        (0.5, "0.5"),
+        (12.345, "12.35"),
+        (1e-9, "1e-09"),
+        (1234567, "1 234 567"),
+        (math.inf, "∞"),
+        (-math.inf, "-∞"),
+        (math.nan, ""),
+        (None, ""),
+        ("conv", "conv"),
+        ([1, 2, 3], "3 values"),
+        (0, "0"),
+        (True, "True"),
+    ],
+)
 def test_numbers(value, shown):
     assert html.number(value) == shown
 
@@ -41,7 +54,7 @@ def test_a_picture_is_an_image_without_markup_in_its_address():
     made = html.picture(svg, EVIL)
     assert made.count("<") == 1 and "onerror" in made and "<img src=x" not in made
     address = made.split('src="')[1].removesuffix('">')
-    assert not set(address) & set("<>\"#") and unquote(address).endswith(svg.removeprefix("<svg "))
+    assert not set(address) & set('<>"#') and unquote(address).endswith(svg.removeprefix("<svg "))
 
 
 def test_what_is_bad_has_an_edge():

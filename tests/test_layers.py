@@ -8,10 +8,33 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "qnb"
 ORDER = (
-    "errors", "sharing", "randomness", "quiet", "schema", "atomic", "tensor_file", "arguments", "registry",
-    "process_child", "process", "columns", "modules", "html", "document", "document_schema", "numerics", "ranges",
-    "graph", "targets", "sim", "measures", "methods", "export", "runtimes", "workflow",
-)  # fmt: skip
+    "errors",
+    "sharing",
+    "randomness",
+    "quiet",
+    "schema",
+    "atomic",
+    "tensor_file",
+    "arguments",
+    "registry",
+    "process_child",
+    "process",
+    "columns",
+    "modules",
+    "html",
+    "document",
+    "document_schema",
+    "numerics",
+    "ranges",
+    "graph",
+    "targets",
+    "sim",
+    "measures",
+    "methods",
+    "export",
+    "runtimes",
+    "workflow",
+)
 """From the bottom up: each may import those before it."""
 APART = {
     "charts": {"columns", "errors", "html", "modules"},
@@ -21,13 +44,18 @@ APART = {
 }
 """Beside the stack: each may import these."""
 LATE = {
-    "workflow/display.py": {"charts"}, "workflow/documents.py": {"charts"},
-    "workflow/layer_documents.py": {"charts"}, "workflow/deploy_documents.py": {"charts"},
-    "workflow/recovery_documents.py": {"charts"}, "workflow/sensitivities.py": {"charts"},
+    "workflow/display.py": {"charts"},
+    "workflow/documents.py": {"charts"},
+    "workflow/layer_documents.py": {"charts"},
+    "workflow/deploy_documents.py": {"charts"},
+    "workflow/recovery_documents.py": {"charts"},
+    "workflow/sensitivities.py": {"charts"},
     "workflow/mixed_precision.py": {"charts"},
-    "workflow/workflow.py": {"panels"}, "workflow/recovering.py": {"panels"},
-    "demo/__main__.py": {"workflow"}, "sim/quantsim.py": {"export"},
-}  # fmt: skip
+    "workflow/workflow.py": {"panels"},
+    "workflow/recovering.py": {"panels"},
+    "demo/__main__.py": {"workflow"},
+    "sim/quantsim.py": {"export"},
+}
 """Where a picture of a value is asked for: these files may reach further, but only inside a function."""
 OF_THE_SIM = {"charts"}
 """The same for what a notebook shows of a sim: a ``_repr_*_`` method in sim/."""

@@ -6,8 +6,19 @@ import sys
 
 import pytest
 
-NEVER = ("plotly", "ipywidgets", "anywidget", "onnx", "onnxruntime", "onnxscript", "sklearn", "IPython", "transformers",
-         "dask", "distributed")  # fmt: skip
+NEVER = (
+    "plotly",
+    "ipywidgets",
+    "anywidget",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "sklearn",
+    "IPython",
+    "transformers",
+    "dask",
+    "distributed",
+)
 """Not by any public name of the library proper."""
 
 

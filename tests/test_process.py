@@ -60,9 +60,15 @@ def process(path):
 
 
 ARRAYS = [
-    np.float32([[1, 2], [3, 4]]), np.float16(0.5), np.array(7, np.uint16), np.zeros((0, 3), np.int64),
-    np.array([True, False]), np.arange(24.0).reshape(2, 3, 4).transpose(2, 0, 1), np.array(["text"]), np.int64(-5),
-]  # fmt: skip
+    np.float32([[1, 2], [3, 4]]),
+    np.float16(0.5),
+    np.array(7, np.uint16),
+    np.zeros((0, 3), np.int64),
+    np.array([True, False]),
+    np.arange(24.0).reshape(2, 3, 4).transpose(2, 0, 1),
+    np.array(["text"]),
+    np.int64(-5),
+]
 
 
 @pytest.mark.parametrize("array", ARRAYS, ids=lambda a: f"{a.dtype}{list(a.shape)}")

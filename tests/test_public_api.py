@@ -8,9 +8,21 @@ import pytest
 import qnb
 
 NAMES = {
-    "FloatGrid", "Grid", "Precision", "QuantSim", "Score", "Workflow", "accuracy", "compare_layers",
-    "export_encodings", "export_onnx", "fidelity", "inputs", "load", "sensitivity",
-}  # fmt: skip
+    "FloatGrid",
+    "Grid",
+    "Precision",
+    "QuantSim",
+    "Score",
+    "Workflow",
+    "accuracy",
+    "compare_layers",
+    "export_encodings",
+    "export_onnx",
+    "fidelity",
+    "inputs",
+    "load",
+    "sensitivity",
+}
 MODULES = {"charts", "demo", "errors", "methods", "panels", "runtimes", "targets"}
 
 SIGNATURES = {

@@ -10,10 +10,24 @@ from qnb.errors import FileError
 WHERE = "read a file", "write it again"
 
 
-@pytest.mark.parametrize("data", [
-    b"", b"{", b"[" * 100_000, b"\xff", b"\xed\xa0\x80", b'"\\ud800"', '"\ud800"', b"NaN", b"[Infinity]", b"9" * 5000,
-    b"1 2", b"\xef\xbb\xbf1",
-], ids=ascii)  # fmt: skip
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{",
+        b"[" * 100_000,
+        b"\xff",
+        b"\xed\xa0\x80",
+        b'"\\ud800"',
+        '"\ud800"',
+        b"NaN",
+        b"[Infinity]",
+        b"9" * 5000,
+        b"1 2",
+        b"\xef\xbb\xbf1",
+    ],
+    ids=ascii,
+)
 def test_what_is_no_json(data):
     with pytest.raises(FileError, match="read a file: the file is damaged .*write it again"):
         schema.parse(data, *WHERE)
@@ -34,23 +48,37 @@ def test_more_than_any_file_has(monkeypatch):
 PERSON = schema.record({"name": schema.IDENTIFIER, "age": schema.COUNT}, {"size": schema.maybe(schema.NUMBER)})
 
 
-@pytest.mark.parametrize("value", [
-    {"name": "a", "age": 0}, {"name": "a", "age": 1, "size": None}, {"name": "a", "age": 1, "size": "inf"},
-    {"name": "_b1", "age": 1, "size": 1.5},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"name": "a", "age": 0},
+        {"name": "a", "age": 1, "size": None},
+        {"name": "a", "age": 1, "size": "inf"},
+        {"name": "_b1", "age": 1, "size": 1.5},
+    ],
+)
 def test_what_fits(value):
     schema.check(value, PERSON, *WHERE)
 
 
-@pytest.mark.parametrize(("value", "said"), [
-    (None, r"at \$,"), ({"name": "a"}, "'age' is a required"), ({"name": "a", "age": 1, "x": 1}, "'x' was unexpected"),
-    ({"name": "a", "age": 1.0}, r"at \$\.age, 1\.0 is not of type 'integer'"), ({"name": "a", "age": True}, r"\$\.age"),
-    ({"name": "a", "age": -1}, "minimum"), ({"name": "a", "age": 10**400}, "maximum"),
-    ({"name": "1", "age": 1}, "name"), ({"name": "a\n", "age": 1}, "name"),
-    ({"name": "a", "age": 1, "size": "1"}, r"\$\.size"), ({"name": "a", "age": 1, "size": 10**400}, r"\$\.size"),
-    ({"name": "x" * 5000, "age": 1}, r" \.\.\. "),
-    ({"name": "a", "age": 1, "size": json.loads("[" * 950 + "]" * 950)}, "damaged"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (None, r"at \$,"),
+        ({"name": "a"}, "'age' is a required"),
+        ({"name": "a", "age": 1, "x": 1}, "'x' was unexpected"),
+        ({"name": "a", "age": 1.0}, r"at \$\.age, 1\.0 is not of type 'integer'"),
+        ({"name": "a", "age": True}, r"\$\.age"),
+        ({"name": "a", "age": -1}, "minimum"),
+        ({"name": "a", "age": 10**400}, "maximum"),
+        ({"name": "1", "age": 1}, "name"),
+        ({"name": "a\n", "age": 1}, "name"),
+        ({"name": "a", "age": 1, "size": "1"}, r"\$\.size"),
+        ({"name": "a", "age": 1, "size": 10**400}, r"\$\.size"),
+        ({"name": "x" * 5000, "age": 1}, r" \.\.\. "),
+        ({"name": "a", "age": 1, "size": json.loads("[" * 950 + "]" * 950)}, "damaged"),
+    ],
+)
 def test_what_does_not(value, said):
     with pytest.raises(FileError, match=said) as caught:
         schema.check(value, PERSON, *WHERE)
@@ -74,11 +102,18 @@ def test_alternatives_end_at_the_first_fault():
     assert len(seen) < 10
 
 
-@pytest.mark.parametrize(("header", "said"), [
-    ({"version": 3}, "a newer version of qnb wrote it: format 3, and this one reads up to 2.*pip install -U qnb"),
-    ({"version": 0}, "no version"), ({"version": True}, "no version"), ({"version": "1"}, "no version"),
-    ({}, "no version"), ([], "no version"), (None, "no version"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ({"version": 3}, "a newer version of qnb wrote it: format 3, and this one reads up to 2.*pip install -U qnb"),
+        ({"version": 0}, "no version"),
+        ({"version": True}, "no version"),
+        ({"version": "1"}, "no version"),
+        ({}, "no version"),
+        ([], "no version"),
+        (None, "no version"),
+    ],
+)
 def test_versions(header, said):
     with pytest.raises(FileError, match=said):
         schema.check_version(header, "simulation", 2, "read a file")

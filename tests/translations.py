@@ -64,4 +64,3 @@ def _key(sim, exported, batch) -> tuple:
     values = [node.meta["val"] for node in sim.captured.module.graph.nodes if node.op == "placeholder"]
     inputs = [(i.shape, tuple(v.shape), v.dtype) for i, v in zip(sim.captured.inputs, values, strict=True)]
     return exported.module.code, constants.digest(), str(inputs), tuple(exported.inputs), tuple(exported.outputs), batch
-

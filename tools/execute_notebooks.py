@@ -41,10 +41,15 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, timeout: float = 600)
     os.environ.update(SAME_EVERYWHERE)
     try:
         NotebookClient(
-            notebook, timeout=timeout, kernel_name=KERNEL["name"], store_widget_state=False,
-            record_timing=False, skip_cells_with_tag="nbval-skip", coalesce_streams=True,
+            notebook,
+            timeout=timeout,
+            kernel_name=KERNEL["name"],
+            store_widget_state=False,
+            record_timing=False,
+            skip_cells_with_tag="nbval-skip",
+            coalesce_streams=True,
             resources={"metadata": {"path": str(folder)}},
-        ).execute()  # fmt: skip
+        ).execute()
     finally:
         for key, value in before.items():
             os.environ.pop(key) if value is None else os.environ.update({key: value})

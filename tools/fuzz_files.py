@@ -98,8 +98,11 @@ def main() -> int:
             for kind in kills.KINDS:
                 times = chosen.kills // len(kills.KINDS)
                 found = kills.kill(kind, folder, times, random.Random(chosen.seed))
-                print(f"{kind}: {times} savers killed; the file was the old one {found['old']} times, the new one "
-                      f"{found['new']} times, and whole each time", flush=True)  # fmt: skip
+                print(
+                    f"{kind}: {times} savers killed; the file was the old one {found['old']} times, the new one "
+                    f"{found['new']} times, and whole each time",
+                    flush=True,
+                )
     return 0 if fine else 1
 
 

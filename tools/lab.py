@@ -23,10 +23,12 @@ BROWSER_FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-backg
 START_S = 90
 QUIET_SETTINGS = {
     "@jupyterlab/apputils-extension/notification.jupyterlab-settings": {
-        "checkForUpdates": False, "doNotDisturbMode": True, "fetchNews": "false",
+        "checkForUpdates": False,
+        "doNotDisturbMode": True,
+        "fetchNews": "false",
     },
     "@jupyterlab/docmanager-extension/plugin.jupyterlab-settings": {"autosave": False},
-}  # fmt: skip
+}
 """No pop-up over what is looked at, and nothing saved behind the test's back."""
 
 NOT_OURS = ("Could not restore the debugger state: Canceled future",)
@@ -72,15 +74,27 @@ def serve(folder: Path, private: Path, without: Sequence[str] = ()) -> Iterator[
     _switch_off(private, without)
     port, token = _free_port(), secrets.token_hex(16)
     environment = {**os.environ, **SAME_EVERYWHERE, **_private_folders(private)}
-    flags = ["--no-browser", "--allow-root", f"--port={port}", "--ServerApp.port_retries=0",
-             "--ServerApp.ip=127.0.0.1", f"--ServerApp.token={token}", f"--ServerApp.root_dir={folder}",
-             "--LabApp.expose_app_in_browser=True", "--LabApp.news_url=None"]  # fmt: skip
+    flags = [
+        "--no-browser",
+        "--allow-root",
+        f"--port={port}",
+        "--ServerApp.port_retries=0",
+        "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.token={token}",
+        f"--ServerApp.root_dir={folder}",
+        "--LabApp.expose_app_in_browser=True",
+        "--LabApp.news_url=None",
+    ]
     log = private / "server.log"
     with log.open("w") as said:
         process = subprocess.Popen(
             [sys.executable, "-m", "jupyter", "lab", *flags],
-            cwd=folder, env=environment, stdout=said, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
+            cwd=folder,
+            env=environment,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     server = Server(f"http://127.0.0.1:{port}", token)
     try:
         _wait_until_up(server, process, log)
@@ -109,10 +123,13 @@ def _free_port() -> int:
 
 def _private_folders(private: Path) -> dict[str, str]:
     folders = {
-        "JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "runtime",
-        "JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+        "JUPYTER_CONFIG_DIR": "config",
+        "JUPYTER_DATA_DIR": "data",
+        "JUPYTER_RUNTIME_DIR": "runtime",
+        "JUPYTERLAB_SETTINGS_DIR": "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
         "IPYTHONDIR": "ipython",
-    }  # fmt: skip
+    }
     for name in folders.values():
         (private / name).mkdir(parents=True, exist_ok=True)
     for name, values in QUIET_SETTINGS.items():

@@ -109,17 +109,30 @@ def elementwise() -> dict[str, tuple[nn.Module, tuple]]:
     x, two = (normal(*IMAGE),), (normal(*IMAGE), normal(*IMAGE))
     binary = {
         "matmul of two activations": (Op(torch.matmul), (normal(*TOKENS), normal(4, 32, 24))),
-        "add": (Op(torch.add), two), "add + relu": (Op(lambda a, b: torch.relu(a + b)), two),
-        "sub": (Op(torch.sub), two), "mul": (Op(torch.mul), two),
+        "add": (Op(torch.add), two),
+        "add + relu": (Op(lambda a, b: torch.relu(a + b)), two),
+        "sub": (Op(torch.sub), two),
+        "mul": (Op(torch.mul), two),
         "div": (Op(torch.div), (normal(*IMAGE), positive(*IMAGE))),
-        "maximum": (Op(torch.maximum), two), "concat": (Op(lambda a, b: torch.cat([a, b], 1)), two),
-        "scalar multiply": (Op(lambda a: a * 1.7), x), "scalar add": (Op(lambda a: a + 0.3), x),
-    }  # fmt: skip
+        "maximum": (Op(torch.maximum), two),
+        "concat": (Op(lambda a, b: torch.cat([a, b], 1)), two),
+        "scalar multiply": (Op(lambda a: a * 1.7), x),
+        "scalar add": (Op(lambda a: a + 0.3), x),
+    }
     functions = {
-        "relu": F.relu, "leaky_relu": F.leaky_relu, "hardswish": F.hardswish, "hardsigmoid": F.hardsigmoid,
-        "sigmoid": torch.sigmoid, "tanh": torch.tanh, "gelu": F.gelu, "silu": F.silu, "exp": torch.exp,
-        "sin": torch.sin, "abs": torch.abs, "clamp": lambda a: a.clamp(-0.8, 0.9),
-    }  # fmt: skip
+        "relu": F.relu,
+        "leaky_relu": F.leaky_relu,
+        "hardswish": F.hardswish,
+        "hardsigmoid": F.hardsigmoid,
+        "sigmoid": torch.sigmoid,
+        "tanh": torch.tanh,
+        "gelu": F.gelu,
+        "silu": F.silu,
+        "exp": torch.exp,
+        "sin": torch.sin,
+        "abs": torch.abs,
+        "clamp": lambda a: a.clamp(-0.8, 0.9),
+    }
     unary = {name: (Op(function), x) for name, function in functions.items()}
     return binary | unary | {"prelu": (nn.PReLU(16), x), "sqrt": (Op(torch.sqrt), (positive(*IMAGE),))}
 
@@ -129,17 +142,21 @@ def others() -> dict[str, tuple[nn.Module, tuple]]:
     twice = {"scale_factor": 2, "mode": "bilinear", "align_corners": False}
     return {
         "softmax": (nn.Softmax(-1), tokens),
-        "max pool 2x2": (nn.MaxPool2d(2), x), "average pool 2x2": (nn.AvgPool2d(2), x),
-        "average pool 3x3, stride 2": (nn.AvgPool2d(3, 2), x), "global average pool": (nn.AdaptiveAvgPool2d(1), x),
+        "max pool 2x2": (nn.MaxPool2d(2), x),
+        "average pool 2x2": (nn.AvgPool2d(2), x),
+        "average pool 3x3, stride 2": (nn.AvgPool2d(3, 2), x),
+        "global average pool": (nn.AdaptiveAvgPool2d(1), x),
         "mean over one axis": (Op(lambda a: a.mean(1)), tokens),
-        "layer norm": (drawn(nn.LayerNorm(32)), tokens), "group norm": (drawn(nn.GroupNorm(4, 16)), x),
+        "layer norm": (drawn(nn.LayerNorm(32)), tokens),
+        "group norm": (drawn(nn.GroupNorm(4, 16)), x),
         "instance norm": (drawn(nn.InstanceNorm2d(16, affine=True)), x),
         "resize, nearest": (Op(lambda a: F.interpolate(a, scale_factor=2)), x),
         "resize, bilinear": (Op(lambda a: F.interpolate(a, **twice)), x),
-        "pad": (Op(lambda a: F.pad(a, (1, 1, 1, 1))), x), "pixel shuffle": (nn.PixelShuffle(2), x),
+        "pad": (Op(lambda a: F.pad(a, (1, 1, 1, 1))), x),
+        "pixel shuffle": (nn.PixelShuffle(2), x),
         "embedding": (nn.Embedding(50, 16), (torch.randint(0, 50, (4, 12)),)),
         "LSTM": (First(nn.LSTM(32, 16, batch_first=True)), tokens),
-    }  # fmt: skip
+    }
 
 
 def models() -> dict[str, tuple[nn.Module, tuple]]:

@@ -94,8 +94,12 @@ def cases() -> Iterator[Case]:
     yield from (Case("pair", *names) for names in itertools.product(OPS, (*OPS, *MOVES)))
     yield from (Case("both", *names) for names in itertools.product(OPS, READERS))
     yield from (Case("concat", *names) for names in itertools.combinations_with_replacement((*OPS, "nothing"), 2))
-    yield from (Case(join, first, second)
-                for join in ("stack", "add", "mul") for first in OPS for second in ("conv", "softmax", "nothing"))
+    yield from (
+        Case(join, first, second)
+        for join in ("stack", "add", "mul")
+        for first in OPS
+        for second in ("conv", "softmax", "nothing")
+    )
     for first, move in itertools.product(OPS, MOVES):
         if move != "nothing":
             yield from (Case(kind, first, "conv", move) for kind in ("pair", "behind", "concat"))
@@ -146,13 +150,23 @@ def measure_variant(captured, found: list[Case], example: tuple, variant: tuple[
             on_htp = fidelity(sim, runtime, [inputs])
     except Exception as error:
         if len(found) > 1:
+
             def again(half):
-                inputs = example[2 * found.index(half[0]):][:2 * len(half)]
+                inputs = example[2 * found.index(half[0]) :][: 2 * len(half)]
                 return measure_variant(static(Together(half).eval(), inputs), half, inputs, variant)
+
             return _halves(found, again)
         reason = error.received if isinstance(error, QnbError) else f"{type(error).__name__}: {error}"
-        return [asdict(found[0]) | {"precision": precision, "start": start, "state": "refused", "note": reason[:200],
-                                    "named": named.get(0, "")}]  # fmt: skip
+        return [
+            asdict(found[0])
+            | {
+                "precision": precision,
+                "start": start,
+                "state": "refused",
+                "note": reason[:200],
+                "named": named.get(0, ""),
+            }
+        ]
     rows = []
     for index, case in enumerate(found):
         row = asdict(case) | {"precision": precision, "start": start, "note": refused.get(index, "")}
@@ -213,8 +227,11 @@ def run(wanted: list[Case], processes: int = 2, data: Path | None = None) -> pd.
         for done, found in enumerate(pool.imap_unordered(measure, groups), 1):
             rows += found
             left = (time.perf_counter() - start) / done * (len(groups) - done)
-            print(f"{done}/{len(groups)} {dict(Counter(r['state'] for r in rows))} {left / 60:.0f} min",
-                  file=sys.stderr, flush=True)  # fmt: skip
+            print(
+                f"{done}/{len(groups)} {dict(Counter(r['state'] for r in rows))} {left / 60:.0f} min",
+                file=sys.stderr,
+                flush=True,
+            )
             if data is not None:
                 pd.DataFrame(rows).to_csv(data, index=False)
     return pd.DataFrame(rows)
@@ -230,17 +247,28 @@ def markdown(table: pd.DataFrame, seconds: float, drawn: str = "") -> str:
     parts = [
         f"# Pairs of ops on HTP\n\n{READ}",
         f"{len(table)} rows{drawn}, on `{SOC}` ({get(TARGET).description}, emulated), in {seconds / 60:.0f} minutes.",
-        "## How many agree", _lines(counts.astype(int).reset_index()),
-        "## What does not", _lines(_short(rest)) if len(rest) else "Nothing.",
+        "## How many agree",
+        _lines(counts.astype(int).reset_index()),
+        "## What does not",
+        _lines(_short(rest)) if len(rest) else "Nothing.",
         "## What the target is known not to run, or only coarsely",
-        _lines(pd.DataFrame([(", ".join(limit.ops), limit.where, limit.when, limit.said("it"), limit.remedy)
-                             for limit in get(TARGET).limits],
-                            columns=["ops", "where", "when", "what HTP does", "remedy"])),
-        "## The lowest that agree, 16-bit activations", _lines(_short(worst[worst.precision.str.endswith("a16")][:15])),
-        "## The lowest that agree, 8-bit activations", _lines(_short(worst[worst.precision.str.endswith("a8")][:15])),
-        "## Each op, with whatever reads it: the lowest SQNR, dB", _lines(_by_op(table)),
+        _lines(
+            pd.DataFrame(
+                [
+                    (", ".join(limit.ops), limit.where, limit.when, limit.said("it"), limit.remedy)
+                    for limit in get(TARGET).limits
+                ],
+                columns=["ops", "where", "when", "what HTP does", "remedy"],
+            )
+        ),
+        "## The lowest that agree, 16-bit activations",
+        _lines(_short(worst[worst.precision.str.endswith("a16")][:15])),
+        "## The lowest that agree, 8-bit activations",
+        _lines(_short(worst[worst.precision.str.endswith("a8")][:15])),
+        "## Each op, with whatever reads it: the lowest SQNR, dB",
+        _lines(_by_op(table)),
         "Made by `python -m tools.pairs`.\n",
-    ]  # fmt: skip
+    ]
     return "\n\n".join(parts)
 
 

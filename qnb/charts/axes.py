@@ -41,13 +41,26 @@ def _milliseconds(most: float) -> tuple[str, float]:
 
 
 AXES = {
-    "size_bytes": Axis("model size", "Smallest", "of unknown size",
-                       "No runs to show: run a step first, for example flow.run('w8a16').", _bytes, size),
-    "file_bytes": Axis("file size", "Smallest file", "no file measured",
-                       "No files measured yet: flow.measure() does it.", _bytes, size),
-    "latency_ms": Axis("latency on ONNX Runtime's CPU", "Fastest", "not timed",
-                       "No runs timed yet: flow.measure() does it.", _milliseconds, lambda v: f"{v:.3g} ms"),
-}  # fmt: skip
+    "size_bytes": Axis(
+        "model size",
+        "Smallest",
+        "of unknown size",
+        "No runs to show: run a step first, for example flow.run('w8a16').",
+        _bytes,
+        size,
+    ),
+    "file_bytes": Axis(
+        "file size", "Smallest file", "no file measured", "No files measured yet: flow.measure() does it.", _bytes, size
+    ),
+    "latency_ms": Axis(
+        "latency on ONNX Runtime's CPU",
+        "Fastest",
+        "not timed",
+        "No runs timed yet: flow.measure() does it.",
+        _milliseconds,
+        lambda v: f"{v:.3g} ms",
+    ),
+}
 """By column of `qnb.columns.SUMMARY`."""
 
 

@@ -49,8 +49,9 @@ def bits(layers: pd.DataFrame, *, title: str = "") -> go.Figure:
     for width in sorted(found[np.isfinite(found)], reverse=True):
         _add(chart, names, values, int(width))
     for _, name, bottom in ROWS:
-        chart.add_annotation(text=name, x=0, xref="paper", xanchor="left", y=bottom + 1, yanchor="bottom",
-                             showarrow=False, font_size=11)  # fmt: skip
+        chart.add_annotation(
+            text=name, x=0, xref="paper", xanchor="left", y=bottom + 1, yanchor="bottom", showarrow=False, font_size=11
+        )
     chart.update_layout(barmode="overlay", bargap=0.06 if len(names) <= NAMED else 0.0)
     chart.update_xaxes(type="category", showgrid=False, categoryorder="array", categoryarray=names)
     chart.update_xaxes(**_labels(names, shown))
@@ -59,14 +60,24 @@ def bits(layers: pd.DataFrame, *, title: str = "") -> go.Figure:
 
 def _add(chart: go.Figure, names: list[str], values: dict[str, np.ndarray], width: int) -> None:
     """All cells of one width; one trace, so one entry of the legend."""
-    cells = [(name, bottom, what) for column, what, bottom in ROWS
-             for name, bits_ in zip(names, values[column], strict=True) if bits_ == width]  # fmt: skip
-    chart.add_trace(go.Bar(
-        x=[name for name, *_ in cells], y=[1] * len(cells), base=[bottom for _, bottom, _ in cells],
-        name=f"{width} bits", offsetgroup="bits", marker={"color": _colour(width), "line_width": 0},
-        customdata=[what for *_, what in cells], hovertemplate=f"<b>%{{x}}</b><br>%{{customdata}}: {width} bits"
-        "<extra></extra>",
-    ))  # fmt: skip
+    cells = [
+        (name, bottom, what)
+        for column, what, bottom in ROWS
+        for name, bits_ in zip(names, values[column], strict=True)
+        if bits_ == width
+    ]
+    chart.add_trace(
+        go.Bar(
+            x=[name for name, *_ in cells],
+            y=[1] * len(cells),
+            base=[bottom for _, bottom, _ in cells],
+            name=f"{width} bits",
+            offsetgroup="bits",
+            marker={"color": _colour(width), "line_width": 0},
+            customdata=[what for *_, what in cells],
+            hovertemplate=f"<b>%{{x}}</b><br>%{{customdata}}: {width} bits<extra></extra>",
+        )
+    )
 
 
 def _colour(width: int) -> str:
@@ -76,8 +87,7 @@ def _colour(width: int) -> str:
 def _labels(names: list[str], shown: list[str]) -> dict:
     if len(names) > NAMED:
         return {"showticklabels": False, "title_text": f"{len(names):,} layers, in graph order"}
-    return {"tickmode": "array", "tickvals": names, "ticktext": shown,
-            "tickfont_size": 11 if len(names) <= 30 else 9}  # fmt: skip
+    return {"tickmode": "array", "tickvals": names, "ticktext": shown, "tickfont_size": 11 if len(names) <= 30 else 9}
 
 
 def _counts(values: dict[str, np.ndarray]) -> str:

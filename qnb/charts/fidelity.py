@@ -17,8 +17,12 @@ from qnb.html import LOSSLESS, decibel
 LEGEND_TOP = 98
 
 
-def fidelity(fidelity: pd.DataFrame | Mapping[str, pd.DataFrame], *, threshold_db: float | None = None,
-             begins: Mapping[str, str] | None = None) -> go.Figure:  # fmt: skip
+def fidelity(
+    fidelity: pd.DataFrame | Mapping[str, pd.DataFrame],
+    *,
+    threshold_db: float | None = None,
+    begins: Mapping[str, str] | None = None,
+) -> go.Figure:
     """SQNR of a simulation against one or several runtimes, layers in graph order; ``inf``: the same values.
 
     Args:

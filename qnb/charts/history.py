@@ -43,11 +43,18 @@ def history(history: pd.DataFrame, *, name: str = "") -> go.Figure:
     for place, part in enumerate(parts):
         rows = np.unique(np.append(part[::every], part[-1]))
         label = plain(frame["layer"].iloc[rows[0]]) if layered else "loss"
-        chart.add_trace(go.Scatter(
-            x=small(at[rows]), y=small(loss[rows]), mode="lines+markers" if len(rows) < 40 else "lines", name=label,
-            line={"color": (BLUE, GREEN)[place % 2], "width": 1.5}, marker={"size": 4}, showlegend=False,
-            hovertemplate=f"{label}<br>%{{x}}: loss %{{y:.4g}}<extra></extra>",
-        ))  # fmt: skip
+        chart.add_trace(
+            go.Scatter(
+                x=small(at[rows]),
+                y=small(loss[rows]),
+                mode="lines+markers" if len(rows) < 40 else "lines",
+                name=label,
+                line={"color": (BLUE, GREEN)[place % 2], "width": 1.5},
+                marker={"size": 4},
+                showlegend=False,
+                hovertemplate=f"{label}<br>%{{x}}: loss %{{y:.4g}}<extra></extra>",
+            )
+        )
     if not layered and (loss > 0).all() and loss.max() > 20 * loss.min():
         chart.update_yaxes(type="log")
     return chart
@@ -57,7 +64,10 @@ def _title(frame: pd.DataFrame, loss: np.ndarray, name: str, layered: bool) -> s
     said = f"{name}: " if name else ""
     if not layered:
         verb = "falls" if loss[-1] <= loss[0] else "rises"
-        return titled(said, "", f"loss {verb} from {value(loss[0])} to {value(loss[-1])}") if said else (
-            f"Loss {verb} from {value(loss[0])} to {value(loss[-1])}")  # fmt: skip
+        return (
+            titled(said, "", f"loss {verb} from {value(loss[0])} to {value(loss[-1])}")
+            if said
+            else (f"Loss {verb} from {value(loss[0])} to {value(loss[-1])}")
+        )
     last = frame.groupby("layer", sort=False)["loss"].last()
     return titled(said, "", f"loss ends at {value(float(last.median()))} (median of {len(last)} layers)")

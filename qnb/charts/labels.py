@@ -10,9 +10,15 @@ WIDTH, HEIGHT = 400.0, 230.0
 CHARACTER, LINE, GAP = 7.0, 14.0, 6.0
 """Pixels: a plot on a narrow page, a character, a line of text, from a point to its label."""
 POSITIONS = {
-    "middle right": (1, 0), "middle left": (-1, 0), "top right": (1, 1), "bottom right": (1, -1), "top left": (-1, 1),
-    "bottom left": (-1, -1), "top center": (0, 1), "bottom center": (0, -1),
-}  # fmt: skip
+    "middle right": (1, 0),
+    "middle left": (-1, 0),
+    "top right": (1, 1),
+    "bottom right": (1, -1),
+    "top left": (-1, 1),
+    "bottom left": (-1, -1),
+    "top center": (0, 1),
+    "bottom center": (0, -1),
+}
 """Plotly's text positions, the best first: (to the right, up)."""
 
 Box = tuple[float, float, float, float]
@@ -20,9 +26,15 @@ Box = tuple[float, float, float, float]
 
 
 def positions(
-    x: Sequence[float], y: Sequence[float], texts: Sequence[str], xrange: Sequence[float], yrange: Sequence[float],
-    low: Sequence[float] | None = None, high: Sequence[float] | None = None, line: float | None = None,
-) -> list[str]:  # fmt: skip
+    x: Sequence[float],
+    y: Sequence[float],
+    texts: Sequence[str],
+    xrange: Sequence[float],
+    yrange: Sequence[float],
+    low: Sequence[float] | None = None,
+    high: Sequence[float] | None = None,
+    line: float | None = None,
+) -> list[str]:
     """A text position per point (``"middle right"``) that covers little of points, intervals and earlier labels.
 
     Args:

@@ -22,10 +22,18 @@ ZERO = 0.1
 
 
 def layer_histogram(
-    histogram: pd.DataFrame, *, layer: str = "", scale: float | None = None, zero_point: float | None = None,
-    qmin: int | None = None, qmax: int | None = None, low: float | None = None, high: float | None = None,
-    clipped_fraction: float | None = None, log_y: bool = False,
-) -> go.Figure:  # fmt: skip
+    histogram: pd.DataFrame,
+    *,
+    layer: str = "",
+    scale: float | None = None,
+    zero_point: float | None = None,
+    qmin: int | None = None,
+    qmax: int | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    clipped_fraction: float | None = None,
+    log_y: bool = False,
+) -> go.Figure:
     """FP32 values filled, QuantSim values as a line, what lies outside the grid shaded.
 
     Args:
@@ -53,15 +61,25 @@ def layer_histogram(
         low = scale * (qmin - (zero_point or 0)) if low is None else low
         high = scale * (qmax - (zero_point or 0)) if high is None else high
     chart = figure(_title(layer, clipped_fraction), "value", "values per bin")
-    place = {"x0": float(left[0]), "dx": float(right[-1] - left[0]) / len(left)} if evenly(left) else {
-        "x": small([*left, right[-1]])}  # fmt: skip
+    place = (
+        {"x0": float(left[0]), "dx": float(right[-1] - left[0]) / len(left)}
+        if evenly(left)
+        else {"x": small([*left, right[-1]])}
+    )
     for name, counts, colour, fill in (("FP32", fp32, FP32, "tozeroy"), ("QuantSim", quantsim, QUANTSIM, None)):
         y = [*counts, 0.0]
-        chart.add_trace(go.Scatter(
-            y=small(np.maximum(y, ZERO) if log_y else y), name=name, mode="lines", fill=fill, hovertemplate="%{y:,.0f}",
-            line={"shape": "hv", "width": 1 if fill else 1.8, "color": colour},
-            fillcolor="rgba(121,121,121,0.35)" if fill else None, **place,
-        ))  # fmt: skip
+        chart.add_trace(
+            go.Scatter(
+                y=small(np.maximum(y, ZERO) if log_y else y),
+                name=name,
+                mode="lines",
+                fill=fill,
+                hovertemplate="%{y:,.0f}",
+                line={"shape": "hv", "width": 1 if fill else 1.8, "color": colour},
+                fillcolor="rgba(121,121,121,0.35)" if fill else None,
+                **place,
+            )
+        )
     _clipped(chart, float(left[0]), float(right[-1]), low, high)
     _levels(chart, scale, low, high, 1.0 if log_y else 0.0)
     if log_y:
@@ -91,9 +109,15 @@ def _clipped(chart: go.Figure, start: float, end: float, low: float | None, high
         outside = x1 - x0 > 0.25 * (end - start)
         anchor = side if not outside else {"left": "right", "right": "left"}[side]
         chart.add_annotation(
-            x=edge, y=1, yref="paper", yanchor="top", xanchor=anchor, showarrow=False,
-            text=f"grid ends at {value(edge)}", font={"color": BAD, "size": 11},
-        )  # fmt: skip
+            x=edge,
+            y=1,
+            yref="paper",
+            yanchor="top",
+            xanchor=anchor,
+            showarrow=False,
+            text=f"grid ends at {value(edge)}",
+            font={"color": BAD, "size": 11},
+        )
 
 
 def _levels(chart: go.Figure, scale: float | None, low: float | None, high: float | None, y: float) -> None:
@@ -117,7 +141,15 @@ def _cut(chart: go.Figure, left: np.ndarray, right: np.ndarray, fp32: np.ndarray
         chart.update_yaxes(range=[0, 1.12 * top if top > 0 else 1])
         return
     chart.update_yaxes(range=[0, 1.35 * rest])
-    chart.add_annotation(x=float(left[peak] + right[peak]) / 2, y=1, yref="paper", yanchor="top", yshift=-16,
-                         xanchor="left" if peak < len(left) / 2 else "right", showarrow=False, font_size=11,
-                         xshift=6 if peak < len(left) / 2 else -6,
-                         text=f"FP32 bin of {value(fp32[peak])} values, cut")  # fmt: skip
+    chart.add_annotation(
+        x=float(left[peak] + right[peak]) / 2,
+        y=1,
+        yref="paper",
+        yanchor="top",
+        yshift=-16,
+        xanchor="left" if peak < len(left) / 2 else "right",
+        showarrow=False,
+        font_size=11,
+        xshift=6 if peak < len(left) / 2 else -6,
+        text=f"FP32 bin of {value(fp32[peak])} values, cut",
+    )

@@ -36,16 +36,28 @@ def layer_scatter(scatter: pd.DataFrame, *, layer: str = "") -> go.Figure:
         what = "No finite values to show" if len(kept) else "No values to show"
         return empty(f"{what}: run flow.layer(run, layer) on other data.")
     fp32, quantsim = fp32[kept], quantsim[kept]
-    chart = figure(_title(layer, np.abs(fp32 - quantsim).max(), len(fp32), int((~kept).sum())),
-                   "FP32 value", "QuantSim value", height=420, hovermode="closest", showlegend=False)  # fmt: skip
+    chart = figure(
+        _title(layer, np.abs(fp32 - quantsim).max(), len(fp32), int((~kept).sum())),
+        "FP32 value",
+        "QuantSim value",
+        height=420,
+        hovermode="closest",
+        showlegend=False,
+    )
     ends = min(fp32.min(), quantsim.min()), max(fp32.max(), quantsim.max())
     pad = 0.04 * (ends[1] - ends[0]) or 0.5
     ends = small([ends[0] - pad, ends[1] + pad])
     chart.add_trace(go.Scatter(x=ends, y=ends, mode="lines", line={"color": GREY, "width": 1}, hoverinfo="skip"))
     step = -(-len(fp32) // POINTS)
-    chart.add_trace(go.Scatter(x=small(fp32[::step]), y=small(quantsim[::step]), mode="markers",
-                               marker={"size": 4, "opacity": 0.55, "color": QUANTSIM},
-                               hovertemplate="FP32 %{x:.4g}<br>QuantSim %{y:.4g}<extra></extra>"))  # fmt: skip
+    chart.add_trace(
+        go.Scatter(
+            x=small(fp32[::step]),
+            y=small(quantsim[::step]),
+            mode="markers",
+            marker={"size": 4, "opacity": 0.55, "color": QUANTSIM},
+            hovertemplate="FP32 %{x:.4g}<br>QuantSim %{y:.4g}<extra></extra>",
+        )
+    )
     chart.update_xaxes(range=ends, constrain="domain")
     return chart.update_yaxes(range=ends, scaleanchor="x", constrain="domain")
 

@@ -22,9 +22,14 @@ BARS_OF_RUNS, MODULE_LABELS = 3, 24
 
 
 def layer_sqnr(
-    comparison: pd.DataFrame | Mapping[str, pd.DataFrame], *, precisions: Sequence[str] | str | None = None,
-    own: bool = False, threshold_db: float | None = None, worst: int = 3, modules: bool = False,
-) -> go.Figure:  # fmt: skip
+    comparison: pd.DataFrame | Mapping[str, pd.DataFrame],
+    *,
+    precisions: Sequence[str] | str | None = None,
+    own: bool = False,
+    threshold_db: float | None = None,
+    worst: int = 3,
+    modules: bool = False,
+) -> go.Figure:
     """SQNR per layer in dB, x = layer names in graph order: bars, or lines where there are many.
 
     Args:
@@ -68,8 +73,9 @@ def layer_sqnr(
         _between_modules(chart, order)
     if threshold_db is not None:
         chart.add_hline(threshold_db, line={"color": GREY, "dash": "dot", "width": 1.5})
-        chart.add_annotation(text=f"{threshold_db:g} dB", x=1, xref="paper", y=threshold_db, xanchor="left",
-                             showarrow=False)  # fmt: skip
+        chart.add_annotation(
+            text=f"{threshold_db:g} dB", x=1, xref="paper", y=threshold_db, xanchor="left", showarrow=False
+        )
         chart.update_layout(margin_r=60, title_subtitle_text=marks.count_below(runs, found, threshold_db))
     # Bars fill their layer's place; a larger distance would let a neighbour's value into the hover.
     chart.update_layout(hovermode="x unified", hoverdistance=20 if lines else 1, barmode="group", bargap=0.15)
@@ -111,18 +117,36 @@ def _module_ticks(order: list[str]) -> dict:
     if not found:
         return {"showticklabels": False}
     some = found[:: -(-len(found) // MODULE_LABELS)]
-    return {"tickmode": "array", "tickvals": [at for at, _ in some],
-            "ticktext": [shorten(name, LABEL_LENGTH) for _, name in some], "tickfont_size": 10}  # fmt: skip
+    return {
+        "tickmode": "array",
+        "tickvals": [at for at, _ in some],
+        "ticktext": [shorten(name, LABEL_LENGTH) for _, name in some],
+        "tickfont_size": 10,
+    }
 
 
 def _between_modules(chart: go.Figure, order: list[str]) -> None:
     line = {"color": "rgba(121,121,121,0.45)", "width": 1, "dash": "dot"}
     found = [at - 0.5 for at, _ in starts(order)[1:]]
     if len(found) <= LABELS:
-        chart.update_layout(shapes=[*chart.layout.shapes, *(
-            {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "paper", "line": line, "layer": "below"}
-            for x in found
-        )])  # fmt: skip
+        chart.update_layout(
+            shapes=[
+                *chart.layout.shapes,
+                *(
+                    {
+                        "type": "line",
+                        "x0": x,
+                        "x1": x,
+                        "y0": 0,
+                        "y1": 1,
+                        "yref": "paper",
+                        "line": line,
+                        "layer": "below",
+                    }
+                    for x in found
+                ),
+            ]
+        )
 
 
 def _layer_axis(chart: go.Figure, order: list[str]) -> None:
@@ -133,7 +157,11 @@ def _layer_axis(chart: go.Figure, order: list[str]) -> None:
         axis |= {"title_text": f"{len(order):,} layers, in graph order", **_module_ticks(order)}
     else:
         names = [shorten(n, LABEL_LENGTH) for n in order]
-        axis |= {"tickmode": "array", "tickvals": order, "ticktext": names,
-                 "tickfont_size": 11 if len(order) <= 30 else 9}  # fmt: skip
+        axis |= {
+            "tickmode": "array",
+            "tickvals": order,
+            "ticktext": names,
+            "tickfont_size": 11 if len(order) <= 30 else 9,
+        }
         chart.update_layout(height=HEIGHT + 4 * max(0, max(map(len, names)) - 8))
     chart.update_xaxes(**axis)

@@ -43,21 +43,43 @@ def pareto(front: pd.DataFrame, *, cost: str | None = None, selected: int | None
     front = front.reset_index(drop=True)
     marked = _marked(front, selected)
     chart = figure(_title(front, marked, cost), plain(cost), "predicted loss")
-    chart.add_trace(go.Scatter(
-        x=small(front["cost"]), y=small(numbers(front["predicted"])), mode="lines+markers", name="predicted (left)",
-        line={"color": BLUE, "width": 1.5}, marker={"size": 5, "color": BLUE},
-        hovertext=[_hover(row, cost) for row in front.itertuples()], hoverinfo="text",
-    ))  # fmt: skip
+    chart.add_trace(
+        go.Scatter(
+            x=small(front["cost"]),
+            y=small(numbers(front["predicted"])),
+            mode="lines+markers",
+            name="predicted (left)",
+            line={"color": BLUE, "width": 1.5},
+            marker={"size": 5, "color": BLUE},
+            hovertext=[_hover(row, cost) for row in front.itertuples()],
+            hoverinfo="text",
+        )
+    )
     measured = front[np.isfinite(numbers(front["measured"]))]
     if len(measured):
         _measured(chart, measured, cost)
     if marked is not None:
         x = small([front["cost"][marked]])[0]
-        chart.add_shape(type="line", x0=x, x1=x, y0=0, y1=1, yref="paper", layer="below",
-                        line={"color": GREEN, "dash": "dot", "width": 1.5})  # fmt: skip
-        chart.add_annotation(text="selected" if selected is not None else "chosen", x=x, y=1, yref="paper",
-                             yanchor="top", showarrow=False, font={"color": GREEN, "size": 12},
-                             xanchor="left" if _left_half(front, marked) else "right")  # fmt: skip
+        chart.add_shape(
+            type="line",
+            x0=x,
+            x1=x,
+            y0=0,
+            y1=1,
+            yref="paper",
+            layer="below",
+            line={"color": GREEN, "dash": "dot", "width": 1.5},
+        )
+        chart.add_annotation(
+            text="selected" if selected is not None else "chosen",
+            x=x,
+            y=1,
+            yref="paper",
+            yanchor="top",
+            showarrow=False,
+            font={"color": GREEN, "size": 12},
+            xanchor="left" if _left_half(front, marked) else "right",
+        )
     chart.update_layout(yaxis_type="log", yaxis_exponentformat="power")
     return chart.update_xaxes(range=small([0.0, 1.04 * front["cost"].max()]), exponentformat="SI")
 
@@ -65,17 +87,40 @@ def pareto(front: pd.DataFrame, *, cost: str | None = None, selected: int | None
 def _measured(chart: go.Figure, measured: pd.DataFrame, cost: str) -> None:
     drop = numbers(measured["measured"])
     low, high = (np.where(np.isfinite(v), v, drop) for v in (numbers(measured["low"]), numbers(measured["high"])))
-    error = {"array": small(high - drop), "arrayminus": small(drop - low), "width": 4, "thickness": 1.3,
-             "color": ORANGE}  # fmt: skip
-    chart.add_trace(go.Scatter(
-        x=small(measured["cost"]), y=small(drop), mode="markers", name="measured (right)", yaxis="y2", error_y=error,
-        marker={"symbol": "diamond", "size": 9, "color": ORANGE}, cliponaxis=False,
-        hovertext=[_hover(row, cost) for row in measured.itertuples()], hoverinfo="text",
-    ))  # fmt: skip
-    chart.update_layout(margin_r=70, yaxis2={
-        "title": {"text": "measured drop of the metric", "standoff": 10}, "overlaying": "y", "side": "right",
-        "showgrid": False, "zeroline": False, "tickmode": "auto", "linecolor": GREY, "automargin": True,
-    })  # fmt: skip
+    error = {
+        "array": small(high - drop),
+        "arrayminus": small(drop - low),
+        "width": 4,
+        "thickness": 1.3,
+        "color": ORANGE,
+    }
+    chart.add_trace(
+        go.Scatter(
+            x=small(measured["cost"]),
+            y=small(drop),
+            mode="markers",
+            name="measured (right)",
+            yaxis="y2",
+            error_y=error,
+            marker={"symbol": "diamond", "size": 9, "color": ORANGE},
+            cliponaxis=False,
+            hovertext=[_hover(row, cost) for row in measured.itertuples()],
+            hoverinfo="text",
+        )
+    )
+    chart.update_layout(
+        margin_r=70,
+        yaxis2={
+            "title": {"text": "measured drop of the metric", "standoff": 10},
+            "overlaying": "y",
+            "side": "right",
+            "showgrid": False,
+            "zeroline": False,
+            "tickmode": "auto",
+            "linecolor": GREY,
+            "automargin": True,
+        },
+    )
 
 
 def _marked(front: pd.DataFrame, selected: int | None) -> int | None:
@@ -95,15 +140,20 @@ def _title(front: pd.DataFrame, marked: int | None, cost: str) -> str:
     row = front.loc[marked]
     which = "Chosen" if row["chosen"] else f"Point {int(row['point'])}"
     drop = f"measured drop {value(row['measured'])}" if math.isfinite(row["measured"]) else "not measured"
-    return plain(f"{which}: {count(row['cost'])} {cost} ({row['cost_fraction']:.0%} of the costliest), {drop}".replace(
-        "%", " %"))  # fmt: skip
+    return plain(
+        f"{which}: {count(row['cost'])} {cost} ({row['cost_fraction']:.0%} of the costliest), {drop}".replace("%", " %")
+    )
 
 
 def _hover(row, cost: str) -> str:
-    lines = [f"<b>point {row.point}</b>: {count(row.cost)} {plain(cost)} ({row.cost_fraction:.0%})",
-             f"predicted loss {row.predicted:.3g}"]  # fmt: skip
+    lines = [
+        f"<b>point {row.point}</b>: {count(row.cost)} {plain(cost)} ({row.cost_fraction:.0%})",
+        f"predicted loss {row.predicted:.3g}",
+    ]
     if math.isfinite(row.measured):
         known = math.isfinite(row.low) and math.isfinite(row.high)
-        lines.append(f"metric {row.metric:.4g}, drop {row.measured:.2g}"
-                     + (f" ({row.low:.2g} to {row.high:.2g})" if known else ""))  # fmt: skip
+        lines.append(
+            f"metric {row.metric:.4g}, drop {row.measured:.2g}"
+            + (f" ({row.low:.2g} to {row.high:.2g})" if known else "")
+        )
     return "<br>".join(lines)

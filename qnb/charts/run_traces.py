@@ -25,8 +25,9 @@ class RunTraces:
         self.name, self.order, self.lines, self.i = name, order, lines, i
         self.layers, self.ops = frame[LAYER].tolist(), frame[OP].tolist()
         self.db, self.own_db = numbers(frame[SQNR_DB]), numbers(frame[OWN_SQNR_DB])
-        self.y, self.own_y = (np.where(np.isposinf(v), cap, np.where(np.isneginf(v), 0.0, v))
-                              for v in (self.db, self.own_db))  # fmt: skip
+        self.y, self.own_y = (
+            np.where(np.isposinf(v), cap, np.where(np.isneginf(v), 0.0, v)) for v in (self.db, self.own_db)
+        )
         self.special = {LOSSLESS: np.flatnonzero(np.isposinf(self.db)), OVERFLOW: np.flatnonzero(np.isneginf(self.db))}
         self.colour = PALETTE[i % len(PALETTE)]
         self.many = len(order) > LABELS
@@ -76,25 +77,49 @@ class RunTraces:
         if not self.lines:
             pattern = {"shape": "/", "size": 6, "solidity": 0.35, "fgcolor": self.colour}
             line = {"color": self.colour, "width": 1}
-            chart.add_trace(go.Bar(
-                **style, offsetgroup=str(self.i), opacity=0.85, showlegend=shown and word == LOSSLESS,
-                marker={"color": "rgba(0,0,0,0)", "pattern": pattern, "line": line},
-                customdata=[custom[j] for j in at] if custom else None, hovertext=[before[j] for j in at],
-                hovertemplate="%{hovertext}" + f"{self.name} {word}".strip() + after + "<extra></extra>",
-            ))  # fmt: skip
+            chart.add_trace(
+                go.Bar(
+                    **style,
+                    offsetgroup=str(self.i),
+                    opacity=0.85,
+                    showlegend=shown and word == LOSSLESS,
+                    marker={"color": "rgba(0,0,0,0)", "pattern": pattern, "line": line},
+                    customdata=[custom[j] for j in at] if custom else None,
+                    hovertext=[before[j] for j in at],
+                    hovertemplate="%{hovertext}" + f"{self.name} {word}".strip() + after + "<extra></extra>",
+                )
+            )
         if self.lines or word == OVERFLOW:
-            marker = {"symbol": "x", "color": BAD} if word == OVERFLOW else {
-                "symbol": "triangle-up-open", "color": self.colour}  # fmt: skip
-            chart.add_trace(go.Scatter(**style, mode="markers", cliponaxis=False, showlegend=shown, hoverinfo="skip",
-                                       marker={**marker, "size": 9}))  # fmt: skip
+            marker = (
+                {"symbol": "x", "color": BAD}
+                if word == OVERFLOW
+                else {"symbol": "triangle-up-open", "color": self.colour}
+            )
+            chart.add_trace(
+                go.Scatter(
+                    **style,
+                    mode="markers",
+                    cliponaxis=False,
+                    showlegend=shown,
+                    hoverinfo="skip",
+                    marker={**marker, "size": 9},
+                )
+            )
 
     def draw_own(self, chart: go.Figure, colour: str) -> None:
         """Own error as markers; the hover of the run's values says the number."""
         marker = {"symbol": "diamond", "size": 3 if self.many else 7, "color": colour}
-        chart.add_trace(go.Scatter(
-            y=small(self.own_y, 4), name=f"{self.name}, own".removeprefix(", "), mode="markers", marker=marker,
-            cliponaxis=False, hoverinfo="skip", **self._place(first=False),
-        ))  # fmt: skip
+        chart.add_trace(
+            go.Scatter(
+                y=small(self.own_y, 4),
+                name=f"{self.name}, own".removeprefix(", "),
+                mode="markers",
+                marker=marker,
+                cliponaxis=False,
+                hoverinfo="skip",
+                **self._place(first=False),
+            )
+        )
 
     def _place(self, first: bool) -> dict:
         """Names once: where another trace said them already, the first name and a step of one are enough."""

@@ -14,9 +14,10 @@ from qnb.errors import InputError
 KINDS = {"weight": BLUE, "activation": ORANGE, "input": GREEN}
 """A kind of quantizer and its colour."""
 UNITS = {
-    "fisher": "KL divergence from FP32 (nats per prediction)", "sqnr": "noise-to-signal ratio at the outputs",
+    "fisher": "KL divergence from FP32 (nats per prediction)",
+    "sqnr": "noise-to-signal ratio at the outputs",
     "evaluate": "drop of the metric",
-}  # fmt: skip
+}
 """What a score is, by the method of `qnb.sensitivity`."""
 MOST, ROW, LABEL_LENGTH = 40, 17, 30
 """Rows of a chart unless told, the height of one in pixels, characters of a layer's name."""
@@ -47,17 +48,33 @@ def sensitivity(frame: pd.DataFrame, *, most: int = MOST, method: str | None = N
         return empty("No sensitivity to show: call qnb.sensitivity(sim, batches) first.")
     rows = measured.head(most).reset_index(drop=True)
     first = rows.iloc[0]
-    chart = figure(titled("Most sensitive: ", str(first[LAYER]), f", {first[KIND]}, {value(first['score'])}"),
-                   UNITS.get(method or frame.attrs.get("method"), "sensitivity"), "")  # fmt: skip
+    chart = figure(
+        titled("Most sensitive: ", str(first[LAYER]), f", {first[KIND]}, {value(first['score'])}"),
+        UNITS.get(method or frame.attrs.get("method"), "sensitivity"),
+        "",
+    )
     _bars(chart, rows)
     _intervals(chart, rows)
     if len(measured) > len(rows):
         chart.update_layout(title_subtitle_text=f"{len(rows)} of {len(measured)} quantizers, the most sensitive ones")
-    names = [plain(f"{shorten(str(layer), LABEL_LENGTH)}, {kind}")
-             for layer, kind in zip(rows[LAYER], rows[KIND], strict=True)]  # fmt: skip
-    chart.update_yaxes(type="category", categoryorder="array", categoryarray=_places(rows), showgrid=False,
-                       range=[len(rows) - 0.5, -0.5], tickmode="array", tickvals=_places(rows), ticktext=names,
-                       tickfont_size=11, ticks="outside", ticklen=4, tickcolor="rgba(0,0,0,0)")  # fmt: skip
+    names = [
+        plain(f"{shorten(str(layer), LABEL_LENGTH)}, {kind}")
+        for layer, kind in zip(rows[LAYER], rows[KIND], strict=True)
+    ]
+    chart.update_yaxes(
+        type="category",
+        categoryorder="array",
+        categoryarray=_places(rows),
+        showgrid=False,
+        range=[len(rows) - 0.5, -0.5],
+        tickmode="array",
+        tickvals=_places(rows),
+        ticktext=names,
+        tickfont_size=11,
+        ticks="outside",
+        ticklen=4,
+        tickcolor="rgba(0,0,0,0)",
+    )
     chart.update_xaxes(rangemode="tozero")
     chart.update_layout(title_xref="container", title_x=0.02)  # names take much room to the left of the plot
     return chart.update_layout(height=130 + ROW * max(len(rows), 3), bargap=0.25, barmode="overlay", margin_t=84)
@@ -74,14 +91,24 @@ def _bars(chart: go.Figure, rows: pd.DataFrame) -> None:
     for kind in kinds:
         mine = (rows[KIND] == kind).to_numpy()
         layers = [plain(name) for name in rows[LAYER][mine]]
-        said = [f"{value(low)} to {value(high)}" if np.isfinite(low) else "unknown"
-                for low, high in zip(numbers(rows["low"][mine]), numbers(rows["high"][mine]), strict=True)]  # fmt: skip
-        chart.add_trace(go.Bar(
-            x=small(numbers(rows["score"][mine]), 4), y=places[mine].tolist(), orientation="h", name=plain(kind),
-            offsetgroup="0", opacity=0.75, marker={"color": KINDS.get(kind, GREY), "line": {"width": 0}},
-            customdata=list(zip(layers, said, strict=True)), showlegend=True,
-            hovertemplate="%{customdata[0]}<br>%{x:.4g}, interval %{customdata[1]}",
-        ))  # fmt: skip
+        said = [
+            f"{value(low)} to {value(high)}" if np.isfinite(low) else "unknown"
+            for low, high in zip(numbers(rows["low"][mine]), numbers(rows["high"][mine]), strict=True)
+        ]
+        chart.add_trace(
+            go.Bar(
+                x=small(numbers(rows["score"][mine]), 4),
+                y=places[mine].tolist(),
+                orientation="h",
+                name=plain(kind),
+                offsetgroup="0",
+                opacity=0.75,
+                marker={"color": KINDS.get(kind, GREY), "line": {"width": 0}},
+                customdata=list(zip(layers, said, strict=True)),
+                showlegend=True,
+                hovertemplate="%{customdata[0]}<br>%{x:.4g}, interval %{customdata[1]}",
+            )
+        )
 
 
 def _intervals(chart: go.Figure, rows: pd.DataFrame) -> None:
@@ -93,5 +120,13 @@ def _intervals(chart: go.Figure, rows: pd.DataFrame) -> None:
             x += [*small([low, high], 4), None]
             y += [place, place, None]
     if x:
-        chart.add_trace(go.Scatter(x=x[:-1], y=y[:-1], mode="lines", name="95 % interval", hoverinfo="skip",
-                                   line={"color": GREY, "width": 2}))  # fmt: skip
+        chart.add_trace(
+            go.Scatter(
+                x=x[:-1],
+                y=y[:-1],
+                mode="lines",
+                name="95 % interval",
+                hoverinfo="skip",
+                line={"color": GREY, "width": 2},
+            )
+        )

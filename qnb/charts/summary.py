@@ -16,17 +16,20 @@ from qnb.columns import BEST, CONTROL
 from qnb.errors import InputError
 
 STATES = {
-    "reference": ("FP32", "square", FP32), "ok": ("ok", "circle", GREEN),
-    "undecided": ("undecided", "diamond", ORANGE), "fail": ("fail", "x", BAD),
-}  # fmt: skip
+    "reference": ("FP32", "square", FP32),
+    "ok": ("ok", "circle", GREEN),
+    "undecided": ("undecided", "diamond", ORANGE),
+    "fail": ("fail", "x", BAD),
+}
 """Verdict: what it is called, its symbol, its colour."""
 NEEDED = ("run", "metric", "low", "high", "n", "drop", "verdict")
 DODGE = 0.016
 """Runs of the same size stand so far apart, as a share of the axis: their intervals would cover each other."""
 
 
-def summary(summary: pd.DataFrame, *, tolerance: float | None = None, selected: str | None = None,
-            x: str = "size_bytes") -> go.Figure:  # fmt: skip
+def summary(
+    summary: pd.DataFrame, *, tolerance: float | None = None, selected: str | None = None, x: str = "size_bytes"
+) -> go.Figure:
     """Metric with its interval against size or latency, a labelled point per run; symbol and colour say the verdict.
 
     Args:
@@ -69,15 +72,29 @@ def summary(summary: pd.DataFrame, *, tolerance: float | None = None, selected: 
     for state, (name, symbol, colour) in STATES.items():
         at = np.flatnonzero(frame["verdict"] == state)
         if at.size:
-            error = {"array": small((high - metric)[at]), "arrayminus": small((metric - low)[at]), "width": 4,
-                     "thickness": 1.3, "color": colour}  # fmt: skip
-            chart.add_trace(go.Scatter(
-                x=small(x_of[at]), y=small(metric[at]), mode="markers+text", name=name,
-                text=[plain(names[i]) for i in at], textposition=where[at].tolist(),
-                textfont={"color": GREY, "size": 12}, error_y=error,
-                marker=_marker(symbol, colour, [selected in (None, names[i]) for i in at]),
-                hovertext=[_hover(frame.loc[i], x) for i in at], hoverinfo="text", cliponaxis=False,
-            ))  # fmt: skip
+            error = {
+                "array": small((high - metric)[at]),
+                "arrayminus": small((metric - low)[at]),
+                "width": 4,
+                "thickness": 1.3,
+                "color": colour,
+            }
+            chart.add_trace(
+                go.Scatter(
+                    x=small(x_of[at]),
+                    y=small(metric[at]),
+                    mode="markers+text",
+                    name=name,
+                    text=[plain(names[i]) for i in at],
+                    textposition=where[at].tolist(),
+                    textfont={"color": GREY, "size": 12},
+                    error_y=error,
+                    marker=_marker(symbol, colour, [selected in (None, names[i]) for i in at]),
+                    hovertext=[_hover(frame.loc[i], x) for i in at],
+                    hoverinfo="text",
+                    cliponaxis=False,
+                )
+            )
     chart.update_xaxes(range=small(xrange))
     return chart.update_yaxes(range=small(yrange))
 
@@ -87,8 +104,12 @@ def _marker(symbol: str, colour: str, filled: list[bool]) -> dict:
     if all(filled):
         return {"symbol": symbol, "size": 11, "color": colour}
     hollow = "x-thin-open" if symbol == "x" else f"{symbol}-open"
-    return {"symbol": [symbol if f else hollow for f in filled], "size": [13 if f else 10 for f in filled],
-            "color": colour, "line": {"width": 2, "color": colour}}  # fmt: skip
+    return {
+        "symbol": [symbol if f else hollow for f in filled],
+        "size": [13 if f else 10 for f in filled],
+        "color": colour,
+        "line": {"width": 2, "color": colour},
+    }
 
 
 def _padded(values, share: float) -> tuple[float, float]:
@@ -120,8 +141,15 @@ def _band(chart: go.Figure, reference: float | None, allowed: float | None) -> N
         return
     if allowed is not None:
         name = f"tolerance {value(abs(reference - allowed))}"
-        chart.add_hrect(*sorted((reference, allowed)), fillcolor=GREEN, opacity=0.13, line_width=0, layer="below",
-                        name=name, showlegend=True)  # fmt: skip
+        chart.add_hrect(
+            *sorted((reference, allowed)),
+            fillcolor=GREEN,
+            opacity=0.13,
+            line_width=0,
+            layer="below",
+            name=name,
+            showlegend=True,
+        )
     chart.add_hline(reference, line={"color": FP32, "dash": "dot", "width": 1.5})
 
 

@@ -55,10 +55,17 @@ def svg(figure: Any, width: int = 640) -> str:
     content += head.draw(width)
     title = " ".join(lines(head.name)) or " ".join(lines(_first_note(layout)))
     return tag(
-        "svg", tag("title", safe(title)), content, xmlns="http://www.w3.org/2000/svg", role="img",
-        width=float(width), height=float(height), viewBox=f"0 0 {number(width)} {number(height)}",
-        style="max-width:100%;height:auto", font_family=font.get("family") or "sans-serif",
-    )  # fmt: skip
+        "svg",
+        tag("title", safe(title)),
+        content,
+        xmlns="http://www.w3.org/2000/svg",
+        role="img",
+        width=float(width),
+        height=float(height),
+        viewBox=f"0 0 {number(width)} {number(height)}",
+        style="max-width:100%;height:auto",
+        font_family=font.get("family") or "sans-serif",
+    )
 
 
 def _read(figure: Any) -> tuple[list[dict], dict]:

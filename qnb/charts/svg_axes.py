@@ -113,8 +113,12 @@ class Axis:
         elif self.kind == "log":
             found = _powers(self.low, self.high, self._room(30))
         else:
-            found = _steps(self.low, self.high, self._room(70 if self.letter == "x" else 36),
-                           str(self.layout.get("tickformat", "")))  # fmt: skip
+            found = _steps(
+                self.low,
+                self.high,
+                self._room(70 if self.letter == "x" else 36),
+                str(self.layout.get("tickformat", "")),
+            )
         low, high = sorted((self.low, self.high))
         return [(place, text) for place, text in found if low - 1e-9 <= place <= high + 1e-9]
 
@@ -206,13 +210,16 @@ def draw(x: Axis, y: Axis, labels: Labels, height: float) -> str:
         found += [_grid(y, x, y.ticks())]
         found += [words([t], x.start - GAP, y.pixel(p), anchor="end", size=TICK) for p, t in y.ticks()]
         widest = max((wide(t, TICK) for _, t in y.ticks()), default=0.0)
-        found.append(words([y.title], max(9.0, x.start - widest - GAP - 16), (y.start + y.end) / 2, anchor="middle",
-                           turn=-90))  # fmt: skip
+        found.append(
+            words([y.title], max(9.0, x.start - widest - GAP - 16), (y.start + y.end) / 2, anchor="middle", turn=-90)
+        )
     if x.shown:
         found += [_grid(x, y, x.ticks())]
         anchor, down = ("middle", GAP + ROW / 2) if labels.turn == 0 else ("end", GAP)
-        found += [words([t], x.pixel(p), y.start + down, anchor=anchor, size=size_of(x), turn=labels.turn)
-                  for p, t in labels.shown]  # fmt: skip
+        found += [
+            words([t], x.pixel(p), y.start + down, anchor=anchor, size=size_of(x), turn=labels.turn)
+            for p, t in labels.shown
+        ]
         found.append(words([x.title], (x.start + x.end) / 2, height - 11, anchor="middle"))
     return "".join(found)
 

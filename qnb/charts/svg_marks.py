@@ -86,8 +86,9 @@ def box_path(boxes: Iterable[tuple], marker: Mapping[str, Any], colour: str, opa
     # A line as wide as the bar whose dashes are the stripes: a <pattern> would need an id, unique on the page.
     wide = float(boxes[0][2]) - float(boxes[0][0])
     middle = "".join(f"M{number((float(a) + float(c)) / 2)} {b}V{d}" for a, b, c, d in boxes)
-    return found + tag("path", d=middle, stroke_width=wide, stroke_dasharray=STRIPES, opacity=opacity,
-                       **paint("stroke", stripe))  # fmt: skip
+    return found + tag(
+        "path", d=middle, stroke_width=wide, stroke_dasharray=STRIPES, opacity=opacity, **paint("stroke", stripe)
+    )
 
 
 def line(trace: Mapping[str, Any], points: Sequence[tuple[float, float] | None], y: Axis, colour: str) -> str:

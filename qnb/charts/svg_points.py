@@ -103,8 +103,10 @@ def labels(trace: Mapping[str, Any], points: Sequence[tuple[float, float] | None
     size, found = float(font.get("size") or 12), ""
     for point, text, side in zip(points, texts, sides, strict=False):
         if point is not None and text:
-            up, across = {"top": -1, "bottom": 1}.get(side.split()[0], 0), {"right": 1, "left": -1}.get(
-                side.split()[-1], 0)  # fmt: skip
+            up, across = (
+                {"top": -1, "bottom": 1}.get(side.split()[0], 0),
+                {"right": 1, "left": -1}.get(side.split()[-1], 0),
+            )
             # A corner is nearer than a side: half as far along both ways.
             x = point[0] + across * away * (0.5 if up else 1)
             y = point[1] + up * (away + 0.45 * size)

@@ -42,11 +42,7 @@ def tag(name: str, *content: str, **attributes: Any) -> str:
     >>> tag("path", d="M0 0", stroke_width=1.0, fill=None)
     '<path d="M0 0" stroke-width="1"/>'
     """
-    said = "".join(
-        f' {key.replace("_", "-")}="{_value(key, v)}"'
-        for key, v in attributes.items()
-        if v is not None
-    )
+    said = "".join(f' {key.replace("_", "-")}="{_value(key, v)}"' for key, v in attributes.items() if v is not None)
     inside = "".join(content)
     return f"<{name}{said}>{inside}</{name}>" if inside else f"<{name}{said}/>"
 
@@ -107,9 +103,15 @@ def wrap(text: str, size: float, width: float) -> list[str]:
 
 
 def words(
-    said: Iterable[str], x: float, y: float, *, anchor: str = "start", size: float = 12.0,
-    weight: Any = None, turn: int = 0,
-) -> str:  # fmt: skip
+    said: Iterable[str],
+    x: float,
+    y: float,
+    *,
+    anchor: str = "start",
+    size: float = 12.0,
+    weight: Any = None,
+    turn: int = 0,
+) -> str:
     """Lines of text in the page's colour, the middle of their block at height ``y``.
 
     Args:
@@ -120,9 +122,15 @@ def words(
     # Readers differ about dominant-baseline; a third of the size below the middle is the baseline of most fonts.
     first = y + 0.35 * size - LINE * size * (len(said) - 1) / 2
     style = {
-        "text_anchor": None if anchor == "start" else anchor, "font_size": float(size), "fill": "currentColor",
-        "font_weight": weight, "transform": f"rotate({turn} {number(x)} {number(y)})" if turn else None,
-    }  # fmt: skip
-    parts = (tag("text", safe(line), x=float(x), y=float(first + i * LINE * size), **style)
-             for i, line in enumerate(said) if line)  # fmt: skip
+        "text_anchor": None if anchor == "start" else anchor,
+        "font_size": float(size),
+        "fill": "currentColor",
+        "font_weight": weight,
+        "transform": f"rotate({turn} {number(x)} {number(y)})" if turn else None,
+    }
+    parts = (
+        tag("text", safe(line), x=float(x), y=float(first + i * LINE * size), **style)
+        for i, line in enumerate(said)
+        if line
+    )
     return "".join(parts)

@@ -19,25 +19,50 @@ HEIGHT, TITLE = 360, 72
 """Of a figure in pixels, of a title in characters."""
 
 _AXIS = {
-    "gridcolor": "rgba(121,121,121,0.22)", "zerolinecolor": "rgba(121,121,121,0.6)", "zerolinewidth": 1,
-    "linecolor": GREY, "automargin": True, "title": {"standoff": 10},
+    "gridcolor": "rgba(121,121,121,0.22)",
+    "zerolinecolor": "rgba(121,121,121,0.6)",
+    "zerolinewidth": 1,
+    "linecolor": GREY,
+    "automargin": True,
+    "title": {"standoff": 10},
     "showspikes": False,  # Plotly draws them on a white ground
-}  # fmt: skip
+}
 TEMPLATE = go.layout.Template(
     layout={
         "font": {"family": "system-ui, sans-serif", "size": 12, "color": GREY},
-        "title": {"x": 0, "xref": "paper", "y": 1, "yref": "container", "yanchor": "top", "pad": {"t": 12},
-                  "font": {"size": 14, "weight": 600}, "subtitle": {"font": {"size": 12}}},
-        "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "colorway": list(PALETTE),
-        "margin": {"l": 60, "r": 20, "t": 62, "b": 50}, "hovermode": "closest",
-        "hoverlabel": {"bgcolor": "#2b2b2b", "bordercolor": GREY, "font": {"color": "#f2f2f2"}, "align": "left",
-                       "namelength": -1},
+        "title": {
+            "x": 0,
+            "xref": "paper",
+            "y": 1,
+            "yref": "container",
+            "yanchor": "top",
+            "pad": {"t": 12},
+            "font": {"size": 14, "weight": 600},
+            "subtitle": {"font": {"size": 12}},
+        },
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "colorway": list(PALETTE),
+        "margin": {"l": 60, "r": 20, "t": 62, "b": 50},
+        "hovermode": "closest",
+        "hoverlabel": {
+            "bgcolor": "#2b2b2b",
+            "bordercolor": GREY,
+            "font": {"color": "#f2f2f2"},
+            "align": "left",
+            "namelength": -1,
+        },
         "legend": {"orientation": "h", "x": 1, "xanchor": "right", "y": 1.01, "yanchor": "bottom"},
-        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": GREY, "activecolor": BLUE,
-                    "remove": ["select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"]},
-        "xaxis": _AXIS, "yaxis": _AXIS,
+        "modebar": {
+            "bgcolor": "rgba(0,0,0,0)",
+            "color": GREY,
+            "activecolor": BLUE,
+            "remove": ["select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"],
+        },
+        "xaxis": _AXIS,
+        "yaxis": _AXIS,
     }
-)  # fmt: skip
+)
 
 
 def figure(title: str, x: str, y: str, height: int = HEIGHT, **layout) -> go.Figure:

@@ -42,8 +42,13 @@ def weight_ranges(channels: pd.DataFrame, *, layer: str = "") -> go.Figure:
     together = -(-len(low) // BARS)
     starts = np.arange(0, len(low), together)
     tops, bottoms = np.fmax.reduceat(high, starts), np.fmin.reduceat(low, starts)
-    chart = figure(_title(layer or str(frame[LAYER].iloc[0]), channel, low, high), f"output channel ({len(low):,})",
-                   "weight", showlegend=False, bargap=0.2 if len(starts) <= GAPS else 0.0)  # fmt: skip
+    chart = figure(
+        _title(layer or str(frame[LAYER].iloc[0]), channel, low, high),
+        f"output channel ({len(low):,})",
+        "weight",
+        showlegend=False,
+        bargap=0.2 if len(starts) <= GAPS else 0.0,
+    )
     regular = np.array_equal(channel, np.arange(len(low)))
     place = {"x0": 0, "dx": together} if regular else {"x": [int(c) for c in channel[starts]]}
     # A bar's y is where it ends, so that the hover needs no copy of the largest weight.
@@ -51,10 +56,15 @@ def weight_ranges(channels: pd.DataFrame, *, layer: str = "") -> go.Figure:
     if np.isfinite(scale).any():
         hover += "<br>scale %{customdata:.3g}"
         place["customdata"] = small(np.fmax.reduceat(scale, starts), 3)
-    chart.add_trace(go.Bar(
-        base=small(bottoms, 4), y=small(tops - bottoms, 4), marker={"color": QUANTSIM, "line": {"width": 0}},
-        hovertemplate=hover + "<extra></extra>", **place,
-    ))  # fmt: skip
+    chart.add_trace(
+        go.Bar(
+            base=small(bottoms, 4),
+            y=small(tops - bottoms, 4),
+            marker={"color": QUANTSIM, "line": {"width": 0}},
+            hovertemplate=hover + "<extra></extra>",
+            **place,
+        )
+    )
     _name_the_widest(chart, channel, low, high)
     return chart.update_xaxes(showgrid=False, hoverformat="d", tickformat=",d")
 
@@ -84,9 +94,15 @@ def _name_the_widest(chart: go.Figure, channel: np.ndarray, low: np.ndarray, hig
         up = abs(high[found[0]]) >= abs(low[found[0]])
         end = (high if up else low)[found[0]]
         chart.add_annotation(
-            x=int(channel[found[0]]), y=small([end])[0], ax=0, ay=-18 if up else 18, arrowhead=0, arrowcolor=BAD,
-            text=f"channel {int(channel[found[0]])}", font={"size": 11, "color": BAD},
-        )  # fmt: skip
+            x=int(channel[found[0]]),
+            y=small([end])[0],
+            ax=0,
+            ay=-18 if up else 18,
+            arrowhead=0,
+            arrowcolor=BAD,
+            text=f"channel {int(channel[found[0]])}",
+            font={"size": 11, "color": BAD},
+        )
 
 
 def _title(layer: str, channel: np.ndarray, low: np.ndarray, high: np.ndarray) -> str:

@@ -61,11 +61,20 @@ def annotate(chart: go.Figure, found: list, order: list[str], low: float, cap: f
         line, x, start, _ = _free((at[layer] + 0.5) / len(order), CHARACTER * len(text), placed)
         placed.append((line, x, start, start + CHARACTER * len(text)))
         chart.add_annotation(
-            x=layer, y=0.0 if db == -math.inf else db, text=text, ax=0,
-            ayref="y", ay=cap + (cap - low) * LINE * (line + 0.6),
-            xanchor="left" if start == x else "right", showarrow=True, arrowhead=0, arrowwidth=1, arrowcolor=BAD,
-            font={"size": 11, "color": BAD}, standoff=2,
-        )  # fmt: skip
+            x=layer,
+            y=0.0 if db == -math.inf else db,
+            text=text,
+            ax=0,
+            ayref="y",
+            ay=cap + (cap - low) * LINE * (line + 0.6),
+            xanchor="left" if start == x else "right",
+            showarrow=True,
+            arrowhead=0,
+            arrowwidth=1,
+            arrowcolor=BAD,
+            font={"size": 11, "color": BAD},
+            standoff=2,
+        )
     lines = 1 + max((p[0] for p in placed), default=-1)
     chart.update_yaxes(range=[low * 1.05, cap + (cap - low) * (LINE * (lines + 0.4) if lines else 0.04)])
 

@@ -45,10 +45,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"qnb {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     lab = commands.add_parser(
-        "lab", help="open JupyterLab on the tutorial notebooks", usage="qnb lab [-h] [FOLDER] [-- JUPYTER ARGUMENTS]",
+        "lab",
+        help="open JupyterLab on the tutorial notebooks",
+        usage="qnb lab [-h] [FOLDER] [-- JUPYTER ARGUMENTS]",
         description="Open JupyterLab on the tutorial notebooks. They are copied to FOLDER first; what is there "
         "already stays as it is. Arguments after -- go to `jupyter lab`, for example: qnb lab -- --no-browser",
-    )  # fmt: skip
+    )
     where = "where the notebooks go (default: ./qnb-notebooks; in a checkout: its notebooks)"
     lab.add_argument("folder", nargs="?", metavar="FOLDER", help=where)
     what = "Check the installation: one line per check, and what to do about it. Exit status 1 if one fails."

@@ -29,9 +29,13 @@ def run(command: list[str], folder: Path) -> int:
 
 
 def lab(
-    folder: str | os.PathLike | None = None, arguments: Sequence[str] = (), *, runner: Runner = run,
-    checkout: Path = CHECKOUT, say: Callable[[str], None] = print,
-) -> int:  # fmt: skip
+    folder: str | os.PathLike | None = None,
+    arguments: Sequence[str] = (),
+    *,
+    runner: Runner = run,
+    checkout: Path = CHECKOUT,
+    say: Callable[[str], None] = print,
+) -> int:
     """Open JupyterLab on the first tutorial notebook.
 
     Args:
@@ -46,13 +50,19 @@ def lab(
         InputError: JupyterLab is missing, there are no notebooks, or the folder cannot be written to.
     """
     if importlib.util.find_spec("jupyterlab") is None:
-        raise InputError(OPERATION, f"JupyterLab is not installed for {sys.executable}",
-                         f"run {sys.executable} -m pip install jupyterlab")  # fmt: skip
+        raise InputError(
+            OPERATION,
+            f"JupyterLab is not installed for {sys.executable}",
+            f"run {sys.executable} -m pip install jupyterlab",
+        )
     own = checkout / "notebooks" if (checkout / "pyproject.toml").is_file() else None
     found = _notebooks(own) if own is not None else _notebooks(resources.files("qnb") / "tutorials")
     if not found:
-        raise InputError(OPERATION, "this installation holds no notebooks",
-                         f"reinstall: {sys.executable} -m pip install --force-reinstall --no-deps qnb")  # fmt: skip
+        raise InputError(
+            OPERATION,
+            "this installation holds no notebooks",
+            f"reinstall: {sys.executable} -m pip install --force-reinstall --no-deps qnb",
+        )
     if own is not None and folder is None:
         place = own
     else:
@@ -89,8 +99,9 @@ def copy(notebooks: dict[str, bytes], folder: Path, say: Callable[[str], None]) 
             raise PermissionError(f"{folder} is read-only")
     except OSError as error:
         why = f"{type(error).__name__}: {error.strerror or error}"
-        raise InputError(OPERATION, f"cannot write to {folder} ({why})",
-                         "name a folder of yours: qnb lab ~/qnb-notebooks") from error  # fmt: skip
+        raise InputError(
+            OPERATION, f"cannot write to {folder} ({why})", "name a folder of yours: qnb lab ~/qnb-notebooks"
+        ) from error
     if len(kept) < len(notebooks):
         say(f"Copied to {folder}: {', '.join(n for n in notebooks if n not in kept)}")
     if kept:

@@ -18,8 +18,10 @@ from pathlib import Path
 
 PROBE_S = 20
 """How long another process may take."""
-TORCH = ("import json, torch; print(json.dumps({'threads': torch.get_num_threads(), 'gpu': "
-         "torch.cuda.get_device_name(0) if torch.cuda.is_available() else None}))")  # fmt: skip
+TORCH = (
+    "import json, torch; print(json.dumps({'threads': torch.get_num_threads(), 'gpu': "
+    "torch.cuda.get_device_name(0) if torch.cuda.is_available() else None}))"
+)
 _BOUND = re.compile(r"\s*([\w.-]+)[^;]*>=\s*([\w.]+)")
 
 

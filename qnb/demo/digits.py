@@ -21,6 +21,10 @@ def digits() -> Demo:
     split = data.load()
     held_out = list(zip(data.batches(split.test, 180), data.batches(split.test_labels, 180), strict=True))
     return Demo(
-        "digits", load_weights(DigitsNet(), "digits"), data.batches(split.train, 32, 8), accuracy(held_out), 10,
+        "digits",
+        load_weights(DigitsNet(), "digits"),
+        data.batches(split.train, 32, 8),
+        accuracy(held_out),
+        10,
         "a MobileNet in miniature on 8 x 8 handwritten digits, 540 held out",
-    )  # fmt: skip
+    )

@@ -12,8 +12,10 @@ WIDTH = 8
 
 
 def conv(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1, act: bool = True):
-    layers = [("conv", nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)),
-              ("bn", nn.BatchNorm2d(outputs))]  # fmt: skip
+    layers = [
+        ("conv", nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)),
+        ("bn", nn.BatchNorm2d(outputs)),
+    ]
     return nn.Sequential(OrderedDict(layers + ([("act", nn.ReLU6())] if act else [])))
 
 

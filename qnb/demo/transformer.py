@@ -21,6 +21,10 @@ def transformer() -> Demo:
     held_out = list(zip(images, data.batches(split.test_labels, 180), strict=True))
     calibration = [{"pixels": x} for x in data.batches(split.train, 32, 8)]
     return Demo(
-        "transformer", load_weights(DigitsTransformer(), "transformer"), calibration, accuracy(held_out), 10,
+        "transformer",
+        load_weights(DigitsTransformer(), "transformer"),
+        calibration,
+        accuracy(held_out),
+        10,
         "a vision transformer on 8 x 8 handwritten digits, 540 held out",
-    )  # fmt: skip
+    )

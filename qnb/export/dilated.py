@@ -21,10 +21,14 @@ def column_weights(sim) -> dict[str, fx.Node]:
     if sim.target.htp_arch is None:
         return {}
     return {
-        key: site.user for key, site in sim.plan.weights.items()
-        if site.user.target is aten.conv1d.default and _stride(site.user) == 1 and _dilation(site.user) > 1
-        and sim.weight(key).active and _wide(sim.weight(key).grid)
-    }  # fmt: skip
+        key: site.user
+        for key, site in sim.plan.weights.items()
+        if site.user.target is aten.conv1d.default
+        and _stride(site.user) == 1
+        and _dilation(site.user) > 1
+        and sim.weight(key).active
+        and _wide(sim.weight(key).grid)
+    }
 
 
 def conv1d(writer, node: fx.Node) -> fx.Node | None:
@@ -42,8 +46,10 @@ def conv1d(writer, node: fx.Node) -> fx.Node | None:
     columns = writer.follow(shaped, f"{layer}.columns", x)
     out, kernel = writer.value_of(node), writer.value_of(weight).shape[-1]
     kept = (rows - kernel + 1) * step
-    writer.restore[node] = [(aten.reshape.default, [batch, out.shape[1], kept]),
-                            (aten.slice.Tensor, 2, 0, int(out.shape[2]))]  # fmt: skip
+    writer.restore[node] = [
+        (aten.reshape.default, [batch, out.shape[1], kept]),
+        (aten.slice.Tensor, 2, 0, int(out.shape[2])),
+    ]
     groups = node.args[6] if len(node.args) > 6 else 1
     return writer.call(aten.conv2d.default, columns, writer.new[weight], bias, [1, 1], [0, 0], [1, 1], groups)
 

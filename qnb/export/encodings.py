@@ -67,8 +67,9 @@ def _content_1(sim, tensors: list[FileTensor]) -> dict:
     return {
         "activation_encodings": [_entry_1(t) for t in tensors if t.constant is None],
         "param_encodings": [_entry_1(t) for t in tensors if t.constant is not None],
-        "excluded_layers": [], "quantizer_args": _arguments(sim),
-    }  # fmt: skip
+        "excluded_layers": [],
+        "quantizer_args": _arguments(sim),
+    }
 
 
 def _arguments(sim) -> dict:
@@ -76,19 +77,23 @@ def _arguments(sim) -> dict:
     weights, activations = sim.precision.weights, sim.precision.activations
     bits = [grid.bits if grid is not None else 32 for grid in (activations, weights)]
     return {
-        "activation_bitwidth": bits[0], "param_bitwidth": bits[1],
+        "activation_bitwidth": bits[0],
+        "param_bitwidth": bits[1],
         "dtype": "int" if isinstance(weights, Grid) or isinstance(activations, Grid) else "float",
         "is_symmetric": weights is None or weights.symmetric,
         "per_channel_quantization": weights is not None and weights.granularity != "tensor",
         **_scheme(sim),
-    }  # fmt: skip
+    }
 
 
 def _scheme(sim) -> dict[str, str]:
     """The one rule that all ranges come from; nothing where there are several, or the format has no word."""
     chosen = any(METHODS[name].stage in ("range", "train") for name in sim.applied)
-    rules = {q.rule[0] if q.rule else None for q in map(sim.activation, sim.plan.activations)
-             if q.active and isinstance(q.grid, Grid) and q.fixed is None}  # fmt: skip
+    rules = {
+        q.rule[0] if q.rule else None
+        for q in map(sim.activation, sim.plan.activations)
+        if q.active and isinstance(q.grid, Grid) and q.fixed is None
+    }
     name = SCHEMES.get(rules.pop()) if len(rules) == 1 and not chosen else None
     return {"quant_scheme": name} if name else {}
 
@@ -100,11 +105,15 @@ def _entry_1(tensor: FileTensor) -> dict:
     zero_point = tensor.zero_point.long()
     kind = "PER_TENSOR" if tensor.axis is None else "PER_BLOCK" if tensor.block_size else "PER_CHANNEL"
     return {
-        "name": tensor.name, "dtype": "INT", "enc_type": kind, "bw": grid.bits,
+        "name": tensor.name,
+        "dtype": "INT",
+        "enc_type": kind,
+        "bw": grid.bits,
         "is_sym": grid.symmetric and not zero_point.any().item(),
         **({"block_size": tensor.block_size} if tensor.block_size else {}),
-        "scale": tensor.scale.float().flatten().tolist(), "offset": (grid.qmin - zero_point).flatten().tolist(),
-    }  # fmt: skip
+        "scale": tensor.scale.float().flatten().tolist(),
+        "offset": (grid.qmin - zero_point).flatten().tolist(),
+    }
 
 
 def _content_2(sim, tensors: list[FileTensor]) -> dict:
@@ -120,11 +129,16 @@ def _entry_2(tensor: FileTensor) -> dict:
     if tensor.axis is None:
         scale, zero_point = scale.reshape(()), zero_point.reshape(())
     optional = {
-        "y_zero_point": zero_point.tolist() if zero_point.any() else None, "axis": tensor.axis,
+        "y_zero_point": zero_point.tolist() if zero_point.any() else None,
+        "axis": tensor.axis,
         "block_size": tensor.block_size,
-    }  # fmt: skip
-    return {"name": tensor.name, "output_dtype": f"{'' if signed else 'u'}int{grid.bits}", "y_scale": scale.tolist(),
-            **{key: value for key, value in optional.items() if value is not None}}  # fmt: skip
+    }
+    return {
+        "name": tensor.name,
+        "output_dtype": f"{'' if signed else 'u'}int{grid.bits}",
+        "y_scale": scale.tolist(),
+        **{key: value for key, value in optional.items() if value is not None},
+    }
 
 
 WRITERS = {"1.0.0": _content_1, "2.0.0": _content_2}

@@ -81,8 +81,11 @@ def _version(operation: str, content) -> str:
     known = " or ".join(READERS)
     numbers = re.fullmatch(r"(\d{1,6})\.(\d{1,6})\.(\d{1,6})", version) if isinstance(version, str) else None
     if numbers and [int(n) for n in numbers.groups()] > [int(n) for n in max(READERS).split(".")]:
-        raise FileError(operation, f"a newer version of the format: {version}, and this qnb reads {known}",
-                        f"update qnb: pip install -U qnb; or write the file as version {known}")  # fmt: skip
+        raise FileError(
+            operation,
+            f"a newer version of the format: {version}, and this qnb reads {known}",
+            f"update qnb: pip install -U qnb; or write the file as version {known}",
+        )
     raise FileError(operation, f"version {short(version)}", f"write it as version {known}")
 
 
@@ -116,16 +119,21 @@ def _agree(sim, fit: Fit, entries: dict[str, Entry], read, sources: dict[Quantiz
     if unknown:
         near = ", ".join(map(repr, nearest(unknown[0], tensors, 3, 0.0))) or "none"
         operation = entries[unknown[0]].operation
-        raise FileError(operation, f"{len(unknown)} of its tensors are not in this model, {unknown[0]!r} first; "
-                        f"nearest are {near}", "use the file of this model, or rename its tensors")  # fmt: skip
+        raise FileError(
+            operation,
+            f"{len(unknown)} of its tensors are not in this model, {unknown[0]!r} first; nearest are {near}",
+            "use the file of this model, or rename its tensors",
+        )
     for name, entry in entries.items():
         tensor = tensors.get(name)
         if tensor is None or tensor.kind == "bias" or sources.get(tensor.quantizer) == name:
             continue
         if not _same(fit, tensor, entry, read(entry)):
             other = sources.get(tensor.quantizer, tensor.quantizer.name)
-            raise entry.error(f"it shares its encoding with {other!r}, of which the file says another thing",
-                              "give both the same, or delete one entry")  # fmt: skip
+            raise entry.error(
+                f"it shares its encoding with {other!r}, of which the file says another thing",
+                "give both the same, or delete one entry",
+            )
 
 
 def _same(fit: Fit, tensor: FileTensor, entry: Entry, encoding: Encoding) -> bool:
@@ -147,5 +155,8 @@ def _complete(sim, operation: str) -> None:
     missing = [q.name for q in sim.quantizers() if q.active and q.needs_calibration]
     if missing:
         some = ", ".join(map(repr, missing[:3])) + (", ..." if len(missing) > 3 else "")
-        raise FileError(operation, f"{len(missing)} quantized tensors have no encoding in it: {some}",
-                        "calibrate the sim first, or add them to the file")  # fmt: skip
+        raise FileError(
+            operation,
+            f"{len(missing)} quantized tensors have no encoding in it: {some}",
+            "calibrate the sim first, or add them to the file",
+        )

@@ -30,8 +30,10 @@ def read_1(entry: Entry) -> Encoding:
         raise entry.error("zero lies between two codes (zero_point_shift)", "use a grid that holds zero")
     read = _checked(entry, Encoding(bits, False, raw["is_sym"], layout, scale, -offset))
     if raw["is_sym"] and (read.zero != 2 ** (bits - 1)).any():
-        raise entry.error("is_sym is true, but zero is not in the middle of the codes",
-                          f"use offset {-(2 ** (bits - 1))}, or is_sym false")  # fmt: skip
+        raise entry.error(
+            "is_sym is true, but zero is not in the middle of the codes",
+            f"use offset {-(2 ** (bits - 1))}, or is_sym false",
+        )
     if layout == "block":
         read = replace(read, block_size=entry.whole("block_size", 1, 2**31))
     return _low_power_1(entry, read) if raw["enc_type"] == "LPBQ" else read
@@ -88,8 +90,10 @@ def _low_power_2(entry: Entry, bits: int) -> Tensor:
     sizes = list(zip(integers.shape, channel.shape, strict=False))
     if integers.dim() != channel.dim() or any(b not in (1, a) for a, b in sizes):
         shapes = " and ".join(str(list(t.shape)) for t in (integers, channel))
-        raise entry.error(f"per_block_int_scale and per_channel_float_scale of shapes {shapes}",
-                          "give both the same shape, with 1 at the axis of blocks")  # fmt: skip
+        raise entry.error(
+            f"per_block_int_scale and per_channel_float_scale of shapes {shapes}",
+            "give both the same shape, with 1 at the axis of blocks",
+        )
     return integers * channel
 
 
@@ -104,6 +108,8 @@ def _checked(entry: Entry, read: Encoding) -> Encoding:
     if read.scale.shape != read.zero.shape:
         raise entry.error(f"{read.scale.numel()} scales and {read.zero.numel()} offsets", "give one offset per scale")
     if not ((read.zero >= 0) & (read.zero <= 2**read.bits - 1)).all():
-        raise entry.error(f"zero lies outside the {2**read.bits} codes of {read.bits} bits",
-                          "use an offset (1.0.0) or zero point (2.0.0) within the grid")  # fmt: skip
+        raise entry.error(
+            f"zero lies outside the {2**read.bits} codes of {read.bits} bits",
+            "use an offset (1.0.0) or zero point (2.0.0) within the grid",
+        )
     return read

@@ -35,15 +35,24 @@ def float_model(sim, exported: Program, batch: int | None):
             ep = torch.export.export(exported.module, tuple(example), dynamic_shapes=shapes, strict=False)
             table = marker.translation_table() | recurrent.translation_table()
             made = torch.onnx.export(
-                ep, (), dynamo=True, opset_version=OPSET, custom_translation_table=table, verbose=False,
-                input_names=exported.inputs, output_names=exported.outputs, optimize=True,
-            )  # fmt: skip
+                ep,
+                (),
+                dynamo=True,
+                opset_version=OPSET,
+                custom_translation_table=table,
+                verbose=False,
+                input_names=exported.inputs,
+                output_names=exported.outputs,
+                optimize=True,
+            )
     except Exception as error:
         raise ExportError(
-            "export_onnx", f"{_reason(error)} (while writing {sim.captured.name} as ONNX)",
-            "replace that op in the model" if "No decompositions" in str(error) or "onnx" in str(error).lower()
+            "export_onnx",
+            f"{_reason(error)} (while writing {sim.captured.name} as ONNX)",
+            "replace that op in the model"
+            if "No decompositions" in str(error) or "onnx" in str(error).lower()
             else "try a fixed batch: batch=1",
-        ) from error  # fmt: skip
+        ) from error
     _tidy(made.model)
     return made.model
 
@@ -60,8 +69,9 @@ def _tidy(model) -> None:
     for value in (*graph.inputs, *graph.initializers.values(), *(v for node in graph for v in node.outputs)):
         value.metadata_props.clear()
         if value.shape is not None and not value.shape.is_static():  # a new one: some ops' shapes cannot be changed
-            value.shape = ir.Shape([n if isinstance(n, int) else re.sub(r"\bs\d+\b", DYNAMIC, str(n))
-                                    for n in value.shape])  # fmt: skip
+            value.shape = ir.Shape(
+                [n if isinstance(n, int) else re.sub(r"\bs\d+\b", DYNAMIC, str(n)) for n in value.shape]
+            )
 
 
 def batch_symbol(captured) -> str | None:
@@ -73,14 +83,19 @@ def _example(captured, symbol: str | None, batch: int | None):
     """Inputs to trace with, and which dimensions vary."""
     placeholders = [n for n in captured.module.graph.nodes if n.op == "placeholder"]
     dimension = torch.export.Dim(DYNAMIC, min=1) if symbol is not None and batch is None else None
-    samples = next((n.meta["val"].shape[0] for i, n in zip(captured.inputs, placeholders, strict=True)
-                    if symbol in i.shape[:1]), None)  # fmt: skip
+    samples = next(
+        (n.meta["val"].shape[0] for i, n in zip(captured.inputs, placeholders, strict=True) if symbol in i.shape[:1]),
+        None,
+    )
     inputs, shapes = [], []
     for described, node in zip(captured.inputs, placeholders, strict=True):
         value = node.meta["val"]
         # A mask that only broadcasts has a symbol of its own; it is the batch all the same.
-        axes = [i for i, d in enumerate(described.shape) if isinstance(d, str)
-                and (d == symbol or i == 0 and value.shape[0] == samples)]  # fmt: skip
+        axes = [
+            i
+            for i, d in enumerate(described.shape)
+            if isinstance(d, str) and (d == symbol or i == 0 and value.shape[0] == samples)
+        ]
         # A size of 1 would be taken for a fixed one.
         sizes = [(batch or max(2, n)) if i in axes else n for i, n in enumerate(value.shape)]
         inputs.append(torch.zeros(sizes, dtype=value.dtype))

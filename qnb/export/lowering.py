@@ -105,8 +105,16 @@ def one_pixel(writer, node: fx.Node) -> fx.Node | None:
     flat = writer.call(aten.reshape.default, writer.new[x], [batch, shape[1], -1, 1])
     writer.restore[node] = [(aten.reshape.default, [batch, kernel[0], height, width])]
     bias = writer.new[rest[0]] if rest and rest[0] is not None else None
-    return writer.call(aten.conv2d.default, writer.follow(flat, f"{node.meta['layer']}.pixels", x), writer.new[weight],
-                       bias, [1, 1], [0, 0], [1, 1], ops.groups(node))  # fmt: skip
+    return writer.call(
+        aten.conv2d.default,
+        writer.follow(flat, f"{node.meta['layer']}.pixels", x),
+        writer.new[weight],
+        bias,
+        [1, 1],
+        [0, 0],
+        [1, 1],
+        ops.groups(node),
+    )
 
 
 def _cut(x: fx.Node) -> bool:
@@ -118,5 +126,13 @@ def _cut(x: fx.Node) -> bool:
     return False
 
 
-REWRITES = {"conv1d": conv1d, "conv2d": one_pixel, "getitem": unbound, "linear": linear, "mean": mean,
-            "pixel_shuffle": pixel_shuffle, "pixel_unshuffle": pixel_unshuffle, "sigmoid": gate}  # fmt: skip
+REWRITES = {
+    "conv1d": conv1d,
+    "conv2d": one_pixel,
+    "getitem": unbound,
+    "linear": linear,
+    "mean": mean,
+    "pixel_shuffle": pixel_shuffle,
+    "pixel_unshuffle": pixel_unshuffle,
+    "sigmoid": gate,
+}

@@ -37,10 +37,13 @@ def _domain():
     types = [f"tensor({kind})" for kind in ("float", "float16", "bfloat16", "double")]
     register_schema(
         OpSchema(
-            OP, DOMAIN, 1,
-            inputs=[OpSchema.FormalParameter("x", "T")], outputs=[OpSchema.FormalParameter("y", "T")],
+            OP,
+            DOMAIN,
+            1,
+            inputs=[OpSchema.FormalParameter("x", "T")],
+            outputs=[OpSchema.FormalParameter("y", "T")],
             type_constraints=[("T", types, "float tensors")],
             attributes=[OpSchema.Attribute("name", OpSchema.AttrType.STRING, "the tensor's name")],
         )
-    )  # fmt: skip
+    )
     return values.Opset(DOMAIN, 1)

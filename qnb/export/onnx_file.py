@@ -22,8 +22,15 @@ IR_VERSION = 10
 """The file format version that came with opset 21."""
 
 
-def export_onnx(sim, path, *, form: str | None = None, batch: int | None = None, integer_io: bool = False,
-                progress: Callable | None = None) -> Path:  # fmt: skip
+def export_onnx(
+    sim,
+    path,
+    *,
+    form: str | None = None,
+    batch: int | None = None,
+    integer_io: bool = False,
+    progress: Callable | None = None,
+) -> Path:
     """Write a QuantSim as ONNX (opset 21).
 
     Args:
@@ -110,8 +117,11 @@ def _check(sim, path: Path, form: str, batch: int | None, integer_io: bool) -> N
         raise InputError("export_onnx", f"batch={batch!r}", "use a positive number, or None to keep it variable")
     first = next((i.shape[0] for i in sim.captured.inputs if i.shape), None)
     if batch is not None and batch_symbol(sim.captured) is None and first != batch:
-        raise InputError("export_onnx", f"batch={batch}; the capture fixed it at {first}",
-                         "leave batch out, or capture with dynamic_shapes that let it vary")  # fmt: skip
+        raise InputError(
+            "export_onnx",
+            f"batch={batch}; the capture fixed it at {first}",
+            "leave batch out, or capture with dynamic_shapes that let it vary",
+        )
     if not path.parent.is_dir():
         raise FileError(f"export_onnx to {path}", "the folder does not exist", "create it first")
 
@@ -119,19 +129,24 @@ def _check(sim, path: Path, form: str, batch: int | None, integer_io: bool) -> N
 def _metadata(sim, exported: Program, form: str, integer_io: bool) -> dict:
     """What a runtime needs to know about the file."""
     tensors = exported.tensors if form == "qdq" else {}
-    codes = {name: {"grid": t.stored[0].name, "scale": float(t.scale), "zero_point": int(t.stored[1])}
-             for name, t in tensors.items() if t.active and t.constant is None
-             and not isinstance(t.grid, FloatGrid)}  # fmt: skip
+    codes = {
+        name: {"grid": t.stored[0].name, "scale": float(t.scale), "zero_point": int(t.stored[1])}
+        for name, t in tensors.items()
+        if t.active and t.constant is None and not isinstance(t.grid, FloatGrid)
+    }
     kept = codes if integer_io else {}
     return {
-        "version": 1, "form": form, "precision": sim.precision.name, "target": sim.target.name,
+        "version": 1,
+        "form": form,
+        "precision": sim.precision.name,
+        "target": sim.target.name,
         "inputs": {n: kept[n] for n in exported.inputs if n in kept},
         "outputs": {n: kept[n] for n in exported.outputs if n in kept},
         "layers": [
             {"layer": layer, "tensor": _observed(name, exported) if name in codes else name, "codes": codes.get(name)}
             for layer, name in exported.layers.items()
         ],
-    }  # fmt: skip
+    }
 
 
 def _observed(name: str, exported: Program) -> str:

@@ -86,10 +86,14 @@ class _Writer:
             elif node.op == "call_function":
                 self.new[node] = self._call(node)
         self.graph.output(tuple(self._returned(n, name) for n, name in zip(returned, outputs, strict=True)))
-        constants = {n.target: attribute(graph_module, n.target) for n in self.graph.nodes
-                     if n.op == "get_attr" and n.target not in self.reshaped} | self.reshaped  # fmt: skip
-        return Program(fx.GraphModule(constants, self.graph), self.tensors, inputs, outputs, self.layers,
-                       recurrent=self.recurrent)  # fmt: skip
+        constants = {
+            n.target: attribute(graph_module, n.target)
+            for n in self.graph.nodes
+            if n.op == "get_attr" and n.target not in self.reshaped
+        } | self.reshaped
+        return Program(
+            fx.GraphModule(constants, self.graph), self.tensors, inputs, outputs, self.layers, recurrent=self.recurrent
+        )
 
     def _returned(self, node: fx.Node, name: str) -> fx.Node:
         """An output; one that is an input, a constant or another output too becomes a tensor of its own."""
@@ -129,8 +133,9 @@ class _Writer:
         self.recurrent[site.key] = layer = layer_of(self.sim, site, steps, hidden, zero, self.names)
         self.tensors |= layer.tensors
         rest = [self.new[n] for n in ([] if zero else states) + list(node.args[2])]
-        return self.call(recurrence, self.new[node.args[0]], rest, site.key, hidden, site.layers, site.directions,
-                         site.batch_first)  # fmt: skip
+        return self.call(
+            recurrence, self.new[node.args[0]], rest, site.key, hidden, site.layers, site.directions, site.batch_first
+        )
 
     def _kept_apart(self) -> dict[fx.Node, tuple[str, str]]:
         """Ops -> (layer, quantizer key) before a ReLU or clip that their range makes no use of.
@@ -142,10 +147,13 @@ class _Writer:
             return {}
         nodes = {n.name: n for n in self.sim.graph_module.graph.nodes}
         return {
-            nodes[g.nodes[0]]: (g.layer, g.key) for g in self.sim.groups
-            if len(g.nodes) == 2 and clip_ends(nodes[g.nodes[1]]) and nodes[g.nodes[1]] not in self.dropped
+            nodes[g.nodes[0]]: (g.layer, g.key)
+            for g in self.sim.groups
+            if len(g.nodes) == 2
+            and clip_ends(nodes[g.nodes[1]])
+            and nodes[g.nodes[1]] not in self.dropped
             and self.sim.activation(g.key).active
-        }  # fmt: skip
+        }
 
     def _quantizer(self, node: fx.Node) -> fx.Node:
         source, (kind, key) = node.args[0], node.target.split(".", 1)
@@ -175,8 +183,17 @@ class _Writer:
         self.layers[layer] = wanted
         return self.activation(value, wanted, layer, key)
 
-    def activation(self, value: fx.Node, name: str, layer: str, key: str, factor: float = 1.0, *,
-                   kind: str = "activation", follows: bool = False) -> fx.Node:  # fmt: skip
+    def activation(
+        self,
+        value: fx.Node,
+        name: str,
+        layer: str,
+        key: str,
+        factor: float = 1.0,
+        *,
+        kind: str = "activation",
+        follows: bool = False,
+    ) -> fx.Node:
         """Mark a value that has the encoding of the quantizer ``key``, times ``factor``."""
         self.tensors[name] = FileTensor(name, kind, layer, self.sim.activation(key), factor, follows=follows)
         return self._mark(value, name)

@@ -10,9 +10,11 @@ from qnb.export.tensors import FileTensor, Names
 from qnb.numerics import FloatGrid, Grid, quantize
 
 _FLOATS = {
-    "fp16": ir.DataType.FLOAT16, "bf16": ir.DataType.BFLOAT16,
-    "fp8_e4m3": ir.DataType.FLOAT8E4M3FN, "fp8_e5m2": ir.DataType.FLOAT8E5M2,
-}  # fmt: skip
+    "fp16": ir.DataType.FLOAT16,
+    "bf16": ir.DataType.BFLOAT16,
+    "fp8_e4m3": ir.DataType.FLOAT8E4M3FN,
+    "fp8_e5m2": ir.DataType.FLOAT8E5M2,
+}
 
 
 def name_tensors(model: ir.Model, tensors: dict[str, FileTensor], quantized: bool, integer_io: bool = False) -> None:
@@ -93,8 +95,16 @@ def _activation(graph: ir.Graph, node: ir.Node, tensor: FileTensor, integer_io: 
     if free:
         value.name, value.meta["named"] = (f"{name}_float" if is_output else name), True
     if isinstance(tensor.grid, FloatGrid) and not tensor.grid.scaled:
-        half = _add(graph, node, "Cast", [value], f"{name}_{tensor.grid.name}", _FLOATS[tensor.grid.name], shape,
-                    to=_FLOATS[tensor.grid.name])  # fmt: skip
+        half = _add(
+            graph,
+            node,
+            "Cast",
+            [value],
+            f"{name}_{tensor.grid.name}",
+            _FLOATS[tensor.grid.name],
+            shape,
+            to=_FLOATS[tensor.grid.name],
+        )
         return _add(graph, node, "Cast", [half], f"{name}_float32", ir.DataType.FLOAT, shape, to=ir.DataType.FLOAT)
     grid, zero_point = tensor.stored
     kind, exact = storage(grid)
@@ -109,8 +119,9 @@ def _activation(graph: ir.Graph, node: ir.Node, tensor: FileTensor, integer_io: 
     given_out, readers = integer_io and exact and is_output, list(node.outputs[0].uses())
     if given_out and not readers:
         return codes
-    made = _add(graph, node, "DequantizeLinear", [codes, scale, zero_point], f"{name}_dequantized",
-                ir.DataType.FLOAT, shape)  # fmt: skip
+    made = _add(
+        graph, node, "DequantizeLinear", [codes, scale, zero_point], f"{name}_dequantized", ir.DataType.FLOAT, shape
+    )
     if not given_out:
         return made
     for reader in readers:  # the graph gives out the codes, its ops read the values
@@ -143,8 +154,9 @@ def _constant(graph: ir.Graph, node: ir.Node, tensor: FileTensor, _: bool) -> ir
     name, grid = tensor.name, tensor.grid
     if isinstance(grid, FloatGrid) and not grid.scaled:
         held = _initializer(graph, f"{name}_{grid.name}", tensor.constant, _FLOATS[grid.name])
-        return _add(graph, node, "Cast", [held], _fresh(node, name), ir.DataType.FLOAT, held.shape,
-                    to=ir.DataType.FLOAT)  # fmt: skip
+        return _add(
+            graph, node, "Cast", [held], _fresh(node, name), ir.DataType.FLOAT, held.shape, to=ir.DataType.FLOAT
+        )
     kind, _ = storage(grid)
     attributes = {"axis": tensor.axis, "block_size": tensor.block_size}
     attributes = {k: v for k, v in attributes.items() if v is not None}
@@ -162,8 +174,9 @@ def _constant(graph: ir.Graph, node: ir.Node, tensor: FileTensor, _: bool) -> ir
     inputs = [held, _initializer(graph, f"{name}_scale", scale, ir.DataType.FLOAT)]
     if kind != ir.DataType.INT32:
         inputs.append(_initializer(graph, f"{name}_zero_point", zero_point, kind))
-    return _add(graph, node, "DequantizeLinear", inputs, _fresh(node, name), ir.DataType.FLOAT, held.shape,
-                **attributes)  # fmt: skip
+    return _add(
+        graph, node, "DequantizeLinear", inputs, _fresh(node, name), ir.DataType.FLOAT, held.shape, **attributes
+    )
 
 
 def _fresh(node: ir.Node, name: str) -> str:
@@ -180,8 +193,12 @@ def _fresh(node: ir.Node, name: str) -> str:
 def _initializer(graph: ir.Graph, name: str, values: torch.Tensor, kind: ir.DataType) -> ir.Value:
     values = values.detach().cpu()
     if kind in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16) or kind.name.startswith("FLOAT8"):
-        torch_kind = {"FLOAT16": torch.float16, "BFLOAT16": torch.bfloat16, "FLOAT8E4M3FN": torch.float8_e4m3fn,
-                      "FLOAT8E5M2": torch.float8_e5m2}[kind.name]  # fmt: skip
+        torch_kind = {
+            "FLOAT16": torch.float16,
+            "BFLOAT16": torch.bfloat16,
+            "FLOAT8E4M3FN": torch.float8_e4m3fn,
+            "FLOAT8E5M2": torch.float8_e5m2,
+        }[kind.name]
         array = values.to(torch_kind).view(torch.uint8 if kind.name.startswith("FLOAT8") else torch.int16).numpy()
         array = array.view(kind.numpy())
     else:
@@ -192,8 +209,9 @@ def _initializer(graph: ir.Graph, name: str, values: torch.Tensor, kind: ir.Data
     return value
 
 
-def _add(graph: ir.Graph, before: ir.Node, op: str, inputs: list[ir.Value], name: str, kind, shape,
-         **attributes) -> ir.Value:  # fmt: skip
+def _add(
+    graph: ir.Graph, before: ir.Node, op: str, inputs: list[ir.Value], name: str, kind, shape, **attributes
+) -> ir.Value:
     """A node right before another, with one output."""
     node = ir.node(op, inputs, attributes, name=f"{op}({name})")
     output = node.outputs[0]

@@ -15,8 +15,9 @@ RECURRENCE = "Recurrence"
 
 
 @torch.library.custom_op("qnb::recurrence", mutates_args=())
-def _recurrence(x: torch.Tensor, rest: list[torch.Tensor], key: str, hidden: int, layers: int, directions: int,
-                batch_first: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # fmt: skip
+def _recurrence(
+    x: torch.Tensor, rest: list[torch.Tensor], key: str, hidden: int, layers: int, directions: int, batch_first: bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     raise NotImplementedError("it only stands for a recurrent layer while its graph is translated")
 
 
@@ -32,8 +33,9 @@ recurrence = torch.ops.qnb.recurrence.default
 def translation_table() -> dict:
     """For ``torch.onnx.export``: the layer becomes a node ``qnb.Recurrence``, which `write_steps` takes out again."""
     domain = _domain()
-    return {recurrence: lambda x, rest, key, hidden, layers, directions, batch_first:
-            domain.Recurrence(x, *rest, key=key)}  # fmt: skip
+    return {
+        recurrence: lambda x, rest, key, hidden, layers, directions, batch_first: domain.Recurrence(x, *rest, key=key)
+    }
 
 
 @cache
@@ -44,13 +46,15 @@ def _domain():
     inputs = OpSchema.FormalParameter("x_states_weights", "T", param_option=OpSchema.FormalParameterOption.Variadic)
     register_schema(
         OpSchema(
-            RECURRENCE, DOMAIN, 1,
+            RECURRENCE,
+            DOMAIN,
+            1,
             inputs=[inputs],
             outputs=[OpSchema.FormalParameter(name, "T") for name in ("y", "h", "c")],
             type_constraints=[("T", ["tensor(float)", "tensor(float16)"], "float tensors")],
             attributes=[OpSchema.Attribute("key", OpSchema.AttrType.STRING, "of the layer's RecurrentSite")],
         )
-    )  # fmt: skip
+    )
     return values.Opset(DOMAIN, 1)
 
 

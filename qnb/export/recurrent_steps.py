@@ -74,8 +74,10 @@ class _Steps:
         projected = self.made("input_projection", "Gemm", [rows, *weights[0::2]], transB=1)
         suffix = self.site.suffix(self.place)
         parts = self.parts("input_projection", projected, steps, [1] * steps, 0) if steps > 1 else [projected]
-        states = tuple(self.first(kind, given[i] if given else None, f"{kind}_{suffix}_before")
-                       for i, kind in enumerate(self.site.cell.states))  # fmt: skip
+        states = tuple(
+            self.first(kind, given[i] if given else None, f"{kind}_{suffix}_before")
+            for i, kind in enumerate(self.site.cell.states)
+        )
         hidden: list = [None] * steps
         backward = bool(self.place % self.site.directions)
         for self.step in reversed(range(steps)) if backward else range(steps):

@@ -21,10 +21,23 @@ def pixel_shuffle(writer, node: fx.Node) -> fx.Node | None:
         return None
     x, r = node.args
     _, channels, height, width = writer.value_of(x).shape
-    wide = _step(writer, node, writer.new[x], [channels // r, r, height, width], (0, 1, 3, 4, 2),
-                 [channels // r, height, width * r])  # fmt: skip
-    return _step(writer, node, wide, [channels // r**2, r, height, width * r], (0, 1, 3, 2, 4),
-                 [channels // r**2, height * r, width * r], last=True)  # fmt: skip
+    wide = _step(
+        writer,
+        node,
+        writer.new[x],
+        [channels // r, r, height, width],
+        (0, 1, 3, 4, 2),
+        [channels // r, height, width * r],
+    )
+    return _step(
+        writer,
+        node,
+        wide,
+        [channels // r**2, r, height, width * r],
+        (0, 1, 3, 2, 4),
+        [channels // r**2, height * r, width * r],
+        last=True,
+    )
 
 
 def pixel_unshuffle(writer, node: fx.Node) -> fx.Node | None:
@@ -33,18 +46,41 @@ def pixel_unshuffle(writer, node: fx.Node) -> fx.Node | None:
         return None
     x, r = node.args
     _, channels, height, width = writer.value_of(x).shape
-    low = _step(writer, node, writer.new[x], [channels, height // r, r, width], (0, 1, 3, 2, 4),
-                [channels * r, height // r, width])  # fmt: skip
-    return _step(writer, node, low, [channels * r, height // r, width // r, r], (0, 1, 4, 2, 3),
-                 [channels * r**2, height // r, width // r], last=True)  # fmt: skip
+    low = _step(
+        writer,
+        node,
+        writer.new[x],
+        [channels, height // r, r, width],
+        (0, 1, 3, 2, 4),
+        [channels * r, height // r, width],
+    )
+    return _step(
+        writer,
+        node,
+        low,
+        [channels * r, height // r, width // r, r],
+        (0, 1, 4, 2, 3),
+        [channels * r**2, height // r, width // r],
+        last=True,
+    )
 
 
-def _step(writer, node: fx.Node, value: fx.Node, parted: list[int], order: tuple[int, ...], joined: list[int],
-          last: bool = False) -> fx.Node:  # fmt: skip
+def _step(
+    writer,
+    node: fx.Node,
+    value: fx.Node,
+    parted: list[int],
+    order: tuple[int, ...],
+    joined: list[int],
+    last: bool = False,
+) -> fx.Node:
     """Reshape, transpose, reshape; the last result is marked by whoever asked."""
     x, batch = node.args[0], writer.call(aten.sym_size.int, writer.new[node.args[0]], 0)
-    calls = ((aten.reshape.default, [batch, *parted]), (aten.permute.default, list(order)),
-             (aten.reshape.default, [batch, *joined]))  # fmt: skip
+    calls = (
+        (aten.reshape.default, [batch, *parted]),
+        (aten.permute.default, list(order)),
+        (aten.reshape.default, [batch, *joined]),
+    )
     for index, (call, how) in enumerate(calls):
         value = writer.call(call, value, how)
         if not last or index < 2:

@@ -17,23 +17,32 @@ from qnb.errors import FileError
 from qnb.schema import IDENTIFIER, list_of, record
 
 REMEDY = "save it again with the version of qnb that wrote it"
-TORCH = {name: getattr(torch, name) for name in """
+TORCH = {
+    name: getattr(torch, name)
+    for name in """
     float16 float32 float64 bfloat16 float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz
     complex32 complex64 complex128 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool
     strided contiguous_format preserve_format channels_last channels_last_3d
-""".split()}  # fmt: skip
+""".split()
+}
 """Dtypes, layouts and memory formats that a graph may name."""
 DTYPE = record({"torch": {"enum": [name for name, value in TORCH.items() if isinstance(value, torch.dtype)]}})
 _LEAF = {
     "type": ["null", "boolean", "integer", "number", "string", "object", "array"],
     # Names of modes and an einsum's equation. fx gives '#' in generated source a meaning, so it is none of these.
-    "pattern": r"^[A-Za-z0-9_,.> -]*\Z", "maxLength": 256,
+    "pattern": r"^[A-Za-z0-9_,.> -]*\Z",
+    "maxLength": 256,
     "properties": {
-        "node": IDENTIFIER, "float": {"enum": ["nan", "inf", "-inf"]}, "torch": {"enum": [*TORCH]},
+        "node": IDENTIFIER,
+        "float": {"enum": ["nan", "inf", "-inf"]},
+        "torch": {"enum": [*TORCH]},
         "device": {"type": "string", "pattern": r"^(cpu|cuda|mps|xpu|meta)(:[0-9]{1,3})?\Z"},
     },
-    "additionalProperties": False, "minProperties": 1, "maxProperties": 1, "maxItems": 1 << 16,
-}  # fmt: skip
+    "additionalProperties": False,
+    "minProperties": 1,
+    "maxProperties": 1,
+    "maxItems": 1 << 16,
+}
 _FLAT = {**_LEAF, "items": {**_LEAF, "type": [t for t in _LEAF["type"] if t != "array"]}}
 ARGUMENTS = list_of(_FLAT, 1 << 10)
 KEYWORDS = {"type": "object", "additionalProperties": _FLAT, "propertyNames": IDENTIFIER, "maxProperties": 64}

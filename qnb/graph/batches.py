@@ -24,9 +24,10 @@ def reiterable(batches: Iterable, operation: str) -> Iterable:
         raise InputError(operation, f"a {type(batches).__name__}, which is not iterable", "pass a list or a DataLoader")
     if isinstance(batches, Iterator):
         raise InputError(
-            operation, f"a one-shot {type(batches).__name__}, which is empty after one pass",
+            operation,
+            f"a one-shot {type(batches).__name__}, which is empty after one pass",
             "pass a list (list(batches)) or a DataLoader",
-        )  # fmt: skip
+        )
     if length(batches) == 0:
         raise InputError(operation, "an empty loader", "pass at least one batch")
     return batches
@@ -77,8 +78,11 @@ class Inputs:
             return batch[0] if self.keep == 1 else tuple(batch[: self.keep])
         if isinstance(batch, torch.Tensor) and isinstance(self.keep, int):
             return batch
-        raise InputError("qnb.inputs", f"a batch that is a {type(batch).__name__} with keep={self.keep!r}",
-                         "keep a number of elements of tuples, or keys of dicts")  # fmt: skip
+        raise InputError(
+            "qnb.inputs",
+            f"a batch that is a {type(batch).__name__} with keep={self.keep!r}",
+            "keep a number of elements of tuples, or keys of dicts",
+        )
 
     def __len__(self) -> int:
         return len(self.loader)

@@ -16,15 +16,21 @@ _OURS = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]), sysco
 _SITE = (sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"])
 
 _REMEDIES = (
-    (r"data-dependent|DataDependent|guard on|unbacked|control flow",
-     "the line decides in Python by a tensor's value: use torch.where or torch.cond, or pass the value in as a "
-     "plain number"),
-    (r"\.numpy\(\)|numpy|item\(\)|FakeTensor.*Tensor on data",
-     "keep the computation in torch: no .numpy(), .item() or float(tensor) inside forward"),
-    (r"no fake impl|fake impl|meta kernel|Unsupported|not supported|NotImplemented",
-     "the op cannot be traced: register a fake implementation (torch.library.register_fake), or replace the op"),
+    (
+        r"data-dependent|DataDependent|guard on|unbacked|control flow",
+        "the line decides in Python by a tensor's value: use torch.where or torch.cond, or pass the value in as a "
+        "plain number",
+    ),
+    (
+        r"\.numpy\(\)|numpy|item\(\)|FakeTensor.*Tensor on data",
+        "keep the computation in torch: no .numpy(), .item() or float(tensor) inside forward",
+    ),
+    (
+        r"no fake impl|fake impl|meta kernel|Unsupported|not supported|NotImplemented",
+        "the op cannot be traced: register a fake implementation (torch.library.register_fake), or replace the op",
+    ),
     (r"dynamic|constraint|specializ", "let fewer dimensions vary with dynamic_shapes"),
-)  # fmt: skip
+)
 
 
 def capture_error(model, called: Structure, inputs: list[torch.Tensor], error: Exception) -> QnbError:
@@ -40,8 +46,11 @@ def capture_error(model, called: Structure, inputs: list[torch.Tensor], error: E
     text = f"{type(error).__name__}: {error}"
     remedy = next((r for pattern, r in _REMEDIES if re.search(pattern, text, re.IGNORECASE)), None)
     received = f"torch.export cannot take {type(model).__name__}{at(error)}: {_first_line(error)}"
-    return CaptureError("capture", received, remedy or "rewrite that line in a form torch.export takes, or leave that "
-                        "part out of the model")  # fmt: skip
+    return CaptureError(
+        "capture",
+        received,
+        remedy or "rewrite that line in a form torch.export takes, or leave that part out of the model",
+    )
 
 
 def at(error: BaseException) -> str:

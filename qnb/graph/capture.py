@@ -67,8 +67,9 @@ def capture(model: nn.Module, example_inputs: Any, dynamic_shapes: Any = None) -
     limits = _limits(program)
     names.forget_symbols(module)
     module.recompile()
-    return Captured(module, type(model).__name__, described, limits, called, returned, _parameters(model),
-                    _fixed(described), notes)  # fmt: skip
+    return Captured(
+        module, type(model).__name__, described, limits, called, returned, _parameters(model), _fixed(described), notes
+    )
 
 
 def _check_mode(model: nn.Module) -> None:
@@ -84,8 +85,7 @@ def _float32(x: torch.Tensor) -> torch.Tensor:
 
 def _parameters(model: nn.Module) -> list[str]:
     """Names of forward's parameters that can be given by position or name."""
-    plain = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD,
-             inspect.Parameter.KEYWORD_ONLY)  # fmt: skip
+    plain = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return [n for n, p in inspect.signature(model.forward).parameters.items() if p.kind in plain]
 
 

@@ -54,9 +54,18 @@ class Captured:
         notes: what else a user should know.
     """
 
-    def __init__(self, module: fx.GraphModule, name: str, inputs: list[Input], limits: dict[str, tuple[int, int]],
-                 called: Structure, returned: Structure, parameters: list[str], fixed: list[str],
-                 notes: list[str]):  # fmt: skip
+    def __init__(
+        self,
+        module: fx.GraphModule,
+        name: str,
+        inputs: list[Input],
+        limits: dict[str, tuple[int, int]],
+        called: Structure,
+        returned: Structure,
+        parameters: list[str],
+        fixed: list[str],
+        notes: list[str],
+    ):
         self.module, self.name, self.inputs, self.limits = module, name, inputs, limits
         self.called, self.returned, self.parameters = called, returned, parameters
         self.fixed, self.notes = fixed, notes
@@ -122,8 +131,11 @@ class Captured:
         sizes: dict[str, tuple[int, str]] = {}
         for x, wanted in zip(leaves, self.inputs, strict=True):
             if x.dtype not in (wanted.dtype, wanted.computed):
-                raise InputError(operation, f"input {wanted.name!r} of {x.dtype} where {wanted.dtype} was captured",
-                                 f"convert it: x.to({wanted.dtype})")  # fmt: skip
+                raise InputError(
+                    operation,
+                    f"input {wanted.name!r} of {x.dtype} where {wanted.dtype} was captured",
+                    f"convert it: x.to({wanted.dtype})",
+                )
             if x.dim() != len(wanted.shape):
                 raise InputError(operation, f"input {wanted.name!r} of shape {tuple(x.shape)}", self._wanted())
             for axis, (size, limit) in enumerate(zip(x.shape, wanted.shape, strict=True)):
@@ -134,9 +146,10 @@ class Captured:
         if isinstance(limit, int):
             if size != limit:
                 raise InputError(
-                    operation, f"{where} is {size}; the capture fixed it at {limit}",
+                    operation,
+                    f"{where} is {size}; the capture fixed it at {limit}",
                     f"use {limit}, or capture with dynamic_shapes that let it vary",
-                )  # fmt: skip
+                )
             return
         low, high = self.limits.get(limit, (0, MANY))
         if not low <= size <= high:
@@ -157,9 +170,10 @@ def check_device(leaves: list[torch.Tensor], device: torch.device | None, operat
         if x.device != device and (device is not None or x.device.type == "meta"):
             where = f"a model on {device}" if device is not None else "a model"
             raise InputError(
-                operation, f"inputs on device {x.device} for {where}",
+                operation,
+                f"inputs on device {x.device} for {where}",
                 f"move one of them: x.to({str(device or 'cpu')!r})",
-            )  # fmt: skip
+            )
 
 
 def as_call(batch: Any) -> tuple[tuple, dict]:

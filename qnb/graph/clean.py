@@ -11,10 +11,26 @@ from qnb.graph import ops
 from qnb.graph.constants import drop_unused
 
 aten = torch.ops.aten
-_NOISE = ("clone", "detach", "alias", "contiguous", "lift_fresh", "lift_fresh_copy", "dropout", "feature_dropout",
-          "alpha_dropout", "identity")  # fmt: skip
-_CHECKS = ("_assert", "_assert_scalar", "_assert_async", "_assert_tensor_metadata", "sym_constrain_range",
-           "sym_constrain_range_for_size")  # fmt: skip
+_NOISE = (
+    "clone",
+    "detach",
+    "alias",
+    "contiguous",
+    "lift_fresh",
+    "lift_fresh_copy",
+    "dropout",
+    "feature_dropout",
+    "alpha_dropout",
+    "identity",
+)
+_CHECKS = (
+    "_assert",
+    "_assert_scalar",
+    "_assert_async",
+    "_assert_tensor_metadata",
+    "sym_constrain_range",
+    "sym_constrain_range_for_size",
+)
 
 
 def restore_batch_norm(module: fx.GraphModule) -> None:

@@ -19,8 +19,9 @@ PREFIX = "model."
 """What the wrapper puts before the user's tensor names and module paths."""
 
 
-def export(model: nn.Module, inputs: list[torch.Tensor], called: Structure, dynamic_shapes: Any
-           ) -> tuple[ExportedProgram, Structure]:  # fmt: skip
+def export(
+    model: nn.Module, inputs: list[torch.Tensor], called: Structure, dynamic_shapes: Any
+) -> tuple[ExportedProgram, Structure]:
     """The exported program in functional form, and the structure of the model's output.
 
     Tries every dimension variable, then the first of each input, then none, unless ``dynamic_shapes`` says.
@@ -28,8 +29,11 @@ def export(model: nn.Module, inputs: list[torch.Tensor], called: Structure, dyna
     flat = Flat(model, called, simple_shapes=dynamic_shapes is None)
     attempts = [dynamic_shapes and tuple(_along(called, dynamic_shapes))]
     if dynamic_shapes is None:
-        attempts = [tuple({i: Dim.AUTO for i in range(x.dim())} for x in inputs),
-                    tuple({0: Dim.AUTO} if x.dim() else {} for x in inputs), None]  # fmt: skip
+        attempts = [
+            tuple({i: Dim.AUTO for i in range(x.dim())} for x in inputs),
+            tuple({0: Dim.AUTO} if x.dim() else {} for x in inputs),
+            None,
+        ]
     error: Exception | None = None
     for shapes in attempts:
         # An example of one sample would fix the batch at 1: trace with two where the batch may vary.
@@ -67,13 +71,17 @@ def _along(structure: Structure, shapes: Any) -> list:
             return [s for name, child in named.items() for s in _walk(child, shapes.get(name))]
         shapes = tuple(shapes.values())
     shapes = shapes if isinstance(shapes, tuple | list) else (shapes,)
-    return [s for child, entry in zip((*args.children, *kwargs.children), shapes, strict=True)
-            for s in _walk(child, entry)]  # fmt: skip
+    return [
+        s for child, entry in zip((*args.children, *kwargs.children), shapes, strict=True) for s in _walk(child, entry)
+    ]
 
 
 def _walk(structure: Structure, shapes: Any) -> list:
     if structure.kind == TENSOR:
         return [shapes]
     keys = structure.keys or range(len(structure.children))
-    return [s for key, child in zip(keys, structure.children, strict=True)
-            for s in _walk(child, None if shapes is None else shapes[key])]  # fmt: skip
+    return [
+        s
+        for key, child in zip(keys, structure.children, strict=True)
+        for s in _walk(child, None if shapes is None else shapes[key])
+    ]

@@ -24,25 +24,58 @@ import torch
 from torch import fx
 from torch._ops import OpOverload
 
-SIZES: dict[str, tuple[Callable, int]] = {f"operator.{f.__name__}": (f, 2) for f in (
-    operator.getitem, operator.add, operator.sub, operator.mul, operator.floordiv, operator.truediv, operator.mod,
-    operator.pow, operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge, operator.and_,
-    operator.or_,
-)} | {"operator.neg": (operator.neg, 1)} | {
-    f"math.{f.__name__}": (f, 1) for f in (math.trunc, math.ceil, math.floor)
-} | {f"torch.{name}": (getattr(torch, name), count) for name, count in (
-    ("sym_max", 2), ("sym_min", 2), ("sym_not", 1), ("sym_float", 1), ("sym_int", 1))}  # fmt: skip
+SIZES: dict[str, tuple[Callable, int]] = (
+    {
+        f"operator.{f.__name__}": (f, 2)
+        for f in (
+            operator.getitem,
+            operator.add,
+            operator.sub,
+            operator.mul,
+            operator.floordiv,
+            operator.truediv,
+            operator.mod,
+            operator.pow,
+            operator.eq,
+            operator.ne,
+            operator.lt,
+            operator.le,
+            operator.gt,
+            operator.ge,
+            operator.and_,
+            operator.or_,
+        )
+    }
+    | {"operator.neg": (operator.neg, 1)}
+    | {f"math.{f.__name__}": (f, 1) for f in (math.trunc, math.ceil, math.floor)}
+    | {
+        f"torch.{name}": (getattr(torch, name), count)
+        for name, count in (("sym_max", 2), ("sym_min", 2), ("sym_not", 1), ("sym_float", 1), ("sym_int", 1))
+    }
+)
 """Name -> function and the number of its arguments: nodes and numbers."""
 _NAMES = {function: name for name, (function, _) in SIZES.items()}
-_TAKEN = {"Tensor", "int", "bool", "float", "number", "str", "ScalarType", "Layout", "Device", "MemoryFormat",
-          "Generator"}  # fmt: skip
+_TAKEN = {
+    "Tensor",
+    "int",
+    "bool",
+    "float",
+    "number",
+    "str",
+    "ScalarType",
+    "Layout",
+    "Device",
+    "MemoryFormat",
+    "Generator",
+}
 _TELL = ("sym_size", "sym_stride", "sym_numel", "sym_storage_offset", "item", "_local_scalar_dense")
 """Ops that give a number; all others give tensors."""
 _OUT = re.compile(
     "from_file|pin_memory|is_pinned|grad|data|set|resize|segment_reduce|to_mkldnn|hspmm|smm|sspaddmm"
     "|.*(backward|sparse|nested|overrideable).*|(cudnn|miopen|mkldnn|fbgemm|mps|thnn|xnnpack|quantized|q|resize|set)_.*"
 )
-_PRIVATE = set("""
+_PRIVATE = set(
+    """
     __and__ __or__ __xor__ __lshift__ __rshift__ _adaptive_avg_pool2d _adaptive_avg_pool3d _aminmax
     _batch_norm_no_update _cdist_forward _conj _conj_physical _convolution _convolution_mode _embedding_bag
     _euclidean_dist _fft_c2c _fft_c2r _fft_r2c _fused_rms_norm _linalg_det _linalg_eigh _linalg_slogdet
@@ -51,7 +84,8 @@ _PRIVATE = set("""
     _safe_softmax _shape_as_tensor _softmax _stack _to_copy _trilinear _unsafe_index _unsafe_index_put
     _unsafe_view _upsample_bicubic2d_aa _upsample_bilinear2d_aa _upsample_nearest_exact1d _upsample_nearest_exact2d
     _upsample_nearest_exact3d _weight_norm _weight_norm_interface
-""".split())  # fmt: skip
+""".split()
+)
 
 
 def name_of(target: Any) -> str | None:
@@ -109,10 +143,17 @@ def fault(target: Callable, args: tuple, kwargs: dict[str, Any]) -> str | None:
 
 
 _FITS: dict[str, tuple] = {
-    "Tensor": (fx.Node, int, float), "int": (fx.Node, int), "bool": (fx.Node, int), "float": (fx.Node, int, float),
-    "number": (fx.Node, int, float), "str": (str,), "ScalarType": (torch.dtype,), "Layout": (torch.layout,),
-    "Device": (torch.device,), "MemoryFormat": (torch.memory_format,),
-}  # fmt: skip
+    "Tensor": (fx.Node, int, float),
+    "int": (fx.Node, int),
+    "bool": (fx.Node, int),
+    "float": (fx.Node, int, float),
+    "number": (fx.Node, int, float),
+    "str": (str,),
+    "ScalarType": (torch.dtype,),
+    "Layout": (torch.layout,),
+    "Device": (torch.device,),
+    "MemoryFormat": (torch.memory_format,),
+}
 """By type in torch's schema: numbers stand for tensors, and nodes for numbers."""
 
 

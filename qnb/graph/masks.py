@@ -14,8 +14,19 @@ from qnb.graph import ops
 from qnb.graph.constants import constant_value
 from qnb.graph.written_out import Writer
 
-_MOVES = ("expand", "expand_as", "unsqueeze", "squeeze", "reshape", "view", "transpose", "permute", "slice", "to",
-          "_to_copy")  # fmt: skip
+_MOVES = (
+    "expand",
+    "expand_as",
+    "unsqueeze",
+    "squeeze",
+    "reshape",
+    "view",
+    "transpose",
+    "permute",
+    "slice",
+    "to",
+    "_to_copy",
+)
 _ABSORBS = -1e30
 """A filling at or below this absorbs any score, so that filling and adding may change places."""
 

@@ -50,8 +50,14 @@ def name_layers(module: fx.GraphModule) -> None:
     for node, (_, path, kind) in where.items():
         op = ops.name(node)
         wanted = path if node in alone else f"{path}.{op}" if path else op
-        node.meta = {"layer": _unique(wanted, counts), "path": path, "module": kind, "op": op,
-                     "source": _source(node) if makes_tensors(node) else "", "val": node.meta.get("val")}  # fmt: skip
+        node.meta = {
+            "layer": _unique(wanted, counts),
+            "path": path,
+            "module": kind,
+            "op": op,
+            "source": _source(node) if makes_tensors(node) else "",
+            "val": node.meta.get("val"),
+        }
 
 
 def _owner(node: fx.Node) -> tuple[str, str, str]:

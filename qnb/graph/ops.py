@@ -45,24 +45,36 @@ def _rows() -> dict[str, Op]:
     transposed = Op("weighted", weight=1, bias=2, axis=1, block_axis=0, fresh=True)
     matmul = Op("weighted", weight=1, axis=-1, block_axis=-2, fresh=True)
     rows = {
-        "conv1d": conv, "conv2d": conv, "conv3d": conv, "linear": conv,
-        "conv_transpose1d": transposed, "conv_transpose2d": transposed, "conv_transpose3d": transposed,
+        "conv1d": conv,
+        "conv2d": conv,
+        "conv3d": conv,
+        "linear": conv,
+        "conv_transpose1d": transposed,
+        "conv_transpose2d": transposed,
+        "conv_transpose3d": transposed,
         "addmm": Op("weighted", weight=2, bias=0, axis=-1, block_axis=-2, fresh=True),
-        "matmul": matmul, "mm": matmul, "bmm": matmul,
+        "matmul": matmul,
+        "mm": matmul,
+        "bmm": matmul,
         "embedding": Op("weighted", weight=0),
-        "lstm": Op("weighted", weight=2), "gru": Op("weighted", weight=2),
-        "rnn_tanh": Op("weighted", weight=2), "rnn_relu": Op("weighted", weight=2),
+        "lstm": Op("weighted", weight=2),
+        "gru": Op("weighted", weight=2),
+        "rnn_tanh": Op("weighted", weight=2),
+        "rnn_relu": Op("weighted", weight=2),
         "prelu": Op("norm", weight=1, fresh=True),
         "layer_norm": Op("norm", weight=2, bias=3, fresh=True),
         "rms_norm": Op("norm", weight=2, fresh=True),
         "group_norm": Op("norm", weight=2, bias=3, fresh=True),
         "batch_norm": Op("norm", weight=1, bias=2, fresh=True),
         "instance_norm": Op("norm", weight=1, bias=2, fresh=True),
-        "upsample_bilinear2d": Op("resize", fresh=True), "upsample_linear1d": Op("resize", fresh=True),
-        "upsample_bicubic2d": Op("resize", fresh=True), "upsample_trilinear3d": Op("resize", fresh=True),
-        "_upsample_bilinear2d_aa": Op("resize"), "_upsample_bicubic2d_aa": Op("resize"),
+        "upsample_bilinear2d": Op("resize", fresh=True),
+        "upsample_linear1d": Op("resize", fresh=True),
+        "upsample_bicubic2d": Op("resize", fresh=True),
+        "upsample_trilinear3d": Op("resize", fresh=True),
+        "_upsample_bilinear2d_aa": Op("resize"),
+        "_upsample_bicubic2d_aa": Op("resize"),
         "grid_sampler": Op("compute"),
-    }  # fmt: skip
+    }
     rows |= dict.fromkeys(_COMPUTE_FRESH.split(), Op("compute", fresh=True))
     rows |= dict.fromkeys(_COMPUTE.split(), Op("compute"))
     rows |= dict.fromkeys(_PASS.split(), Op("pass"))
@@ -141,8 +153,9 @@ def numbers(node: fx.Node, position: int, default: int) -> list[int]:
 
 def maker(node: fx.Node) -> fx.Node:
     """The op that made a value which was only moved, or quantized, since."""
-    while node.op == "call_module" or (node.op == "call_function" and of(node).kind == "pass"
-                                       and isinstance(node.args[0], fx.Node)):  # fmt: skip
+    while node.op == "call_module" or (
+        node.op == "call_function" and of(node).kind == "pass" and isinstance(node.args[0], fx.Node)
+    ):
         node = node.args[0]
     return node
 

@@ -12,8 +12,17 @@ from torch.overrides import TorchFunctionMode
 
 
 @torch.library.custom_op("qnb::traced_lstm", mutates_args=())
-def _lstm(x: Tensor, states: list[Tensor], weights: list[Tensor], biases: bool, layers: int, dropout: float,
-          train: bool, both: bool, batch_first: bool) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+def _lstm(
+    x: Tensor,
+    states: list[Tensor],
+    weights: list[Tensor],
+    biases: bool,
+    layers: int,
+    dropout: float,
+    train: bool,
+    both: bool,
+    batch_first: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
     return torch.ops.aten.lstm.input(x, states, weights, biases, layers, dropout, train, both, batch_first)
 
 
@@ -23,8 +32,17 @@ def _(x, states, weights, biases, layers, dropout, train, both, batch_first):
 
 
 @torch.library.custom_op("qnb::traced_gru", mutates_args=())
-def _gru(x: Tensor, state: Tensor, weights: list[Tensor], biases: bool, layers: int, dropout: float,
-         train: bool, both: bool, batch_first: bool) -> tuple[Tensor, Tensor]:  # fmt: skip
+def _gru(
+    x: Tensor,
+    state: Tensor,
+    weights: list[Tensor],
+    biases: bool,
+    layers: int,
+    dropout: float,
+    train: bool,
+    both: bool,
+    batch_first: bool,
+) -> tuple[Tensor, Tensor]:
     return torch.ops.aten.gru.input(x, state, weights, biases, layers, dropout, train, both, batch_first)
 
 

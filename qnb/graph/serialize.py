@@ -44,21 +44,31 @@ def to_json(captured: Captured, *, readable: bool = True) -> tuple[dict, dict[st
     graph = {
         "name": captured.name,
         "nodes": [_node(n, named, readable) for n in module.graph.nodes],
-        "inputs": [{"name": i.name, "shape": list(i.shape), "dtype": encode(i.dtype),
-                    "computed": encode(i.computed)} for i in captured.inputs],
+        "inputs": [
+            {"name": i.name, "shape": list(i.shape), "dtype": encode(i.dtype), "computed": encode(i.computed)}
+            for i in captured.inputs
+        ],
         "limits": {k: list(v) for k, v in captured.limits.items()},
-        "called": captured.called.to_json(), "returned": captured.returned.to_json(),
-        "parameters": captured.parameters, "fixed": captured.fixed, "notes": captured.notes,
-    }  # fmt: skip
+        "called": captured.called.to_json(),
+        "returned": captured.returned.to_json(),
+        "parameters": captured.parameters,
+        "fixed": captured.fixed,
+        "notes": captured.notes,
+    }
     if readable:
         _check_names(graph["nodes"], tensors, SAVE)
     return graph, tensors
 
 
 def _node(node: fx.Node, named: dict[str, torch.Tensor], readable: bool) -> dict:
-    row = {"name": node.name, "op": node.op, "target": _target(node, readable),
-           "args": encode(node.args), "kwargs": {k: encode(v) for k, v in node.kwargs.items()},
-           "meta": {k: node.meta[k] for k in _META if k in node.meta}}  # fmt: skip
+    row = {
+        "name": node.name,
+        "op": node.op,
+        "target": _target(node, readable),
+        "args": encode(node.args),
+        "kwargs": {k: encode(v) for k, v in node.kwargs.items()},
+        "meta": {k: node.meta[k] for k in _META if k in node.meta},
+    }
     row["val"] = _value(node.meta.get("val"))
     if "shape" in node.meta:
         row["shape"] = list(node.meta["shape"])
@@ -94,8 +104,10 @@ def from_json(graph: Any, tensors: dict[str, torch.Tensor]) -> Captured:
     _check_names(graph["nodes"], tensors, READ)
     try:
         module = _module(graph["nodes"], tensors)
-        inputs = [Input(i["name"], tuple(i["shape"]), TORCH[i["dtype"]["torch"]], TORCH[i["computed"]["torch"]])
-                  for i in graph["inputs"]]  # fmt: skip
+        inputs = [
+            Input(i["name"], tuple(i["shape"]), TORCH[i["dtype"]["torch"]], TORCH[i["computed"]["torch"]])
+            for i in graph["inputs"]
+        ]
         called, returned = (Structure.from_json(graph[part]) for part in ("called", "returned"))
     except QnbError:
         raise
@@ -103,8 +115,9 @@ def from_json(graph: Any, tensors: dict[str, torch.Tensor]) -> Captured:
         raise _error(f"parts that do not go together ({type(error).__name__}: {error})") from error
     _check_ends(module.graph, inputs, called, returned)
     limits = {symbol: (low, high) for symbol, (low, high) in graph["limits"].items()}
-    return Captured(module, graph["name"], inputs, limits, called, returned, graph["parameters"], graph["fixed"],
-                    graph["notes"])  # fmt: skip
+    return Captured(
+        module, graph["name"], inputs, limits, called, returned, graph["parameters"], graph["fixed"], graph["notes"]
+    )
 
 
 def _error(received: str, way: tuple[str, str] = READ) -> FileError:

@@ -40,24 +40,36 @@ ROWS = {
         {"args": ARGUMENTS, "kwargs": KEYWORDS, "meta": record(dict.fromkeys(_META, TEXT))},
         {**_SHAPE, "eps": NUMBER},
     ),
-    "output": _row("output", {
-        "args": {**list_of(list_of(record({"node": IDENTIFIER})), 1), "minItems": 1},
-        "kwargs": record({}), "val": {"type": "null"},
-    }),
-}  # fmt: skip
+    "output": _row(
+        "output",
+        {
+            "args": {**list_of(list_of(record({"node": IDENTIFIER})), 1), "minItems": 1},
+            "kwargs": record({}),
+            "val": {"type": "null"},
+        },
+    ),
+}
 _NODE = {
-    "type": "object", "properties": {"op": {"enum": [*ROWS]}}, "required": ["op"],
+    "type": "object",
+    "properties": {"op": {"enum": [*ROWS]}},
+    "required": ["op"],
     "allOf": [{"if": {"properties": {"op": {"const": op}}}, "then": row} for op, row in ROWS.items()],
-}  # fmt: skip
-GRAPH = record({
-    "name": TEXT,
-    "nodes": list_of(_NODE, 1 << 18),
-    "inputs": list_of(record({"name": TEXT, "shape": list_of({"anyOf": [SIZE, TEXT]}, _RANK), "dtype": DTYPE,
-                              "computed": DTYPE})),
-    "limits": table_of({**list_of(SIZE, 2), "minItems": 2}),
-    "called": STRUCTURE, "returned": STRUCTURE,
-    "parameters": list_of(TEXT), "fixed": list_of(TEXT), "notes": list_of(TEXT),
-})  # fmt: skip
+}
+GRAPH = record(
+    {
+        "name": TEXT,
+        "nodes": list_of(_NODE, 1 << 18),
+        "inputs": list_of(
+            record({"name": TEXT, "shape": list_of({"anyOf": [SIZE, TEXT]}, _RANK), "dtype": DTYPE, "computed": DTYPE})
+        ),
+        "limits": table_of({**list_of(SIZE, 2), "minItems": 2}),
+        "called": STRUCTURE,
+        "returned": STRUCTURE,
+        "parameters": list_of(TEXT),
+        "fixed": list_of(TEXT),
+        "notes": list_of(TEXT),
+    }
+)
 
 
 def is_name(text: str) -> bool:

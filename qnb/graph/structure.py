@@ -21,8 +21,14 @@ _CONSTANT = {"anyOf": [_KEY, record({"float": {"enum": ["nan", "inf", "-inf"]}})
 
 def _schema(depth: int) -> dict:
     children = list_of(_schema(depth - 1), 1 << 16) if depth else list_of({}, 0)
-    return record({"kind": {"enum": [TENSOR, CONSTANT, TUPLE, LIST, DICT, RECORD]}, "children": children,
-                   "keys": list_of(_KEY, 1 << 16), "value": _CONSTANT})  # fmt: skip
+    return record(
+        {
+            "kind": {"enum": [TENSOR, CONSTANT, TUPLE, LIST, DICT, RECORD]},
+            "children": children,
+            "keys": list_of(_KEY, 1 << 16),
+            "value": _CONSTANT,
+        }
+    )
 
 
 STRUCTURE = _schema(DEEPEST)
@@ -97,8 +103,12 @@ class Structure:
         value = self.value
         if isinstance(value, float) and not math.isfinite(value):
             value = {"float": str(value)}
-        return {"kind": self.kind, "children": [c.to_json() for c in self.children], "keys": list(self.keys),
-                "value": value}  # fmt: skip
+        return {
+            "kind": self.kind,
+            "children": [c.to_json() for c in self.children],
+            "keys": list(self.keys),
+            "value": value,
+        }
 
     @staticmethod
     def from_json(stored: dict) -> Structure:
@@ -110,10 +120,13 @@ class Structure:
         kind, keys, value = stored["kind"], tuple(stored["keys"]), stored["value"]
         children = tuple(Structure.from_json(c) for c in stored["children"])
         named = kind in (DICT, RECORD)
-        fits = (len(keys) == len(children) == len(set(keys)) if named else not keys,
-                kind not in (TENSOR, CONSTANT) or not children, kind == CONSTANT or value is None,
-                kind != RECORD or all(isinstance(k, str) and k.isidentifier() for k in keys),
-                not isinstance(value, int) or value.bit_length() < 64)  # fmt: skip
+        fits = (
+            len(keys) == len(children) == len(set(keys)) if named else not keys,
+            kind not in (TENSOR, CONSTANT) or not children,
+            kind == CONSTANT or value is None,
+            kind != RECORD or all(isinstance(k, str) and k.isidentifier() for k in keys),
+            not isinstance(value, int) or value.bit_length() < 64,
+        )
         if not all(fits):
             raise FileError("read a graph", f"a {kind} whose parts do not go together", "save it again")
         return Structure(kind, children, keys, float(value["float"]) if isinstance(value, dict) else value)
@@ -150,6 +163,7 @@ def _flatten(nest: Any, leaves: list, what: str) -> Structure:
     if isinstance(nest, tuple | list):
         return Structure(TUPLE if isinstance(nest, tuple) else LIST, parts(nest))
     raise CaptureError(
-        "capture", f"the model's {what} holds a {type(nest).__name__}",
+        "capture",
+        f"the model's {what} holds a {type(nest).__name__}",
         "use tensors in tuples, lists, dicts or dataclasses",
-    )  # fmt: skip
+    )

@@ -41,8 +41,11 @@ def written_out(captured: Captured, names: Collection[str]) -> Captured:
     if not changed:
         return captured
     copied.eliminate_dead_code()
-    tensors = {n.target: attribute(captured.module, n.target) for n in copied.nodes
-               if n.op == "get_attr" and n.target not in made}  # fmt: skip
+    tensors = {
+        n.target: attribute(captured.module, n.target)
+        for n in copied.nodes
+        if n.op == "get_attr" and n.target not in made
+    }
     found = copy.copy(captured)
     found.module = fx.GraphModule(tensors | made, copied)
     return found
@@ -60,9 +63,14 @@ class Parts:
         node = self.node.graph.call_function(op, args)
         value = op(*fx.map_arg(args, lambda n: n.meta["val"]))
         whole = self.node.meta
-        node.meta = {"layer": self.layers(f"{whole['layer']}.{ops.name(node)}"), "path": whole.get("path", ""),
-                     "module": whole.get("module", ""), "op": ops.name(node), "source": "",
-                     "val": plain(value)}  # fmt: skip
+        node.meta = {
+            "layer": self.layers(f"{whole['layer']}.{ops.name(node)}"),
+            "path": whole.get("path", ""),
+            "module": whole.get("module", ""),
+            "op": ops.name(node),
+            "source": "",
+            "val": plain(value),
+        }
         if isinstance(value, torch.Tensor):
             node.meta["shape"] = tuple(value.shape)
         return node

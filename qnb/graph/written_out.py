@@ -47,8 +47,9 @@ def silu(write: Writer, x: fx.Node) -> fx.Node:
     return write(aten.mul.Tensor, x, write(aten.sigmoid.default, x))
 
 
-def attention(write: Writer, query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, *, scale=None,
-              enable_gqa=False) -> fx.Node:  # fmt: skip
+def attention(
+    write: Writer, query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, *, scale=None, enable_gqa=False
+) -> fx.Node:
     """softmax(query key^T * scale + mask) value.
 
     A boolean mask says where to look: elsewhere scores are -inf. Rows that may look nowhere give 0, as
@@ -69,8 +70,11 @@ def attention(write: Writer, query, key, value, attn_mask=None, dropout_p=0.0, i
         weights = write(aten.softmax.int, scores, -1)
     else:
         boolean = attn_mask.meta["val"].dtype == torch.bool
-        scores = (write(aten.where.ScalarOther, attn_mask, scores, -math.inf) if boolean
-                  else write(aten.add.Tensor, scores, attn_mask))  # fmt: skip
+        scores = (
+            write(aten.where.ScalarOther, attn_mask, scores, -math.inf)
+            if boolean
+            else write(aten.add.Tensor, scores, attn_mask)
+        )
         weights = write(aten._safe_softmax.default, scores, -1)
     return write(aten.matmul.default, weights, value)
 

@@ -64,8 +64,11 @@ class Alone:
         self.place = {node: i for i, node in enumerate(self.nodes)}
         self.sites = self._sites(select.layers((layer for layer, *_ in sim.sites()), layers, operation))
         if not self.sites:
-            raise PrecisionError(operation, f"no quantizer that is on ({sim.precision.name})",
-                                 "use a precision that quantizes, or enable some layers")  # fmt: skip
+            raise PrecisionError(
+                operation,
+                f"no quantizer that is on ({sim.precision.name})",
+                "use a precision that quantizes, or enable some layers",
+            )
         self._constants: Values = {}
 
     def _sites(self, layers: set[str]) -> list[Site]:
@@ -76,8 +79,12 @@ class Alone:
         tied: dict[str, set[str]] = {}
         for layer, _, module in self.sim.sites():
             tied.setdefault(module, set()).add(layer)
-        inside = {key: f"recurrent.{name}" for name, recurrent in plan.recurrent.items()
-                  for keys in recurrent.keys for key in keys.values()}  # fmt: skip
+        inside = {
+            key: f"recurrent.{name}"
+            for name, recurrent in plan.recurrent.items()
+            for keys in recurrent.keys
+            for key in keys.values()
+        }
         activations = [(s, "activation", self.sim.activation(k), s.masked) for k, s in plan.activations.items()]
         weights = [(s, "weight", self.sim.weight(k), False) for k, s in plan.weights.items()]
         for site, part, module, masked in (*activations, *weights):

@@ -35,8 +35,16 @@ def cost(sim) -> pd.DataFrame:
         bops = sum(_macs(n) * math.prod(map(bits_of, factors(sim, n))) for n in ran) / samples
         value = nodes[group.output].meta["val"]
         bits = bits_of(sim.activation(group.key))
-        rows.append((group.layer, group.op, int(macs), int(bops), stored.pop(group.layer, 0.0),
-                     value.numel() / samples * bits / 8))  # fmt: skip
+        rows.append(
+            (
+                group.layer,
+                group.op,
+                int(macs),
+                int(bops),
+                stored.pop(group.layer, 0.0),
+                value.numel() / samples * bits / 8,
+            )
+        )
     frame = pd.DataFrame(rows, columns=list(columns.COST))
     frame.attrs["other_bytes"] = sum(stored.values())
     return frame
@@ -109,8 +117,10 @@ def products(sim) -> Iterator[tuple[str, float, Quantizer | None, Quantizer | No
 def _macs(node: fx.Node) -> int:
     """Multiply-accumulates of one op on the example's sizes; 0 for what is no product."""
     op, out = ops.name(node), node.meta["val"]
-    shapes = [n.meta["val"].shape if isinstance(n, fx.Node) and isinstance(n.meta.get("val"), torch.Tensor) else ()
-              for n in node.args[:3]]  # fmt: skip
+    shapes = [
+        n.meta["val"].shape if isinstance(n, fx.Node) and isinstance(n.meta.get("val"), torch.Tensor) else ()
+        for n in node.args[:3]
+    ]
     if op in ("conv1d", "conv2d", "conv3d"):
         return out.numel() * math.prod(shapes[1][1:])
     if op.startswith("conv_transpose"):

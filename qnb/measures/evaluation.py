@@ -17,8 +17,13 @@ from qnb.randomness import Draws
 REMEDY = "return a float, or qnb.Score(value, n)"
 
 
-def score_of(evaluate: Callable[[nn.Module], Any], model: nn.Module, name: str,
-             tick: Callable[[int], None] | None = None, seed: int = 0) -> Score:  # fmt: skip
+def score_of(
+    evaluate: Callable[[nn.Module], Any],
+    model: nn.Module,
+    name: str,
+    tick: Callable[[int], None] | None = None,
+    seed: int = 0,
+) -> Score:
     """``evaluate(model)`` as a `Score`, without gradients (``torch.enable_grad()`` inside it still works).
 
     Args:
@@ -71,6 +76,9 @@ def as_score(value: Any, operation: str) -> Score:
             received = f"your evaluation function returned a {type(value).__name__}"
             raise EvaluateError(operation, received, REMEDY) from error
     if not math.isfinite(score.value):
-        raise EvaluateError(operation, f"your evaluation function returned {score.value}",
-                            "look for a division by zero or NaN outputs; it must be a finite number")  # fmt: skip
+        raise EvaluateError(
+            operation,
+            f"your evaluation function returned {score.value}",
+            "look for a division by zero or NaN outputs; it must be a finite number",
+        )
     return score

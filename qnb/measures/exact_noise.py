@@ -41,13 +41,18 @@ class ExactNoise:
             values = self._forward(flat)
             outputs = [(n, x) for n in self.outputs for x in tensors(self.alone.read(values)(n)) if x is not None]
             if not outputs:
-                raise InputError(self.operation, "a model whose outputs are no floating-point numbers",
-                                 "return logits in place of classes, or use method='evaluate'")  # fmt: skip
+                raise InputError(
+                    self.operation,
+                    "a model whose outputs are no floating-point numbers",
+                    "return logits in place of classes, or use method='evaluate'",
+                )
             signals = [_power(x, x, count, n) for n, x in outputs]
             for done, site in enumerate(self.alone.sites):
                 changed = self._changed(site, values, partial(self.tick, done))
-                noises = [_power(changed[n] - x, x, count, n) if n in changed else torch.zeros_like(s)
-                          for (n, x), s in zip(outputs, signals, strict=True)]  # fmt: skip
+                noises = [
+                    _power(changed[n] - x, x, count, n) if n in changed else torch.zeros_like(s)
+                    for (n, x), s in zip(outputs, signals, strict=True)
+                ]
                 self.ratios[site.path].add(_together(noises), _together(signals))
 
     def _forward(self, flat) -> Values:

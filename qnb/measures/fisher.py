@@ -36,8 +36,9 @@ class Fisher:
         tick: called before every op with how many of a batch's ``steps`` are done.
     """
 
-    def __init__(self, alone: Alone, loss: str | Callable | None, seed: int, tick: Callable[[int], None],
-                 operation: str):  # fmt: skip
+    def __init__(
+        self, alone: Alone, loss: str | Callable | None, seed: int, tick: Callable[[int], None], operation: str
+    ):
         self.alone, self.tick, self.operation = alone, tick, operation
         self.steps = 1
         self.loss = loss if callable(loss) else None
@@ -66,8 +67,11 @@ class Fisher:
         except (RuntimeError, NotImplementedError) as error:
             if not any(word in str(error) for word in ("derivative", "differentiable", "autograd formula")):
                 raise
-            raise InputError(self.operation, f"a model with an op that has no gradient ({str(error).splitlines()[0]})",
-                             "use method='sqnr', which needs none") from error  # fmt: skip
+            raise InputError(
+                self.operation,
+                f"a model with an op that has no gradient ({str(error).splitlines()[0]})",
+                "use method='sqnr', which needs none",
+            ) from error
         for site in self.alone.sites:
             inner = found.get(site.path, torch.zeros(count, dtype=torch.float64))
             self.ratios[site.path].add(inner.square() / 2, torch.full_like(inner, count / len(inner)))
@@ -111,8 +115,9 @@ class Fisher:
             return tuple(watch(part, i) for i, part in enumerate(value))
         return watch(value, 0)
 
-    def _inner(self, gradient: Tensor, node: fx.Node, place: int, values: Values, count: int,
-               found: dict[str, Tensor]) -> None:  # fmt: skip
+    def _inner(
+        self, gradient: Tensor, node: fx.Node, place: int, values: Values, count: int, found: dict[str, Tensor]
+    ) -> None:
         """Add ``g . e`` of each sample, for every quantizer whose error enters here."""
         for site in self.at[node]:
             self.tick(0)

@@ -40,6 +40,8 @@ class Float16Watch:
 
     def table(self) -> pd.DataFrame:
         """One row per layer: fractions of its values that overflow (> 65,504) or become zero (<= 2^-25)."""
-        rows = [(layer, c.overflow / max(c.total, 1), c.flushed / max(c.total, 1), c.largest)
-                for layer, c in self.counts.items()]  # fmt: skip
+        rows = [
+            (layer, c.overflow / max(c.total, 1), c.flushed / max(c.total, 1), c.largest)
+            for layer, c in self.counts.items()
+        ]
         return pd.DataFrame(rows, columns=list(COLUMNS))

@@ -14,8 +14,9 @@ from qnb.measures.lockstep import LayerValues, Lockstep, Visitor
 from qnb.sim.masking import attended
 
 
-def compare_layers(sim, batches: Iterable, *, own: bool = True, progress=None, watch: Visitor | None = None
-                   ) -> pd.DataFrame:  # fmt: skip
+def compare_layers(
+    sim, batches: Iterable, *, own: bool = True, progress=None, watch: Visitor | None = None
+) -> pd.DataFrame:
     """Compare FP32 and QuantSim at every layer, in one pass over the data.
 
     Args:
@@ -76,9 +77,16 @@ class _Row:
     def row(self, group, own: bool) -> dict:
         s = self.stats
         return {
-            "layer": group.layer, "module": group.module, "op": group.op,
-            "sqnr_db": s.sqnr_db, "own_sqnr_db": sqnr_db(s.signal, self.own_stats.noise) if own else float("nan"),
-            "mse": s.mse, "cosine": s.cosine, "max_abs_error": s.max_abs_error,
-            "fp32_min": s.minimum, "fp32_max": s.maximum,
-            "saturated_fraction": self.saturated / s.numel if s.numel else 0.0, "numel": s.numel,
-        }  # fmt: skip
+            "layer": group.layer,
+            "module": group.module,
+            "op": group.op,
+            "sqnr_db": s.sqnr_db,
+            "own_sqnr_db": sqnr_db(s.signal, self.own_stats.noise) if own else float("nan"),
+            "mse": s.mse,
+            "cosine": s.cosine,
+            "max_abs_error": s.max_abs_error,
+            "fp32_min": s.minimum,
+            "fp32_max": s.maximum,
+            "saturated_fraction": self.saturated / s.numel if s.numel else 0.0,
+            "numel": s.numel,
+        }

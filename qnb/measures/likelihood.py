@@ -24,8 +24,9 @@ LEAST = 1e-3
 """Probabilities below this count as this: what is that rare has no weight in the metric."""
 
 
-def direction(outputs: tuple[Any, ...], families: Mapping[int, str], samples: int,
-              generator: torch.Generator) -> list[tuple[Tensor, Tensor]]:  # fmt: skip
+def direction(
+    outputs: tuple[Any, ...], families: Mapping[int, str], samples: int, generator: torch.Generator
+) -> list[tuple[Tensor, Tensor]]:
     """(output, g) for each output that counts; per prediction, and averaged over several outputs.
 
     Args:
@@ -64,8 +65,10 @@ def _squares(z: Tensor, signs: Tensor) -> tuple[Tensor, int]:
 
 
 _FACTORS: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, int]]] = {
-    "softmax": _softmax, "probabilities": _probabilities, "squares": _squares,
-}  # fmt: skip
+    "softmax": _softmax,
+    "probabilities": _probabilities,
+    "squares": _squares,
+}
 
 
 def class_axis(z: Tensor) -> int:
@@ -91,8 +94,11 @@ def families(sim, said: str | None, operation: str) -> dict[int, str]:
     values = [n.meta.get("val") if isinstance(n, fx.Node) else None for n in nodes]
     floats = [i for i, v in enumerate(values) if isinstance(v, Tensor) and v.is_floating_point()]
     if not floats:
-        raise InputError(operation, "a model whose outputs are no floating-point numbers",
-                         "return logits in place of classes, or use method='evaluate'")  # fmt: skip
+        raise InputError(
+            operation,
+            "a model whose outputs are no floating-point numbers",
+            "return logits in place of classes, or use method='evaluate'",
+        )
     names = [name.rpartition(".")[2] for name in sim.captured.returned.names()]
     logits = [i for i in floats if names[i] == "logits"]
     if said == "squares":
@@ -126,11 +132,17 @@ def user_loss(loss: Callable, output: Any, target: Any, operation: str) -> Tenso
     try:
         found = loss(output, target)
     except Exception as error:
-        raise EvaluateError(operation, f"your loss raised {type(error).__name__}{at(error)}: {error}",
-                            "mend that line; it is called as loss(output, target)") from error  # fmt: skip
+        raise EvaluateError(
+            operation,
+            f"your loss raised {type(error).__name__}{at(error)}: {error}",
+            "mend that line; it is called as loss(output, target)",
+        ) from error
     if not isinstance(found, Tensor) or not found.requires_grad or not torch.isfinite(found).all():
-        raise EvaluateError(operation, "a loss that is no finite tensor with a gradient",
-                            "return torch's cross_entropy(output, target, reduction='none'), say")  # fmt: skip
+        raise EvaluateError(
+            operation,
+            "a loss that is no finite tensor with a gradient",
+            "return torch's cross_entropy(output, target, reduction='none'), say",
+        )
     return found.sum()
 
 
@@ -145,5 +157,8 @@ def split(sim, batch: Any, operation: str) -> tuple[Any, Any]:
         if rest:
             inputs = {k: v for k, v in batch.items() if k in takes}
             return inputs, next(iter(rest.values())) if len(rest) == 1 else rest
-    raise InputError(operation, f"a batch ({type(batch).__name__}) with nothing for loss beside the inputs",
-                     "yield (inputs, target) pairs, or leave loss out")  # fmt: skip
+    raise InputError(
+        operation,
+        f"a batch ({type(batch).__name__}) with nothing for loss beside the inputs",
+        "yield (inputs, target) pairs, or leave loss out",
+    )

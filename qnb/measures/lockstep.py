@@ -62,8 +62,9 @@ class Lockstep:
         self.last_use = _last_uses(self.graph)
         self.tensors = {
             n: (attribute(sim.reference, n.target), attribute(sim.graph_module, n.target))
-            for n in self.graph.nodes if n.op == "get_attr"
-        }  # fmt: skip
+            for n in self.graph.nodes
+            if n.op == "get_attr"
+        }
 
     def run(self, inputs: list[torch.Tensor], visit: Visitor) -> None:
         """One batch of flat inputs; ``visit`` is called for every layer in graph order."""

@@ -55,8 +55,9 @@ class LayerProfile:
     clipped_fraction: float
 
 
-def profile_layers(sim, batches: Iterable, layers: Iterable[str] | None = None, *, progress=None,
-                   watch=None) -> dict[str, LayerProfile]:  # fmt: skip
+def profile_layers(
+    sim, batches: Iterable, layers: Iterable[str] | None = None, *, progress=None, watch=None
+) -> dict[str, LayerProfile]:
     """Profile some or all layers of a calibrated sim.
 
     Args:
@@ -90,10 +91,12 @@ def profile_layers(sim, batches: Iterable, layers: Iterable[str] | None = None, 
                 progress(done, 2 * total if total else None, "reading layers")
     has_weights = {site.layer for site in sim.plan.weights.values()}
     return {
-        g.layer: gatherers[g.layer].profile(g.layer, sim.activation(g.key),
-                                            weight_channels(sim, g.layer) if g.layer in has_weights else None)
-        for g in sim.groups if g.layer in gatherers
-    }  # fmt: skip
+        g.layer: gatherers[g.layer].profile(
+            g.layer, sim.activation(g.key), weight_channels(sim, g.layer) if g.layer in has_weights else None
+        )
+        for g in sim.groups
+        if g.layer in gatherers
+    }
 
 
 class _Found(Exception):
@@ -153,12 +156,32 @@ class _Gatherer:
             return
         axis = 1 if any(name in self.op for name in CHANNEL_FIRST) else -1
         rows = [x.movedim(axis, 0).reshape(signal.shape[axis], -1) for x in (signal, noise)]
-        found = torch.stack([rows[0].square().sum(1), rows[1].square().sum(1), rows[0].amin(1), rows[0].amax(1),
-                             torch.full((len(rows[0]),), float(rows[0].shape[1]))]).cpu().numpy()  # fmt: skip
-        self.channels = found if self.channels is None or self.channels.shape != found.shape else np.stack([
-            self.channels[0] + found[0], self.channels[1] + found[1], np.minimum(self.channels[2], found[2]),
-            np.maximum(self.channels[3], found[3]), self.channels[4] + found[4],
-        ])  # fmt: skip
+        found = (
+            torch.stack(
+                [
+                    rows[0].square().sum(1),
+                    rows[1].square().sum(1),
+                    rows[0].amin(1),
+                    rows[0].amax(1),
+                    torch.full((len(rows[0]),), float(rows[0].shape[1])),
+                ]
+            )
+            .cpu()
+            .numpy()
+        )
+        self.channels = (
+            found
+            if self.channels is None or self.channels.shape != found.shape
+            else np.stack(
+                [
+                    self.channels[0] + found[0],
+                    self.channels[1] + found[1],
+                    np.minimum(self.channels[2], found[2]),
+                    np.maximum(self.channels[3], found[3]),
+                    self.channels[4] + found[4],
+                ]
+            )
+        )
 
     def profile(self, layer: str, quantizer, weights: pd.DataFrame | None) -> LayerProfile:
         edges = np.linspace(*self.ends(), BINS + 1)
@@ -167,17 +190,31 @@ class _Gatherer:
         low, high = (float(v) for v in quantizer.limits()) if quantizer.active else (-np.inf, np.inf)
         scale = float(quantizer.scale) if quantizer.active and quantizer.scale is not None else None
         return LayerProfile(
-            layer, histogram, _frame(columns.SCATTER, *pairs), self._worst_channels(), self._worst_samples(), weights,
-            low, high, scale, self.outside / max(self.numel, 1),
-        )  # fmt: skip
+            layer,
+            histogram,
+            _frame(columns.SCATTER, *pairs),
+            self._worst_channels(),
+            self._worst_samples(),
+            weights,
+            low,
+            high,
+            scale,
+            self.outside / max(self.numel, 1),
+        )
 
     def _worst_channels(self) -> pd.DataFrame | None:
         if self.channels is None:
             return None
         signal, noise, low, high, count = self.channels
         order = np.argsort(-noise, kind="stable")[:CHANNELS]
-        return _frame(columns.WORST_CHANNELS, order, _decibel(signal, noise)[order], (noise / count)[order], low[order],
-                      high[order])  # fmt: skip
+        return _frame(
+            columns.WORST_CHANNELS,
+            order,
+            _decibel(signal, noise)[order],
+            (noise / count)[order],
+            low[order],
+            high[order],
+        )
 
     def _worst_samples(self) -> pd.DataFrame:
         signal, noise = np.concatenate(self.samples, 1) if self.samples else np.zeros((2, 0))

@@ -50,8 +50,9 @@ class Score:
             if self.n is None:
                 store("n", len(self.per_sample))
             elif self.n != len(self.per_sample):
-                raise EvaluateError("Score", f"{len(self.per_sample)} per-sample values with n={self.n}",
-                                    "give one value per sample")  # fmt: skip
+                raise EvaluateError(
+                    "Score", f"{len(self.per_sample)} per-sample values with n={self.n}", "give one value per sample"
+                )
         if self.n is not None:
             if not math.isfinite(self.n) or self.n < 1 or int(self.n) != self.n:
                 raise EvaluateError("Score", f"n={self.n}", "give the number of samples, 1 or more")
@@ -284,7 +285,8 @@ def _right(logits: torch.Tensor, labels: Any) -> torch.Tensor:
     if not isinstance(logits, torch.Tensor) or logits.dim() != 2 or labels.shape != logits.shape[:1]:
         shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise EvaluateError(
-            "qnb.accuracy", f"logits {shape} with labels {tuple(labels.shape)}",
+            "qnb.accuracy",
+            f"logits {shape} with labels {tuple(labels.shape)}",
             "it takes logits [N, classes] and labels [N]; write your own evaluate otherwise",
-        )  # fmt: skip
+        )
     return (logits.argmax(1) == labels.to(logits.device)).double()

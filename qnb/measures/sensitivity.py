@@ -28,9 +28,18 @@ _OPERATION = "qnb.sensitivity"
 Scores = list[tuple[float, float, float]]
 
 
-def sensitivity(sim, batches: Iterable | None = None, *, method: str = "fisher", evaluate: Callable | None = None,
-                loss: str | Callable | None = None, executor: Executor | None = None,
-                layers: str | Iterable[str] | None = None, seed: int = 0, progress=None) -> pd.DataFrame:  # fmt: skip
+def sensitivity(
+    sim,
+    batches: Iterable | None = None,
+    *,
+    method: str = "fisher",
+    evaluate: Callable | None = None,
+    loss: str | Callable | None = None,
+    executor: Executor | None = None,
+    layers: str | Iterable[str] | None = None,
+    seed: int = 0,
+    progress=None,
+) -> pd.DataFrame:
     """How much each quantizer costs that is on, alone, with all others off; the most sensitive first.
 
     Args:
@@ -137,12 +146,21 @@ def _evaluate(alone: Alone, batches, options, report) -> Scores:
     for quantizer in off.quantizers():
         quantizer.enabled = False
     states = [QuantizerState.of(alone.sim.graph_module.get_submodule(site.path)) for site in alone.sites]
-    trials = [Trial(f"{site.layer}, {site.kind}", {site.path: state})
-              for site, state in zip(alone.sites, states, strict=True)]  # fmt: skip
+    trials = [
+        Trial(f"{site.layer}, {site.kind}", {site.path: state}) for site, state in zip(alone.sites, states, strict=True)
+    ]
     message, total = "evaluating one quantizer at a time", len(trials) + 1
-    reference = score_of(options["evaluate"], alone.sim.reference_model, "FP32",
-                         lambda _: report(0, total, message), options["seed"])  # fmt: skip
-    scores = evaluate_trials(off, trials, options["evaluate"], executor=options["executor"], seed=options["seed"],
-                             progress=lambda done, _, said: report(done + 1, total, said), message=message)  # fmt: skip
+    reference = score_of(
+        options["evaluate"], alone.sim.reference_model, "FP32", lambda _: report(0, total, message), options["seed"]
+    )
+    scores = evaluate_trials(
+        off,
+        trials,
+        options["evaluate"],
+        executor=options["executor"],
+        seed=options["seed"],
+        progress=lambda done, _, said: report(done + 1, total, said),
+        message=message,
+    )
     drops = [paired_drop(reference, score) for score in scores]
     return [(drop.value, drop.low, drop.high) for drop in drops]

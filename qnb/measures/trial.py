@@ -83,8 +83,11 @@ class Trial:
         tensors, others = sim.tensors(), changed.tensors()
         moved = [n for n, t in tensors.items() if t is not others[n] and not torch.equal(t, others[n].to(t.device))]
         if moved:
-            raise InputError("Trial.between", f"sims with different weights ({moved[0]!r})",
-                             "start from a copy of the sim whose weights were changed")  # fmt: skip
+            raise InputError(
+                "Trial.between",
+                f"sims with different weights ({moved[0]!r})",
+                "start from a copy of the sim whose weights were changed",
+            )
         states = ((n, QuantizerState.of(before[n]), QuantizerState.of(after[n])) for n in before)
         return cls(name, {n: new for n, old, new in states if new != old})
 

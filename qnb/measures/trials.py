@@ -31,8 +31,16 @@ _ONE_AT_A_TIME = threading.Lock()
 """The number of threads belongs to a process, so of a worker's threads one works at a time."""
 
 
-def evaluate_trials(sim, trials: Iterable[Trial], evaluate: Callable, *, executor: Executor | None = None,
-                    seed: int = 0, message: str = "evaluating", progress=None) -> list[Score]:  # fmt: skip
+def evaluate_trials(
+    sim,
+    trials: Iterable[Trial],
+    evaluate: Callable,
+    *,
+    executor: Executor | None = None,
+    seed: int = 0,
+    message: str = "evaluating",
+    progress=None,
+) -> list[Score]:
     """The metric of a sim with each trial's settings, in order; the sim is not changed.
 
     Each trial starts from the same seed. Workers get the sim's bytes, the caller's number of threads, and several
@@ -83,12 +91,18 @@ def _serial(sim, trials: Sequence[Trial], evaluate, seed: int, tick: Callable[[i
     tick(len(trials))
 
 
-def _shared_out(sim, trials: list[Trial], evaluate, executor: Executor, seed: int,
-                tick: Callable[[int], None]) -> list[Score]:  # fmt: skip
+def _shared_out(
+    sim, trials: list[Trial], evaluate, executor: Executor, seed: int, tick: Callable[[int], None]
+) -> list[Score]:
     """By the workers of an executor, some trials at a time."""
-    setting = {"sim": storage.dumps(sim), "evaluate": _evaluate_bytes(evaluate), "device": str(sim.device or "cpu"),
-               "seed": seed, "threads": torch.get_num_threads(),
-               "deterministic": torch.are_deterministic_algorithms_enabled()}  # fmt: skip
+    setting = {
+        "sim": storage.dumps(sim),
+        "evaluate": _evaluate_bytes(evaluate),
+        "device": str(sim.device or "cpu"),
+        "seed": seed,
+        "threads": torch.get_num_threads(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+    }
     size = -(-len(trials) // CHUNKS)
     chunks = [trials[i : i + size] for i in range(0, len(trials), size)]
     futures: list[Future] = []
@@ -113,9 +127,12 @@ def _scores(finished: Future) -> list[Score]:
     except QnbError:
         raise
     except (Exception, CancelledError) as error:
-        raise EvaluateError(_OPERATION, f"a worker that failed ({type(error).__name__}: {error})",
-                            "look at its log: out of memory, another version of qnb, or a script that starts workers "
-                            "outside `if __name__ == '__main__':`") from error  # fmt: skip
+        raise EvaluateError(
+            _OPERATION,
+            f"a worker that failed ({type(error).__name__}: {error})",
+            "look at its log: out of memory, another version of qnb, or a script that starts workers "
+            "outside `if __name__ == '__main__':`",
+        ) from error
 
 
 def evaluate_chunk(setting: Mapping[str, Any], trials: Sequence[Trial]) -> list[Score]:
@@ -157,6 +174,9 @@ def _evaluate_bytes(evaluate) -> bytes:
 
 
 def _unsendable(why: str) -> InputError:
-    return InputError(_OPERATION, f"an evaluation function {why}",
-                      "write it as a function of a module that the workers can import, which loads its data itself; "
-                      "or install cloudpickle on both sides")  # fmt: skip
+    return InputError(
+        _OPERATION,
+        f"an evaluation function {why}",
+        "write it as a function of a module that the workers can import, which loads its data itself; "
+        "or install cloudpickle on both sides",
+    )

@@ -38,16 +38,30 @@ def _fits(sim, given: dict) -> None:
     learning_rate, regularization, warm_start = (given[n] for n in ("learning_rate", "regularization", "warm_start"))
     if not (0 <= warm_start < 1 and learning_rate > 0 and regularization >= 0):
         raise InputError(
-            OPERATION, f"learning_rate={learning_rate}, regularization={regularization}, warm_start={warm_start}",
+            OPERATION,
+            f"learning_rate={learning_rate}, regularization={regularization}, warm_start={warm_start}",
             "use a positive learning rate, no negative regularization and a warm start of 0 up to 1",
-        )  # fmt: skip
+        )
     integer_layers(sim, given["layers"], OPERATION)
 
 
 @method("adaround", "AdaRound", "round", fits=_fits)
-def adaround(sim, batches, *, iterations: int = 500, layers=None, blocks: bool = False, batch_size: int = 32,
-             learning_rate: float = 0.1, regularization: float = 4.0, warm_start: float = 0.2,
-             early_stop: bool = True, memory_bytes: int = 2**30, seed: int = 0, progress=None) -> Found:  # fmt: skip
+def adaround(
+    sim,
+    batches,
+    *,
+    iterations: int = 500,
+    layers=None,
+    blocks: bool = False,
+    batch_size: int = 32,
+    learning_rate: float = 0.1,
+    regularization: float = 4.0,
+    warm_start: float = 0.2,
+    early_stop: bool = True,
+    memory_bytes: int = 2**30,
+    seed: int = 0,
+    progress=None,
+) -> Found:
     """Learn which weights to round up and which down, so that each layer's output comes closest to FP32's.
 
     Layer by layer in graph order, V minimizes ``|f(W~ x') - f(W x)|^2 + lambda sum(1 - |2 h(V) - 1|^beta)`` with
@@ -106,8 +120,7 @@ def adaround(sim, batches, *, iterations: int = 500, layers=None, blocks: bool =
     return Found(pd.DataFrame(rows, columns=[*TABLE, *(["block"] if blocks else [])]), notes=tuple(notes))
 
 
-def _round_block(sim, walk: Frontier, block: Block, schedule: Schedule, batch_size: int, steps: Steps
-                 ) -> list[dict]:  # fmt: skip
+def _round_block(sim, walk: Frontier, block: Block, schedule: Schedule, batch_size: int, steps: Steps) -> list[dict]:
     """Round the weights of a layer, or block, and put them into the sim; rows of the table."""
     segment = walk.segment(block.output)
     targets = [walk.shelf.keep(segment.target(batch)) for batch in steps.ticking(segment.count)]
@@ -117,8 +130,9 @@ def _round_block(sim, walk: Frontier, block: Block, schedule: Schedule, batch_si
         learned = [_learn_layer(sim, product, problem, schedule, batch_size, steps)]
     else:
         learned = _learn_block(sim, block, segment, targets, schedule, steps)
-    nearest, loss = (_relative_error(segment, targets, weights, steps)
-                     for weights in ({}, _in_place_of(block, learned)))  # fmt: skip
+    nearest, loss = (
+        _relative_error(segment, targets, weights, steps) for weights in ({}, _in_place_of(block, learned))
+    )
     for target in targets:
         walk.shelf.release(target)
     better, rows = loss < nearest, []
@@ -126,14 +140,22 @@ def _round_block(sim, walk: Frontier, block: Block, schedule: Schedule, batch_si
         flipped = _flipped_fraction(sim, layer, weight) if better else 0.0
         if better:
             put_everywhere(sim, layer, weight)
-        rows.append({LAYER: layer.layer, "loss_nearest": nearest, "loss": loss if better else nearest,
-                     "flipped_fraction": flipped, "iterations": steps.iteration,
-                     "rounding": "learned" if better else "nearest"})  # fmt: skip
+        rows.append(
+            {
+                LAYER: layer.layer,
+                "loss_nearest": nearest,
+                "loss": loss if better else nearest,
+                "flipped_fraction": flipped,
+                "iterations": steps.iteration,
+                "rounding": "learned" if better else "nearest",
+            }
+        )
     return rows
 
 
-def _learn_layer(sim, product: Product, problem: LayerProblem, schedule: Schedule, batch_size: int, steps: Steps
-                 ) -> Tensor:  # fmt: skip
+def _learn_layer(
+    sim, product: Product, problem: LayerProblem, schedule: Schedule, batch_size: int, steps: Steps
+) -> Tensor:
     """AdaRound of one layer; its rounded weight.
 
     Each output channel's loss is taken in units of its own for rounding to nearest.
@@ -151,8 +173,9 @@ def _learn_layer(sim, product: Product, problem: LayerProblem, schedule: Schedul
     return product.weight(rounding.weight(up), sim.weight_tensor(product.layer.weight_key))
 
 
-def _learn_block(sim, block: Block, segment: Segment, targets: list[Tensor], schedule: Schedule, steps: Steps
-                 ) -> list[Tensor]:  # fmt: skip
+def _learn_block(
+    sim, block: Block, segment: Segment, targets: list[Tensor], schedule: Schedule, steps: Steps
+) -> list[Tensor]:
     """BRECQ: all weights of a block at once, for the block's output; also for a weight that is no single matrix."""
     roundings = [_rounding(sim, layer) for layer in block.layers]
     error = sum(_squared_error(segment, targets[i], i, {}) for i in steps.ticking(segment.count))
@@ -201,6 +224,8 @@ def _relative_error(segment: Segment, targets: list[Tensor], replaced: dict[str,
 def _flipped_fraction(sim, layer: WeightedLayer, rounded: Tensor) -> float:
     """The part of the codes that are not the nearest."""
     quantizer = sim.weight(layer.weight_key)
-    nearest, found = (quantize(w, *quantizer.encoding(), quantizer.grid, quantizer.axis, quantizer.block_size)
-                      for w in (sim.weight_tensor(layer.weight_key), rounded))  # fmt: skip
+    nearest, found = (
+        quantize(w, *quantizer.encoding(), quantizer.grid, quantizer.axis, quantizer.block_size)
+        for w in (sim.weight_tensor(layer.weight_key), rounded)
+    )
     return float((found != nearest).double().mean())

@@ -29,8 +29,14 @@ def _fits(sim, given: dict) -> None:
 
 
 @method("correct_bias", "Bias correction", "correct", fits=_fits)
-def correct_bias(sim, batches: Iterable | None = None, *, analytic: bool = False,
-                 layers: str | Iterable[str] | None = None, progress=None) -> Found:  # fmt: skip
+def correct_bias(
+    sim,
+    batches: Iterable | None = None,
+    *,
+    analytic: bool = False,
+    layers: str | Iterable[str] | None = None,
+    progress=None,
+) -> Found:
     """Correct each layer's bias by the mean error of its output: ``b += E[FP32 output] - E[quantized output]``.
 
     Empirical: layer after layer, the inputs being what the layers before give, quantized and already corrected; the
@@ -79,8 +85,9 @@ def correct_bias(sim, batches: Iterable | None = None, *, analytic: bool = False
 
 def _empirical(sim, chosen: list[WeightedLayer], batches, progress) -> dict[str, float]:
     shifts: dict[str, float] = {}
-    walk = Frontier(sim, batches, operation=OPERATION,
-                    tick=lambda: progress(len(shifts), len(chosen), "correcting biases"))  # fmt: skip
+    walk = Frontier(
+        sim, batches, operation=OPERATION, tick=lambda: progress(len(shifts), len(chosen), "correcting biases")
+    )
     for layer in chosen:
         walk.advance(layer.node)
         segment = walk.segment(layer.node)

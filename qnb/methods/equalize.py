@@ -31,8 +31,15 @@ def _fits(sim, given: dict) -> None:
 
 
 @method("equalize", "Cross-layer equalization", "rescale", calibrated=False, fits=_fits)
-def equalize(sim, batches: Iterable | None = None, *, layers: str | Iterable[str] | None = None, absorb: bool = True,
-             iterations: int = 20, progress=None) -> Found:  # fmt: skip
+def equalize(
+    sim,
+    batches: Iterable | None = None,
+    *,
+    layers: str | Iterable[str] | None = None,
+    absorb: bool = True,
+    iterations: int = 20,
+    progress=None,
+) -> Found:
     """Equalize the weights' channel ranges of layers that follow each other; the FP32 function stays the same.
 
     Channel i of the first layer is divided by ``s_i = sqrt(r1_i r2_i) / r2_i`` and that of the next one multiplied by
@@ -76,11 +83,14 @@ def equalize(sim, batches: Iterable | None = None, *, layers: str | Iterable[str
     found, notes = pairs(sim, integer_layers(sim, layers, OPERATION))
     if not found:
         return Found(notes=(*notes, "No layer is read by one other layer alone: there is nothing to equalize."))
-    spread = spreads(sim, [p.first.node for p in found], batches, lambda: progress(0, None, "measuring channels"),
-                     OPERATION)  # fmt: skip
+    spread = spreads(
+        sim, [p.first.node for p in found], batches, lambda: progress(0, None, "measuring channels"), OPERATION
+    )
     scales, changes = settle(sim, found, spread, iterations, lambda done: progress(done, iterations, "equalizing"))
-    constants = [absorbable(p, spread[p.first.node].divided(s)) if absorb else torch.zeros_like(s)
-                 for p, s in zip(found, scales, strict=True)]  # fmt: skip
+    constants = [
+        absorbable(p, spread[p.first.node].divided(s)) if absorb else torch.zeros_like(s)
+        for p, s in zip(found, scales, strict=True)
+    ]
     before = _ratios(sim, found)
     moved = [m for m in zip(found, scales, constants, strict=True) if (m[1] != 1).any() or (m[2] > 0).any()]
     if moved:
@@ -91,8 +101,15 @@ def equalize(sim, batches: Iterable | None = None, *, layers: str | Iterable[str
     notes += _left_out(found, spread, absorb)
     absorbed = {p.first.layer: int((c > 0).sum()) for p, c in zip(found, constants, strict=True)}
     after = _ratios(sim, found)
-    rows = [{LAYER: name, "range_ratio_before": before[name], "range_ratio_after": after[name],
-             "absorbed": absorbed.get(name, 0)} for name in before]  # fmt: skip
+    rows = [
+        {
+            LAYER: name,
+            "range_ratio_before": before[name],
+            "range_ratio_after": after[name],
+            "absorbed": absorbed.get(name, 0),
+        }
+        for name in before
+    ]
     history = pd.DataFrame({"iteration": range(len(changes)), "largest_change_octaves": changes})
     return Found(pd.DataFrame(rows), history, tuple(notes))
 
@@ -135,8 +152,11 @@ def _ratios(sim, found: list[Pair]) -> dict[str, float]:
 def _left_out(found: list[Pair], spread: Mapping[str, Spread], absorb: bool) -> list[str]:
     """What stayed as it was, in words."""
     rectified = [p for p in found if p.ceiling < torch.inf]
-    clipped = {p.first.layer: int((spread[p.first.node].high >= p.ceiling).sum()) for p in rectified
-               if spread[p.first.node].seen}  # fmt: skip
+    clipped = {
+        p.first.layer: int((spread[p.first.node].high >= p.ceiling).sum())
+        for p in rectified
+        if spread[p.first.node].seen
+    }
     padded = [p.first.layer for p in found if not p.shifts]
     notes = []
     if rectified and not clipped:

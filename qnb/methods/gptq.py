@@ -30,8 +30,17 @@ def _fits(sim, given: dict) -> None:
 
 
 @method("gptq", "GPTQ", "round", fits=_fits)
-def gptq(sim, batches, *, layers=None, damping: float = 0.01, block: int = 128, act_order: bool = False,
-         asymmetric: bool = True, progress=None) -> Found:  # fmt: skip
+def gptq(
+    sim,
+    batches,
+    *,
+    layers=None,
+    damping: float = 0.01,
+    block: int = 128,
+    act_order: bool = False,
+    asymmetric: bool = True,
+    progress=None,
+) -> Found:
     """Round weights so that each layer's output changes least, with the second-order error feedback of GPTQ.
 
     Layer by layer in graph order, with ``H = 2 X X^T`` of the inputs that the layers before, already rounded, give:
@@ -64,8 +73,11 @@ def gptq(sim, batches, *, layers=None, damping: float = 0.01, block: int = 128, 
     """
     chosen, alone = integer_layers(sim, layers, OPERATION), sole_readers(sim)
     found, notes = products(sim, [layer for layer in chosen if alone[layer.weight]])
-    notes += [f"{layer.layer} keeps the nearest codes: {layer.weight} is read elsewhere too."
-              for layer in chosen if not alone[layer.weight]]  # fmt: skip
+    notes += [
+        f"{layer.layer} keeps the nearest codes: {layer.weight} is read elsewhere too."
+        for layer in chosen
+        if not alone[layer.weight]
+    ]
     rows, done = [], 0
 
     def tick() -> None:
@@ -96,14 +108,25 @@ def _round_layer(sim, product: Product, sums: Reconstruction, damping, block, ac
     best = torch.where(better[..., None], rounded, nearest)
     put(sim, product.layer.weight, product.weight(best, weight))
     return {
-        LAYER: product.layer.layer, "fit_before_db": sums.db(nearest - exact), "fit_after_db": sums.db(best - exact),
+        LAYER: product.layer.layer,
+        "fit_before_db": sums.db(nearest - exact),
+        "fit_after_db": sums.db(best - exact),
         "nearest_fraction": 1 - float(better.double().mean()),
-    }  # fmt: skip
+    }
 
 
-def round_columns(weight: torch.Tensor, h: torch.Tensor, scale: torch.Tensor, zero_point: torch.Tensor, grid: Grid,
-                  damping: float = 0.01, block: int = 128, act_order: bool = False, tick: Callable = lambda: None,
-                  cross: torch.Tensor | None = None) -> torch.Tensor:  # fmt: skip
+def round_columns(
+    weight: torch.Tensor,
+    h: torch.Tensor,
+    scale: torch.Tensor,
+    zero_point: torch.Tensor,
+    grid: Grid,
+    damping: float = 0.01,
+    block: int = 128,
+    act_order: bool = False,
+    tick: Callable = lambda: None,
+    cross: torch.Tensor | None = None,
+) -> torch.Tensor:
     """GPTQ's rounding of one weight (algorithm 1 of the paper), all groups at once.
 
     Args:

@@ -106,9 +106,16 @@ class Method:
 METHODS: Registry[Method] = Registry("recovery method")
 
 
-def method(name: str, title: str, stage: str, *, calibrated: bool = True, once: bool = True,
-           measured: Callable[[dict], Iterable] | None = None,
-           fits: Callable[[Any, dict[str, Any]], None] | None = None):  # fmt: skip
+def method(
+    name: str,
+    title: str,
+    stage: str,
+    *,
+    calibrated: bool = True,
+    once: bool = True,
+    measured: Callable[[dict], Iterable] | None = None,
+    fits: Callable[[Any, dict[str, Any]], None] | None = None,
+):
     """Register a function ``(sim, batches, *, ..., progress=None) -> Found`` as a method that returns a `Result`.
 
     Inside, the sim's tensors are its own; if anything is raised, it is as it was before. ``batches`` (or ``loader``)
@@ -157,10 +164,16 @@ def _apply(row: Method, function, given: dict, calibrated: bool, inputs) -> Resu
     sim.drop_cache()
     history = found.history if len(found.history) else report.history()
     return Result(
-        row.name, before_and_after(sim, before, after, found.layers), history, _plain_options(row, given),
-        time.perf_counter() - start, found.notes, _output(sim, before), _output(sim, after),
+        row.name,
+        before_and_after(sim, before, after, found.layers),
+        history,
+        _plain_options(row, given),
+        time.perf_counter() - start,
+        found.notes,
+        _output(sim, before),
+        _output(sim, after),
         found.tables,
-    )  # fmt: skip
+    )
 
 
 def _first_batches(given: dict) -> list | None:
@@ -179,12 +192,18 @@ def check_order(names: Iterable[str], operation: str) -> None:
             if other.name == row.name and row.once:
                 raise InputError(operation, f"{row.name} a second time", f"leave the second {row.name!r} out")
             if other.stage == row.stage == "round" and other.name != row.name:
-                raise InputError(operation, f"{other.name} and then {row.name}, which would round the weights again",
-                                 f"take one of {other.name!r} and {row.name!r}")  # fmt: skip
+                raise InputError(
+                    operation,
+                    f"{other.name} and then {row.name}, which would round the weights again",
+                    f"take one of {other.name!r} and {row.name!r}",
+                )
             if STAGES.index(other.stage) > STAGES.index(row.stage):
                 right = sorted(rows, key=lambda r: STAGES.index(r.stage))
-                raise InputError(operation, f"{row.name} after {other.name}, whose work it would undo",
-                                 f"go in this order: {', '.join(dict.fromkeys(r.name for r in right))}")  # fmt: skip
+                raise InputError(
+                    operation,
+                    f"{row.name} after {other.name}, whose work it would undo",
+                    f"go in this order: {', '.join(dict.fromkeys(r.name for r in right))}",
+                )
 
 
 def _measure(sim, batches, report) -> pd.DataFrame | None:

@@ -28,8 +28,7 @@ def _fits(sim, given: dict) -> None:
 
 
 @method("reestimate_batch_norm", "Batch norm re-estimation", "correct", fits=_fits)
-def reestimate_batch_norm(sim, batches: Iterable, *, layers: str | Iterable[str] | None = None,
-                          progress=None) -> Found:  # fmt: skip
+def reestimate_batch_norm(sim, batches: Iterable, *, layers: str | Iterable[str] | None = None, progress=None) -> Found:
     """Normalize each quantized layer by its own moments again, where a batch norm was folded into it.
 
     Folding left ``y = gamma (W x - mean) / sqrt(variance + eps) + beta``, with statistics of FP32 weights: over the
@@ -68,8 +67,9 @@ def reestimate_batch_norm(sim, batches: Iterable, *, layers: str | Iterable[str]
     if means_only:
         notes.append(f"With one weight scale for several channels only means are re-estimated: {listed(means_only)}.")
     rows: list[dict] = []
-    walk = Frontier(sim, batches, operation=OPERATION,
-                    tick=lambda: progress(len(rows), len(chosen), "re-estimating batch norms"))  # fmt: skip
+    walk = Frontier(
+        sim, batches, operation=OPERATION, tick=lambda: progress(len(rows), len(chosen), "re-estimating batch norms")
+    )
     for layer in chosen:
         walk.advance(layer.node)
         segment = walk.segment(layer.node)
@@ -120,8 +120,9 @@ def _rms(x: torch.Tensor) -> float:
 def _scales_by_channel(sim, layer: WeightedLayer, node: fx.Node) -> bool:
     """Whether each output channel has weight scales of its own."""
     quantizer = sim.weight(layer.weight_key)
-    shared_by_groups = layer.op.startswith("conv_transpose") and as_matrix(sim.weight_tensor(layer.weight_key),
-                                                                          node).shape[0] > 1  # fmt: skip
+    shared_by_groups = (
+        layer.op.startswith("conv_transpose") and as_matrix(sim.weight_tensor(layer.weight_key), node).shape[0] > 1
+    )
     return quantizer.axis is not None and not shared_by_groups
 
 

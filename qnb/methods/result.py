@@ -57,16 +57,22 @@ class Result(Shown):
         """What it brought, in one line."""
         if self.output_after_db != self.output_after_db:
             return f"{self.method}: {len(self.table)} layers, {self.seconds:.1f} s"
-        return (f"{self.method}: output {decibel(self.output_before_db)} → {decibel(self.output_after_db)}, "
-                f"{self.seconds:.1f} s")  # fmt: skip
+        return (
+            f"{self.method}: output {decibel(self.output_before_db)} → {decibel(self.output_after_db)}, "
+            f"{self.seconds:.1f} s"
+        )
 
     def document(self) -> Document:
         forms = {c: decibel for c in self.table.columns if c.endswith("_db")}
         facts = [Facts({k: number(v) if isinstance(v, float) else str(v) for k, v in self.options.items()})]
         worse = self.output_after_db < self.output_before_db
         return Document(
-            "recovery", self.sentence(),
-            (*(facts if self.options else ()), *(Text(note) for note in self.notes),
-             Table(self.table, "Layers before and after", formats=forms)),
+            "recovery",
+            self.sentence(),
+            (
+                *(facts if self.options else ()),
+                *(Text(note) for note in self.notes),
+                Table(self.table, "Layers before and after", formats=forms),
+            ),
             "warn" if worse else "neutral",
-        )  # fmt: skip
+        )

@@ -40,10 +40,22 @@ def _by_metric(sensitivity) -> bool:
 
 @method("search_mixed_precision", "Mixed precision", "precision", fits=_fits)
 def search_mixed_precision(
-    sim, batches: Iterable, *, candidates=None, budget: float | None = None, max_drop: float | None = None,
-    cost: str | Callable = "bops", sensitivity: str | pd.DataFrame = "fisher", evaluate: Callable | None = None,
-    verify: int = 3, executor=None, cache=None, layers=None, seed: int = 0, progress=None,
-) -> Found:  # fmt: skip
+    sim,
+    batches: Iterable,
+    *,
+    candidates=None,
+    budget: float | None = None,
+    max_drop: float | None = None,
+    cost: str | Callable = "bops",
+    sensitivity: str | pd.DataFrame = "fisher",
+    evaluate: Callable | None = None,
+    verify: int = 3,
+    executor=None,
+    cache=None,
+    layers=None,
+    seed: int = 0,
+    progress=None,
+) -> Found:
     """Choose each layer's bits, of all mixes the best.
 
     One sensitivity pass predicts what each layer loses at each candidate; losses are taken to add up, as in HAWQ-V3
@@ -95,8 +107,9 @@ def search_mixed_precision(
     bits = front.bits()
     return Found(
         bits[bits.point == chosen].drop(columns="point"),
-        notes=tuple(_notes(front, chosen, max_drop)), tables={"front": front.table(chosen), "bits": bits},
-    )  # fmt: skip
+        notes=tuple(_notes(front, chosen, max_drop)),
+        tables={"front": front.table(chosen), "bits": bits},
+    )
 
 
 def _spread(front: PrecisionFront, number_of: int, *without: int) -> list[int]:
@@ -131,9 +144,11 @@ def cheapest_within(front: PrecisionFront, max_drop: float, measure: Callable[[l
 
 def _notes(front: PrecisionFront, chosen: int, max_drop: float | None):
     point, choices = front.points[chosen], front.choices
-    yield (f"Point {chosen} of 0 to {len(front) - 1}: {_amount(choices.cost, point.cost)}, "
-           f"{point.cost / choices.highest:.0%} of the costliest candidate's; "
-           f"predicted loss {number(point.loss)}.")  # fmt: skip
+    yield (
+        f"Point {chosen} of 0 to {len(front) - 1}: {_amount(choices.cost, point.cost)}, "
+        f"{point.cost / choices.highest:.0%} of the costliest candidate's; "
+        f"predicted loss {number(point.loss)}."
+    )
     if chosen in front.scores and front.reference is not None:
         drop = front.drop(chosen)
         interval = f" (95 % interval {drop.low:.2g} to {drop.high:.2g})" if drop.low == drop.low else ""

@@ -128,17 +128,31 @@ def _choose_ranges(sim, product: Product, sums: Reconstruction, count: int, tick
     exact = product.rows(attribute(sim.reference, product.layer.weight).detach()).double()
     before = product.rows(quantizer(weight)).double() - exact
     best, after = search(product.rows(weight), exact, before, candidates, units, parts, sums, tick)
-    chosen = {name: getattr(candidates, name).gather(0, best[None]).view(shape)
-              for name in ("low", "high", "scale", "zero_point")}  # fmt: skip
+    chosen = {
+        name: getattr(candidates, name).gather(0, best[None]).view(shape)
+        for name in ("low", "high", "scale", "zero_point")
+    }
     quantizer.set_encoding(chosen["scale"], chosen["zero_point"])
     quantizer.minimum, quantizer.maximum = chosen["low"], chosen["high"]
     fraction = float((chosen["scale"].view(-1) / candidates.scale[1]).mean())
-    return {LAYER: product.layer.layer, "range_fraction": fraction, "fit_before_db": sums.db(before),
-            "fit_after_db": sums.db(after)}  # fmt: skip
+    return {
+        LAYER: product.layer.layer,
+        "range_fraction": fraction,
+        "fit_before_db": sums.db(before),
+        "fit_after_db": sums.db(after),
+    }
 
 
-def search(weight: torch.Tensor, exact: torch.Tensor, error: torch.Tensor, candidates: Candidates, units: torch.Tensor,
-           parts: list[slice], sums: Reconstruction, tick: Callable[[], None]):  # fmt: skip
+def search(
+    weight: torch.Tensor,
+    exact: torch.Tensor,
+    error: torch.Tensor,
+    candidates: Candidates,
+    units: torch.Tensor,
+    parts: list[slice],
+    sums: Reconstruction,
+    tick: Callable[[], None],
+):
     """The best candidate of every unit.
 
     Args:

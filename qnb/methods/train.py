@@ -39,19 +39,37 @@ def _measured_on(given: dict[str, Any]) -> list:
 
 def _fits(sim, given: dict[str, Any]) -> None:
     if not any(q.active and isinstance(q.grid, Grid) for q in sim.quantizers()):
-        raise PrecisionError(OPERATION, f"no integer grid to train for ({sim.precision.name})",
-                             "use a precision with integers, w4a8 say")  # fmt: skip
+        raise PrecisionError(
+            OPERATION, f"no integer grid to train for ({sim.precision.name})", "use a precision with integers, w4a8 say"
+        )
     _check_options(given)
 
 
 @method("train", "Quantization-aware training", "train", once=False, measured=_measured_on, fits=_fits)
-def train(sim, loader: Iterable, loss: Callable[[Any, Any], torch.Tensor] | None = None, *,
-          epochs: int = 20, steps: int | None = None, learning_rate: float = 1e-3, scale_learning_rate: float = 1e-2,
-          optimizer: str | Callable = "adam", schedule: str = "cosine", warmup: int = 0,
-          distill: float | None = None, temperature: float = 4.0, learn_scales: bool = True,
-          learn_offsets: bool = True, evaluate: Callable | None = None, patience: int | None = None,
-          checkpoint: str | PathLike | None = None, resume: bool = True, device: str | torch.device | None = None,
-          seed: int = 0, progress=None):  # fmt: skip
+def train(
+    sim,
+    loader: Iterable,
+    loss: Callable[[Any, Any], torch.Tensor] | None = None,
+    *,
+    epochs: int = 20,
+    steps: int | None = None,
+    learning_rate: float = 1e-3,
+    scale_learning_rate: float = 1e-2,
+    optimizer: str | Callable = "adam",
+    schedule: str = "cosine",
+    warmup: int = 0,
+    distill: float | None = None,
+    temperature: float = 4.0,
+    learn_scales: bool = True,
+    learn_offsets: bool = True,
+    evaluate: Callable | None = None,
+    patience: int | None = None,
+    checkpoint: str | PathLike | None = None,
+    resume: bool = True,
+    device: str | torch.device | None = None,
+    seed: int = 0,
+    progress=None,
+):
     """Quantization-aware training: weights, biases, scales and zero points learned with the quantizers in place.
 
     By default no labels are needed: the simulation learns to give what the FP32 reference gives, by the divergence
@@ -102,13 +120,29 @@ def train(sim, loader: Iterable, loss: Callable[[Any, Any], torch.Tensor] | None
     >>> result.output_after_db > result.output_before_db + 1
     True
     """
-    settings = Settings(_steps(loader, epochs, steps), learning_rate, scale_learning_rate, optimizer, schedule, warmup,
-                        learn_scales, learn_offsets, patience)  # fmt: skip
+    settings = Settings(
+        _steps(loader, epochs, steps),
+        learning_rate,
+        scale_learning_rate,
+        optimizer,
+        schedule,
+        warmup,
+        learn_scales,
+        learn_offsets,
+        patience,
+    )
     share = _share(loss, distill)
     file = None
     if checkpoint is not None:
-        options = {**vars(settings), "optimizer": _name(optimizer), "loss": _name(loss), "distill": share,
-                   "temperature": temperature, "evaluate": _name(evaluate), "seed": seed}  # fmt: skip
+        options = {
+            **vars(settings),
+            "optimizer": _name(optimizer),
+            "loss": _name(loss),
+            "distill": share,
+            "temperature": temperature,
+            "evaluate": _name(evaluate),
+            "seed": seed,
+        }
         file = Checkpoint(checkpoint, identity(sim, options), resume)
     home, device = sim.device, _device(sim, device)
     if device != home:
@@ -190,8 +224,14 @@ def _layers(sim, trained: Trained) -> pd.DataFrame:
         return math.exp(float(torch.cat(moved).mean())) if moved else math.nan
 
     weights = sim.plan.weights_of
-    rows = [(g.layer, ratio(*(f"weight_quantizers.{k}" for k in weights.get(g.layer, ()))),
-             ratio(f"activation_quantizers.{g.key}")) for g in sim.groups]  # fmt: skip
+    rows = [
+        (
+            g.layer,
+            ratio(*(f"weight_quantizers.{k}" for k in weights.get(g.layer, ()))),
+            ratio(f"activation_quantizers.{g.key}"),
+        )
+        for g in sim.groups
+    ]
     return pd.DataFrame(rows, columns=[LAYER, "weight_scale_ratio", "output_scale_ratio"])
 
 

@@ -32,8 +32,11 @@ def _snapshot(sim):
     modes = [(module, module.training) for module in sim.modules()]
     tensors = [(module, dict(module._parameters), dict(module._buffers)) for module in sim.graph_module.modules()]
     flags = [(p, p.requires_grad) for _, parameters, _ in tensors for p in parameters.values() if p is not None]
-    quantizers = [(m, {name: getattr(m, name) for name in _QUANTIZER if hasattr(m, name)})
-                  for m in sim.graph_module.modules() if isinstance(m, (Quantizer, BiasQuantizer))]  # fmt: skip
+    quantizers = [
+        (m, {name: getattr(m, name) for name in _QUANTIZER if hasattr(m, name)})
+        for m in sim.graph_module.modules()
+        if isinstance(m, (Quantizer, BiasQuantizer))
+    ]
 
     def restore() -> None:
         for module, mode in modes:

@@ -49,9 +49,7 @@ class Grid:
         if not isinstance(self.symmetric, bool):
             raise PrecisionError("Grid", f"symmetric={self.symmetric!r}", "use True or False")
         if self.granularity not in GRANULARITIES:
-            raise PrecisionError(
-                "Grid", f"granularity={self.granularity!r}", f"use one of {', '.join(GRANULARITIES)}"
-            )
+            raise PrecisionError("Grid", f"granularity={self.granularity!r}", f"use one of {', '.join(GRANULARITIES)}")
         blocks = self.granularity == "block"
         if blocks and (type(self.block_size) is not int or self.block_size < 1):
             raise PrecisionError("Grid", f"block_size={self.block_size!r}", "give a positive block_size")

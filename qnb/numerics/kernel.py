@@ -94,9 +94,7 @@ def _to_format(out: Tensor, form: FloatGrid) -> Tensor:
     return out.copy_(out.to(form.dtype))
 
 
-def run(
-    x: Tensor, scale: Tensor, zero_point: Tensor, grid: str, axis: int | None, block_size: int | None
-) -> Tensor:
+def run(x: Tensor, scale: Tensor, zero_point: Tensor, grid: str, axis: int | None, block_size: int | None) -> Tensor:
     """Quantize-dequantize out of place: a new tensor with x's shape and dtype and dense strides."""
     compute = compute_dtype(x.dtype, grid)
     values = x if x.dtype == compute else x.to(compute)
@@ -110,9 +108,7 @@ def run(
     return result if x.dtype == compute else result.to(x.dtype)
 
 
-def run_(
-    x: Tensor, scale: Tensor, zero_point: Tensor, grid: str, axis: int | None, block_size: int | None
-) -> Tensor:
+def run_(x: Tensor, scale: Tensor, zero_point: Tensor, grid: str, axis: int | None, block_size: int | None) -> Tensor:
     """The same numbers as `run`, written over x."""
     compute = compute_dtype(x.dtype, grid)
     if x.dtype != compute:

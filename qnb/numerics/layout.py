@@ -67,7 +67,5 @@ def _check_blocks(shape: torch.Size, scale: Tensor, axis: int, block_size: int, 
         for i, (have, want) in enumerate(zip(scale.shape, wanted, strict=True))
     )
     if not fits:
-        received = (
-            f"scale of shape {tuple(scale.shape)} for blocks of {block_size} on axis {axis} of {tuple(shape)}"
-        )
+        received = f"scale of shape {tuple(scale.shape)} for blocks of {block_size} on axis {axis} of {tuple(shape)}"
         raise InputError(operation, received, f"use a scale of shape {tuple(wanted)}, or 1 off the axis")

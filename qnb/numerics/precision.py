@@ -94,9 +94,12 @@ def _nearest(name: str) -> str:
 
 
 _SPELT = (
-    (r"^(bf|bfloat|brain)", "bf16"), (r"e5m2", "fp8_e5m2"), (r"e4m3|^(fp|float|f)_?8", "fp8_e4m3"),
-    (r"^half|^(fp|float|f)_?16", "fp16"), (r"^(full|single)|^(fp|float|f)_?32|^float$", "fp32"),
-)  # fmt: skip
+    (r"^(bf|bfloat|brain)", "bf16"),
+    (r"e5m2", "fp8_e5m2"),
+    (r"e4m3|^(fp|float|f)_?8", "fp8_e4m3"),
+    (r"^half|^(fp|float|f)_?16", "fp16"),
+    (r"^(full|single)|^(fp|float|f)_?32|^float$", "fp32"),
+)
 """How the formats are called elsewhere."""
 
 

@@ -10,10 +10,15 @@ from qnb.errors import FileError, QnbError
 from qnb.numerics.grid import FloatGrid, Grid
 from qnb.numerics.precision import Precision
 
-_GRID = schema.record({
-    "kind": {"const": "Grid"}, "bits": schema.COUNT, "symmetric": schema.FLAG, "granularity": schema.TEXT,
-    "block_size": schema.maybe(schema.COUNT),
-})  # fmt: skip
+_GRID = schema.record(
+    {
+        "kind": {"const": "Grid"},
+        "bits": schema.COUNT,
+        "symmetric": schema.FLAG,
+        "granularity": schema.TEXT,
+        "block_size": schema.maybe(schema.COUNT),
+    }
+)
 GRID = schema.maybe({"anyOf": [_GRID, schema.record({"kind": {"const": "FloatGrid"}, "format": schema.TEXT})]})
 PRECISION = schema.record({"weights": GRID, "activations": GRID})
 _KINDS = {"Grid": Grid, "FloatGrid": FloatGrid}

@@ -125,8 +125,12 @@ class Panel(Shown):
         self._drawer_text.value = self._drawer_copy.code = "\n".join(self.codes)
 
     def _code_drawer(self) -> widgets.Widget:
-        show = widgets.ToggleButton(False, description="Code", tooltip="What was done here, as code to run again",
-                                    layout=widgets.Layout(width="auto"))  # fmt: skip
+        show = widgets.ToggleButton(
+            False,
+            description="Code",
+            tooltip="What was done here, as code to run again",
+            layout=widgets.Layout(width="auto"),
+        )
         box = widgets.VBox([self._drawer_text, self._drawer_copy], layout=_wide(display="none"))
 
         def toggle(change) -> None:
@@ -156,8 +160,9 @@ def columns(*children: widgets.Widget, least: str = "400px") -> widgets.Box:
 def line(*children: widgets.Widget, wrap: bool = True) -> widgets.Box:
     """Controls side by side."""
     flow = f"row {'wrap' if wrap else 'nowrap'}"
-    return widgets.Box(list(children), layout=_wide(display="flex", flex_flow=flow, align_items="center",
-                                                    grid_gap="4px 8px"))  # fmt: skip
+    return widgets.Box(
+        list(children), layout=_wide(display="flex", flex_flow=flow, align_items="center", grid_gap="4px 8px")
+    )
 
 
 def heading(text: str, more: str = "") -> str:

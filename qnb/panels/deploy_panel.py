@@ -29,8 +29,9 @@ class DeployPanel(Panel):
 
     def __init__(self, flow, name: str | None = None):
         best = ladder.best(flow)
-        self.name = flow[name].name if name else best.name if best else flow.selection.run or next(
-            reversed(flow.runs), None)  # fmt: skip
+        self.name = (
+            flow[name].name if name else best.name if best else flow.selection.run or next(reversed(flow.runs), None)
+        )
         super().__init__(flow)
 
     def build(self) -> list[widgets.Widget]:
@@ -41,23 +42,32 @@ class DeployPanel(Panel):
         self.soc = _field(widgets.Dropdown, "for", "300px", options=_socs(self.flow.target))
         self.soc.value = default_soc(self.flow.target).soc
         why = runtimes.qnn_available()
-        self.boxes = {n: widgets.Checkbox(True, description=TITLES[n], indent=False, layout={"width": "auto"})
-                      for n in RUNTIMES}  # fmt: skip
+        self.boxes = {
+            n: widgets.Checkbox(True, description=TITLES[n], indent=False, layout={"width": "auto"}) for n in RUNTIMES
+        }
         self.boxes["htp"].value = why is None and self.flow.target.htp_arch is not None
         self.boxes["htp"].disabled = why is not None
         self.why = widgets.HTML(f"<span>HTP is not available: {escape(why)}</span>" if why else "")
         self.deploy = self.button("Deploy", self._deploy, "Write the files, run them, compare", button_style="primary")
-        self.measure = self.button("Measure size and latency", self._measure,
-                                   "Latency of those runs that ONNX Runtime computes as a device")  # fmt: skip
+        self.measure = self.button(
+            "Measure size and latency", self._measure, "Latency of those runs that ONNX Runtime computes as a device"
+        )
         self.views = DeployViews(self)
         self.plot = Plot()
-        self.by = widgets.ToggleButtons(options=MEASURES, layout=widgets.Layout(width="auto"),
-                                        style={"button_width": "auto"})  # fmt: skip
+        self.by = widgets.ToggleButtons(
+            options=MEASURES, layout=widgets.Layout(width="auto"), style={"button_width": "auto"}
+        )
         self.by.observe(lambda change: self.refresh(), "value")
         self.runs = widgets.VBox([line(self.by, self.measure), self.plot], layout=widgets.Layout(width="100%"))
-        return [self.head, line(self.run, self.folder, self.soc),
-                line(widgets.Label("Run it on"), *self.boxes.values(), self.why, self.deploy), self.job.widget,
-                self.told, self.views.widget, self.runs]  # fmt: skip
+        return [
+            self.head,
+            line(self.run, self.folder, self.soc),
+            line(widgets.Label("Run it on"), *self.boxes.values(), self.why, self.deploy),
+            self.job.widget,
+            self.told,
+            self.views.widget,
+            self.runs,
+        ]
 
     def draw(self) -> None:
         flow = self.flow
@@ -107,8 +117,12 @@ class DeployPanel(Panel):
 
 
 def _field(kind, label: str, width: str, **traits):
-    return kind(description=label, style={"description_width": "initial"},
-                layout=widgets.Layout(width="auto", min_width=width), **traits)  # fmt: skip
+    return kind(
+        description=label,
+        style={"description_width": "initial"},
+        layout=widgets.Layout(width="auto", min_width=width),
+        **traits,
+    )
 
 
 def _socs(target) -> list[tuple[str, str]]:
@@ -124,8 +138,10 @@ def _told(deployed, name: str | None) -> str:
         tone, words = deploy_documents.tone(deployed), deploy_documents.title(deployed)
         role, background = ("alert", "background:rgba(213,94,0,.12);") if tone == "bad" else ("status", "")
         more = "".join(html.paragraph(text) for text in deploy_documents.failure(deployed))
-        return (f'<div role="{role}" style="border-left:4px solid {TONES[tone]};{background}padding:2px 0 2px 10px;'
-                f'font-size:14px"><b>{escape(words)}</b>{more}</div>')  # fmt: skip
+        return (
+            f'<div role="{role}" style="border-left:4px solid {TONES[tone]};{background}padding:2px 0 2px 10px;'
+            f'font-size:14px"><b>{escape(words)}</b>{more}</div>'
+        )
     if name is None:
         return html.paragraph("No run yet: run a step first, then deploy it.")
     return html.paragraph(f"{name} is not deployed yet. Deploy: {deploy_documents.PROMISE}.")

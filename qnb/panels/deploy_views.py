@@ -12,8 +12,10 @@ from qnb.panels.widgets import CodeButton, Grid, Plot
 from qnb.workflow import deploy_documents
 
 TABS = ("Layer by layer", "At the outputs", "Table of layers", "Files", "On the device")
-PRE = ("max-height:420px;overflow:auto;margin:4px 0;padding:6px 10px;background:rgba(128,128,128,.14);"
-       "font-size:12px;line-height:1.4")  # fmt: skip
+PRE = (
+    "max-height:420px;overflow:auto;margin:4px 0;padding:6px 10px;background:rgba(128,128,128,.14);"
+    "font-size:12px;line-height:1.4"
+)
 
 
 class DeployViews:
@@ -32,8 +34,9 @@ class DeployViews:
         self.files = Grid(label="files", height=240)
         self.commands, self.copy = widgets.HTML(), CodeButton(label="Copy commands", insert=False)
         device = widgets.VBox([self.copy, self.commands], layout=widgets.Layout(width="100%"))
-        self.widget = widgets.Tab([self.bars, self.table, self.layers, self.files, device], titles=TABS,
-                                  layout=widgets.Layout(width="100%"))  # fmt: skip
+        self.widget = widgets.Tab(
+            [self.bars, self.table, self.layers, self.files, device], titles=TABS, layout=widgets.Layout(width="100%")
+        )
 
     def draw(self, deployed) -> None:
         self.widget.layout.display = "none" if deployed is None else None

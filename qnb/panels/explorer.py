@@ -49,21 +49,36 @@ class LayerExplorer(Panel):
         self._drawn: tuple | None = None
         self.head = widgets.HTML()
         self.run, self.against = (
-            widgets.Dropdown(options=[""], description=text, style={"description_width": "initial"},
-                             layout=widgets.Layout(width="auto", min_width="170px"))
+            widgets.Dropdown(
+                options=[""],
+                description=text,
+                style={"description_width": "initial"},
+                layout=widgets.Layout(width="auto", min_width="170px"),
+            )
             for text in ("Run", "compared with")
-        )  # fmt: skip
-        self.modules = widgets.ToggleButton(False, description="One bar per module", layout={"width": "auto"},
-                                            tooltip="Fold every module into one bar, or show every layer")  # fmt: skip
+        )
+        self.modules = widgets.ToggleButton(
+            False,
+            description="One bar per module",
+            layout={"width": "auto"},
+            tooltip="Fold every module into one bar, or show every layer",
+        )
         for control, name in ((self.run, "run"), (self.against, "against")):
             control.observe(lambda change, name=name: self.do(lambda: self._choose(name, change["new"])), "value")
         self.modules.observe(lambda change: self.do(lambda: self._fold_all(change["new"])), "value")
-        self.bars = Plot(on_click=lambda message: self.do(lambda: self._clicked(message)),
-                         on_key=lambda key: self.do(lambda: self._key(key)))  # fmt: skip
+        self.bars = Plot(
+            on_click=lambda message: self.do(lambda: self._clicked(message)),
+            on_key=lambda key: self.do(lambda: self._key(key)),
+        )
         self.views = LayerViews(self)
         self.what_if = WhatIfBar(self)
-        return [self.head, line(self.run, self.against, self.modules), self.bars, self.views.widget,
-                self.what_if.widget]  # fmt: skip
+        return [
+            self.head,
+            line(self.run, self.against, self.modules),
+            self.bars,
+            self.views.widget,
+            self.what_if.widget,
+        ]
 
     def draw(self) -> None:
         selection = self.flow.selection

@@ -17,12 +17,23 @@ class JobLine:
         self.flow, self._job, self._end = flow, None, None
         self.bar = widgets.FloatProgress(min=0.0, max=1.0, layout=widgets.Layout(width="160px", display="none"))
         self.text = widgets.HTML(layout=widgets.Layout(flex="1 1 200px", min_width="0"))
-        self.cancel = widgets.Button(description="Cancel", tooltip="Stop after the batch that is running",
-                                     layout=widgets.Layout(width="auto", display="none"), disabled=True)  # fmt: skip
+        self.cancel = widgets.Button(
+            description="Cancel",
+            tooltip="Stop after the batch that is running",
+            layout=widgets.Layout(width="auto", display="none"),
+            disabled=True,
+        )
         self.cancel.on_click(lambda _: self._job and self._job.cancel())  # which says so at once
-        self.widget = widgets.Box([self.cancel, self.bar, self.text], layout=widgets.Layout(
-            display="none", flex_flow="row wrap", align_items="center", width="100%", grid_gap="4px 8px",
-        ))  # fmt: skip
+        self.widget = widgets.Box(
+            [self.cancel, self.bar, self.text],
+            layout=widgets.Layout(
+                display="none",
+                flex_flow="row wrap",
+                align_items="center",
+                width="100%",
+                grid_gap="4px 8px",
+            ),
+        )
 
     def say(self, words: str, tone: str = "neutral") -> None:
         """Show a sentence; the mark before it says the tone too."""

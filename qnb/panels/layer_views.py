@@ -34,8 +34,9 @@ class LayerViews:
         self.grid.observe(lambda change: panel.refresh(), "folded")
         self.widget = widgets.Tab(
             [columns(self.histogram, self.figures, least="360px"), self.scatter, self.weights, self.worst, self.grid],
-            titles=TABS, layout=widgets.Layout(width="100%"),
-        )  # fmt: skip
+            titles=TABS,
+            layout=widgets.Layout(width="100%"),
+        )
         self.widget.observe(lambda change: panel.refresh(), "selected_index")
         self._filled, self._reading = None, None
 
@@ -50,8 +51,11 @@ class LayerViews:
         profile = self._profile(run)
         if tab == 0:
             self.figures.value = html.table(layer_documents.layer_figures(self.panel.flow, selection.layer), 40)
-            self.histogram.draw(empty(self._missing(run)) if profile is None else
-                                display.histogram(profile, f"{run.name}, {profile.layer}"))  # fmt: skip
+            self.histogram.draw(
+                empty(self._missing(run))
+                if profile is None
+                else display.histogram(profile, f"{run.name}, {profile.layer}")
+            )
         elif profile is None and tab < 4:
             for plot in (self.scatter, self.weights):
                 plot.draw(empty(self._missing(run)))
@@ -59,8 +63,11 @@ class LayerViews:
         elif tab == 1:
             self.scatter.draw(charts.layer_scatter(profile.scatter, layer=f"{run.name}, {profile.layer}"))
         elif tab == 2:
-            self.weights.draw(empty(f"{profile.layer} has no weights.") if profile.weights is None else
-                              charts.weight_ranges(profile.weights, layer=profile.layer))  # fmt: skip
+            self.weights.draw(
+                empty(f"{profile.layer} has no weights.")
+                if profile.weights is None
+                else charts.weight_ranges(profile.weights, layer=profile.layer)
+            )
         elif tab == 3:
             self.worst.value = worst(profile)
 

@@ -25,8 +25,9 @@ class MixedPrecisionPanel(Panel):
     def __init__(self, flow, name: str | None = None):
         compared = flow.compared
         selected = flow.selection.run if flow.selection.run in compared else None
-        self.name = flow[name].name if name else next(reversed(flow.fronts), None) or selected or next(
-            reversed(compared), None)  # fmt: skip
+        self.name = (
+            flow[name].name if name else next(reversed(flow.fronts), None) or selected or next(reversed(compared), None)
+        )
         super().__init__(flow)
 
     def build(self) -> list[widgets.Widget]:
@@ -36,8 +37,9 @@ class MixedPrecisionPanel(Panel):
         self.run.observe(lambda change: self.do(lambda: self._choose_run(change["new"])), "value")
         self.cost = widgets.Dropdown(description="cost in", options=COSTS, **auto)
         self.search = self.button("Search", self._search, PROMISE, button_style="primary")
-        self.slider = widgets.IntSlider(0, 0, 1, description="budget", continuous_update=True, readout=False,
-                                        layout=widgets.Layout(width="360px"))  # fmt: skip
+        self.slider = widgets.IntSlider(
+            0, 0, 1, description="budget", continuous_update=True, readout=False, layout=widgets.Layout(width="360px")
+        )
         self.slider.observe(lambda change: self.do(lambda: self._choose(change["new"])), "value")
         self.read = widgets.HTML()
         self.verify = self.button("Verify", self._verify, "Measure this point with the metric")
@@ -102,8 +104,10 @@ class MixedPrecisionPanel(Panel):
         flow, name = self.flow, self.name
         options = {} if self.cost.value == "bops" else {"cost": self.cost.value}
         said = "".join(f", {k}={v!r}" for k, v in options.items())
-        flow.start(f"flow.search_mixed_precision({name!r})",
-                   lambda report: flow.search_mixed_precision(name, progress=report, **options))  # fmt: skip
+        flow.start(
+            f"flow.search_mixed_precision({name!r})",
+            lambda report: flow.search_mixed_precision(name, progress=report, **options),
+        )
         self.note(f"{flow.variable}.search_mixed_precision({name!r}{said})")
 
     def _verify(self) -> None:

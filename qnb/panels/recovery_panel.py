@@ -31,14 +31,25 @@ class RecoveryPanel(Panel):
 
     def build(self) -> list[widgets.Widget]:
         self.head, self.told = widgets.HTML(), widgets.HTML()
-        self.run = widgets.Dropdown(description="Run", options=[""], style={"description_width": "initial"},
-                                    layout=widgets.Layout(width="auto", min_width="150px"))  # fmt: skip
+        self.run = widgets.Dropdown(
+            description="Run",
+            options=[""],
+            style={"description_width": "initial"},
+            layout=widgets.Layout(width="auto", min_width="150px"),
+        )
         self.run.observe(lambda change: self.do(lambda: self._choose(change["new"])), "value")
-        self.boxes = {row.name: widgets.Checkbox(False, description=row.title, indent=False, tooltip=row.summary,
-                                                 layout=widgets.Layout(width="auto"))
-                      for row in documents.in_order()}  # fmt: skip
-        self.auto = self.button("Auto", self._auto, "Try techniques in rising effort until the metric is within the "
-                                "tolerance", button_style="primary")  # fmt: skip
+        self.boxes = {
+            row.name: widgets.Checkbox(
+                False, description=row.title, indent=False, tooltip=row.summary, layout=widgets.Layout(width="auto")
+            )
+            for row in documents.in_order()
+        }
+        self.auto = self.button(
+            "Auto",
+            self._auto,
+            "Try techniques in rising effort until the metric is within the tolerance",
+            button_style="primary",
+        )
         self.start = self.button("Recover", self._recover, "Apply the chosen techniques, in order")
         self.keep = self.button("Keep", self._keep, "Make it a run like the others", button_style="success")
         self.discard = self.button("Discard", self._discard, "Forget it; the runs stay as they are")
@@ -93,8 +104,10 @@ class RecoveryPanel(Panel):
         words = documents.change(before, shown) if before is not None else shown.name
         tone = TONES[{"ok": "good", "fail": "bad", "undecided": "warn"}[shown.verdict.state]]
         asks = "Keep it?" if shown is self.flow.proposal else ""
-        return (f'<div role="status" style="border-left:4px solid {tone};padding:2px 0 2px 10px;font-size:14px">'
-                f"<b>{escape(words)}</b><br>{escape(shown.verdict.text)}. {asks}</div>")  # fmt: skip
+        return (
+            f'<div role="status" style="border-left:4px solid {tone};padding:2px 0 2px 10px;font-size:14px">'
+            f"<b>{escape(words)}</b><br>{escape(shown.verdict.text)}. {asks}</div>"
+        )
 
     def _choose(self, name: str) -> None:
         self.name = name

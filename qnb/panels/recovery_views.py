@@ -37,8 +37,9 @@ class RecoveryViews:
         self.layers = Grid(label="layers", searchable=True, height=320)
         self.layers.observe(lambda change: panel.do(lambda: self._select(change["new"])), "selected")
         past = widgets.VBox([self.which, self.history], layout=widgets.Layout(width="100%"))
-        self.widget = widgets.Tab([self.bars, past, self.done, self.layers], titles=TABS,
-                                  layout=widgets.Layout(width="100%"))  # fmt: skip
+        self.widget = widgets.Tab(
+            [self.bars, past, self.done, self.layers], titles=TABS, layout=widgets.Layout(width="100%")
+        )
 
     def follow(self, job) -> None:
         """Show a job's history as it grows."""
@@ -69,8 +70,9 @@ class RecoveryViews:
         if self._drawn is None:
             return
         rows = [r for r in self._drawn.recovery if r.method == self.which.value]
-        self.history.draw(charts.history(rows[-1].history, name=rows[-1].method) if rows else
-                          charts.history(pd.DataFrame()))  # fmt: skip
+        self.history.draw(
+            charts.history(rows[-1].history, name=rows[-1].method) if rows else charts.history(pd.DataFrame())
+        )
 
     def _grow(self, job) -> None:
         """Called in the job's thread."""

@@ -24,10 +24,14 @@ class WhatIfBar:
         self.panel, self.trial = panel, None
         self.what = widgets.HTML()
         self.precision, self.rule = (
-            widgets.Dropdown(options=[SAME, *choices], description=text, style={"description_width": "initial"},
-                             layout=widgets.Layout(width="auto", min_width="150px"))
+            widgets.Dropdown(
+                options=[SAME, *choices],
+                description=text,
+                style={"description_width": "initial"},
+                layout=widgets.Layout(width="auto", min_width="150px"),
+            )
             for text, choices in (("precision", PRECISIONS), ("ranges", RULES))
-        )  # fmt: skip
+        )
         self.tries = panel.button("Try", self._try, "See at once what it changes")
         self.undo = panel.button("Undo", self._undo, "Take the last change back")
         self.keep = panel.button("Keep as a run", self._keep, "Evaluate it in full, beside the other runs")

@@ -56,8 +56,9 @@ class Plot(_Drawn):
     marks = traitlets.List(traitlets.Int()).tag(sync=True)
     focusable = traitlets.Bool(False).tag(sync=True)
 
-    def __init__(self, on_click: Callable[[dict], Any] | None = None, on_key: Callable[[str], Any] | None = None,
-                 **traits):  # fmt: skip
+    def __init__(
+        self, on_click: Callable[[dict], Any] | None = None, on_key: Callable[[str], Any] | None = None, **traits
+    ):
         Library.ready()
         super().__init__(focusable=on_key is not None, **traits)
         self._on_click, self._on_key = on_click, on_key
@@ -114,8 +115,10 @@ class Grid(anywidget.AnyWidget):
         table = Table(frame, most=len(frame), formats=formats or {}).json()
         ids = [str(value) for value in frame[id_column]]
         groups = groups or [""] * len(ids)
-        rows = [{"id": i, "cells": cells, "group": group}
-                for i, cells, group in zip(ids, table["rows"], groups, strict=True)]  # fmt: skip
+        rows = [
+            {"id": i, "cells": cells, "group": group}
+            for i, cells, group in zip(ids, table["rows"], groups, strict=True)
+        ]
         with self.hold_sync():
             self.columns, self.rows = table["columns"], rows
 

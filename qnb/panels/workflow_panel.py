@@ -32,11 +32,17 @@ class WorkflowPanel(Panel):
 
     def build(self) -> list[widgets.Widget]:
         self.head = widgets.HTML()
-        self.stages = {name: widgets.HTML(layout=widgets.Layout(flex="0 1 560px", min_width="0"))
-                       for name in ladder.TITLES}  # fmt: skip
-        self.precision = widgets.Combobox(options=REDUCED, placeholder="w8a16", ensure_option=False,
-                                          description_allow_html=False, layout=widgets.Layout(width="110px"),
-                                          tooltip="Precision to reduce to, any w{2..16}a{4..16}")  # fmt: skip
+        self.stages = {
+            name: widgets.HTML(layout=widgets.Layout(flex="0 1 560px", min_width="0")) for name in ladder.TITLES
+        }
+        self.precision = widgets.Combobox(
+            options=REDUCED,
+            placeholder="w8a16",
+            ensure_option=False,
+            description_allow_html=False,
+            layout=widgets.Layout(width="110px"),
+            tooltip="Precision to reduce to, any w{2..16}a{4..16}",
+        )
         self.precision.add_class("qnb-precision")
         self.run_buttons = [
             self.button("Run", self._check, "Check the model"),
@@ -45,8 +51,9 @@ class WorkflowPanel(Panel):
             self.button("Run", self._reduce, "Run the precision in the field"),
         ]
         self.deploy_button = self.button("Deploy", self._deploy, f"Take the smallest run within tolerance to {FOLDER}/")
-        self.recover_button = self.button("Recover", self._recover,
-                                          "Recovery methods, quickest first, for the first run that does not pass")
+        self.recover_button = self.button(
+            "Recover", self._recover, "Recovery methods, quickest first, for the first run that does not pass"
+        )
         self.plot = Plot(on_click=lambda message: self.do(lambda: self._select(unescape(message.get("text", "")))))
         self.grid = Grid(label="runs", empty="No run yet", height=240)
         self.grid.observe(lambda change: self.do(lambda: self._select(*change["new"][:1])), "selected")
@@ -80,8 +87,14 @@ class WorkflowPanel(Panel):
 
     def _ladder(self) -> widgets.Widget:
         check, fp16, w16a16, reduce = self.run_buttons
-        tools = {"check": (check,), "fp16": (fp16,), "w16a16": (w16a16,), "reduce": (self.precision, reduce),
-                 "restore": (self.recover_button,), "deploy": (self.deploy_button,)}  # fmt: skip
+        tools = {
+            "check": (check,),
+            "fp16": (fp16,),
+            "w16a16": (w16a16,),
+            "reduce": (self.precision, reduce),
+            "restore": (self.recover_button,),
+            "deploy": (self.deploy_button,),
+        }
         rows = []
         for name, text in self.stages.items():
             rows.append(line(text, *tools.get(name, ()), wrap=False))
@@ -177,9 +190,12 @@ def _title(flow) -> tuple[str, str]:
 
 def _stage(stage: ladder.Stage) -> str:
     """A stage in one line: mark and name, its figures, what was found."""
-    figures = " · ".join(filter(None, [
-        stage.metric and f"metric {stage.metric}", stage.drop and f"drop {stage.drop}", stage.size]))  # fmt: skip
+    figures = " · ".join(
+        filter(None, [stage.metric and f"metric {stage.metric}", stage.drop and f"drop {stage.drop}", stage.size])
+    )
     state = ladder.WORDS[stage.state]
-    return (f'<div style="line-height:1.35"><span style="display:inline-block;min-width:11.5em">{escape(stage.mark)} '
-            f"<b>{escape(stage.title)}</b> {escape(state)}</span> {escape(figures)}"
-            f'<div style="opacity:.85;font-size:12px">{escape(stage.text)}</div></div>')  # fmt: skip
+    return (
+        f'<div style="line-height:1.35"><span style="display:inline-block;min-width:11.5em">{escape(stage.mark)} '
+        f"<b>{escape(stage.title)}</b> {escape(state)}</span> {escape(figures)}"
+        f'<div style="opacity:.85;font-size:12px">{escape(stage.text)}</div></div>'
+    )

@@ -36,9 +36,7 @@ class Rows:
         if self.axis is None:
             return x.reshape(1, -1), ()
         if not -x.dim() <= self.axis < x.dim():
-            raise InputError(
-                "ranges", f"axis={self.axis} for a tensor of shape {tuple(x.shape)}", "use an axis it has"
-            )
+            raise InputError("ranges", f"axis={self.axis} for a tensor of shape {tuple(x.shape)}", "use an axis it has")
         axis = self.axis % x.dim()
         if self.block_size is None:
             return x.movedim(axis, 0).reshape(x.shape[axis], -1), (x.shape[axis],)

@@ -59,8 +59,11 @@ class Rule:
         for name, value in options.items():
             other = next((o for o in RULES if name in RULES[o].bounds), None)
             if other is not None and name not in self.bounds:
-                raise InputError(operation, f"option {name}={short(value)} with range rule {self.name!r}",
-                                 f"Did you mean method={other!r}, {name}={short(value)}?")  # fmt: skip
+                raise InputError(
+                    operation,
+                    f"option {name}={short(value)} with range rule {self.name!r}",
+                    f"Did you mean method={other!r}, {name}={short(value)}?",
+                )
             owner = operation if beside else f"range rule {self.name!r}"
             known = [*self.bounds, *(other for other in beside if other != name)]  # those are no options
             check_options(operation, {name: value}, known, owner)
@@ -86,9 +89,7 @@ def minmax(statistics: MinMax, grid: Grid | FloatGrid) -> tuple[Tensor, Tensor]:
 
 
 @rule("percentile", Histogram, percentile=(50, 100))
-def percentile(
-    statistics: Histogram, grid: Grid | FloatGrid, percentile: float = 99.99
-) -> tuple[Tensor, Tensor]:
+def percentile(statistics: Histogram, grid: Grid | FloatGrid, percentile: float = 99.99) -> tuple[Tensor, Tensor]:
     """Leaves out the largest and the smallest ``100 - percentile`` percent of the values.
 
     Each end is the left edge of the bin, of 2,048 over the range, that its percentile falls into, as in
@@ -153,9 +154,7 @@ def mse(statistics: Histogram, grid: Grid | FloatGrid) -> tuple[Tensor, Tensor]:
         error = uniform_error(bins, delta, grid.qmin - zero_point, grid)
         best = error.argmin(1, keepdim=True)
         low_part, high_part = (part.gather(1, best).squeeze(1) for part in parts)
-    low, high = (
-        (end * part).view(statistics.min.shape) for end, part in ((low, low_part), (high, high_part))
-    )
+    low, high = ((end * part).view(statistics.min.shape) for end, part in ((low, low_part), (high, high_part)))
     return _unless_constant(statistics, low, high)
 
 

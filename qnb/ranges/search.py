@@ -92,9 +92,7 @@ def uniform_error(bins: Bins, delta: Tensor, offset: Tensor, grid: Grid) -> Tens
     return _in_parts(error, delta.double(), offset.double(), edges.shape[-1])
 
 
-def _in_parts(
-    error: Callable[[Tensor, Tensor], Tensor], delta: Tensor, offset: Tensor, points: int
-) -> Tensor:
+def _in_parts(error: Callable[[Tensor, Tensor], Tensor], delta: Tensor, offset: Tensor, points: int) -> Tensor:
     """Evaluates all candidates, as many at a time as memory and caches like."""
     size = max(1, _ELEMENTS // (len(delta) * points))
     pairs = zip(delta[:, :, None].split(size, 1), offset[:, :, None].split(size, 1), strict=True)

@@ -25,9 +25,7 @@ class MinMax:
     (tensor(-1.), tensor(3.), 3)
     """
 
-    def __init__(
-        self, axis: int | None = None, block_size: int | None = None, channel_axis: int | None = None
-    ):
+    def __init__(self, axis: int | None = None, block_size: int | None = None, channel_axis: int | None = None):
         self.rows = Rows(axis, block_size, channel_axis)
         self.count = 0
         self._min: Tensor | None = None
@@ -62,9 +60,7 @@ class MinMax:
 
     def _seen(self, value: Tensor | None) -> Tensor:
         if value is None:
-            raise CalibrationError(
-                "ranges", "no data was seen", "update the statistics with at least one tensor"
-            )
+            raise CalibrationError("ranges", "no data was seen", "update the statistics with at least one tensor")
         return value
 
     def bins(self, n: int) -> Bins:

@@ -16,8 +16,9 @@ _SEEN = {"count": schema.COUNT | {"minimum": 1}, "min": schema.FINITE, "max": sc
 _LAID_OUT = {
     "bins": {"type": "integer", "minimum": 1, "maximum": 1 << 16},
     "exponent": {"type": "integer", "minimum": -120, "maximum": 128},
-    "first": schema.WHOLE, "from": schema.COUNT,
-}  # fmt: skip
+    "first": schema.WHOLE,
+    "from": schema.COUNT,
+}
 SCHEMA = schema.record(_SEEN, {"histogram": schema.record(_LAID_OUT)})
 _WIDTHS = (torch.uint8, torch.int16, torch.int32, torch.int64)
 
@@ -41,14 +42,19 @@ def to_json(statistics: MinMax | None) -> tuple[dict[str, Any] | None, Tensor | 
     counts = statistics.counts[0].cpu()
     taken = counts.nonzero().flatten()
     start, end = int(taken[0]), int(taken[-1]) + 1
-    laid_out = {"bins": statistics.size, "exponent": int(statistics._exponent[0]), "first": int(statistics._first[0]),
-                "from": start}  # fmt: skip
+    laid_out = {
+        "bins": statistics.size,
+        "exponent": int(statistics._exponent[0]),
+        "first": int(statistics._first[0]),
+        "from": start,
+    }
     width = next(d for d in _WIDTHS if int(counts.max()) <= torch.iinfo(d).max)
     return stored | {"histogram": laid_out}, counts[start:end].to(width)
 
 
-def from_json(stored: dict[str, Any], counts: Tensor | None, operation: str, remedy: str,
-              device: torch.device | None = None) -> MinMax:  # fmt: skip
+def from_json(
+    stored: dict[str, Any], counts: Tensor | None, operation: str, remedy: str, device: torch.device | None = None
+) -> MinMax:
     """The statistics of what `SCHEMA` allows, on a device.
 
     Raises:

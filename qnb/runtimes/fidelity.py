@@ -40,8 +40,11 @@ def fidelity(sim, runtime: Runtime, batches: Iterable, *, progress=None) -> pd.D
     known = {entry["layer"]: entry for entry in runtime.metadata.get("layers", ())}
     missing = [g.layer for g in sim.groups if g.layer not in known]
     if missing:
-        raise InputError("fidelity", f"{runtime.path.name}, which does not say where layer {missing[0]!r} is",
-                         "export this sim with qnb.export_onnx and pass a runtime of that file")  # fmt: skip
+        raise InputError(
+            "fidelity",
+            f"{runtime.path.name}, which does not say where layer {missing[0]!r} is",
+            "export this sim with qnb.export_onnx and pass a runtime of that file",
+        )
     sim, batches = sim.snapshot(), reiterable(batches, "fidelity")
     rows = {g.layer: _Row(g.layer, g.op, known[g.layer]["codes"]) for g in sim.groups}
     codes = dict(runtime.metadata.get("outputs", ())) | {e["tensor"]: e["codes"] for e in known.values()}
@@ -119,8 +122,11 @@ class _Row:
         try:
             return torch.broadcast_tensors(found, simulated)
         except RuntimeError:
-            raise InputError("fidelity", f"{self.name!r} has shape {list(found.shape)} in the file, "
-                             f"{list(simulated.shape)} in the sim", "export this sim again") from None  # fmt: skip
+            raise InputError(
+                "fidelity",
+                f"{self.name!r} has shape {list(found.shape)} in the file, {list(simulated.shape)} in the sim",
+                "export this sim again",
+            ) from None
 
     def _steps(self, x: torch.Tensor) -> torch.Tensor:
         """Distance from zero in steps, float64 integers."""
@@ -133,9 +139,12 @@ class _Row:
         quantized = self.codes is not None and numel > 0 and not self.whole
         same = self.same / self.samples if self.samples else nan
         return {
-            "layer": self.name, "op": self.op, "sqnr_db": self.stats.sqnr_db,
+            "layer": self.name,
+            "op": self.op,
+            "sqnr_db": self.stats.sqnr_db,
             "max_steps": self.steps if quantized else nan,
             "equal_fraction": self.equal / numel if quantized else same if self.whole else nan,
             "within_one_fraction": self.near / numel if quantized else nan,
-            "top1_agreement": same, "numel": numel,
-        }  # fmt: skip
+            "top1_agreement": same,
+            "numel": numel,
+        }

@@ -38,6 +38,7 @@ class RuntimeModel(nn.Module):
             if name.startswith("__"):
                 raise
             raise ModelAttributeError(
-                "RuntimeModel", f"it has no attribute {name!r}; it runs a file, not the user's class",
+                "RuntimeModel",
+                f"it has no attribute {name!r}; it runs a file, not the user's class",
                 f"call the model itself, or read {name!r} from your own model",
-            ) from None  # fmt: skip
+            ) from None

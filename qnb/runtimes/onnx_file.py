@@ -14,10 +14,19 @@ from qnb.arguments import nearest
 from qnb.errors import FileError, InputError
 
 _DTYPES = {
-    "FLOAT": torch.float32, "FLOAT16": torch.float16, "DOUBLE": torch.float64, "BOOL": torch.bool,
-    "INT8": torch.int8, "INT16": torch.int16, "INT32": torch.int32, "INT64": torch.int64,
-    "UINT8": torch.uint8, "UINT16": torch.uint16, "UINT32": torch.uint32, "UINT64": torch.uint64,
-}  # fmt: skip
+    "FLOAT": torch.float32,
+    "FLOAT16": torch.float16,
+    "DOUBLE": torch.float64,
+    "BOOL": torch.bool,
+    "INT8": torch.int8,
+    "INT16": torch.int16,
+    "INT32": torch.int32,
+    "INT64": torch.int64,
+    "UINT8": torch.uint8,
+    "UINT16": torch.uint16,
+    "UINT32": torch.uint32,
+    "UINT64": torch.uint64,
+}
 """Element types that pass between torch and a session, by ONNX's name."""
 UNNAMED = "?"
 QDQ = ("QuantizeLinear", "DequantizeLinear")

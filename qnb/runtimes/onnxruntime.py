@@ -16,12 +16,37 @@ from qnb.errors import FileError
 from qnb.runtimes.runtime import PLACEMENT, Runtime
 from qnb.runtimes.session import open_session, session_options
 
-MOVES = frozenset({
-    "QuantizeLinear", "DequantizeLinear", "Cast", "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze",
-    "Transpose", "Concat", "Split", "Slice", "Gather", "GatherElements", "GatherND", "Expand", "Tile", "Pad", "Shape",
-    "Constant", "ConstantOfShape", "Range", "DepthToSpace", "SpaceToDepth", "ReorderInput", "ReorderOutput",
-    "Where",
-})  # fmt: skip
+MOVES = frozenset(
+    {
+        "QuantizeLinear",
+        "DequantizeLinear",
+        "Cast",
+        "Identity",
+        "Reshape",
+        "Flatten",
+        "Squeeze",
+        "Unsqueeze",
+        "Transpose",
+        "Concat",
+        "Split",
+        "Slice",
+        "Gather",
+        "GatherElements",
+        "GatherND",
+        "Expand",
+        "Tile",
+        "Pad",
+        "Shape",
+        "Constant",
+        "ConstantOfShape",
+        "Range",
+        "DepthToSpace",
+        "SpaceToDepth",
+        "ReorderInput",
+        "ReorderOutput",
+        "Where",
+    }
+)
 """Ops that compute nothing: they move or convert values."""
 INTEGER = ("QLinear", "QGemm", "QAttention", "QEmbed", "MatMulInteger", "ConvInteger", "DynamicQuantize")
 """How names of integer kernels begin."""
@@ -44,9 +69,13 @@ class OnnxRuntime(Runtime):
     name = "onnxruntime-cpu"
 
     def __init__(
-        self, path: str | os.PathLike, *, threads: int | None = None, batch: int | None = None,
+        self,
+        path: str | os.PathLike,
+        *,
+        threads: int | None = None,
+        batch: int | None = None,
         shapes: Mapping[str, int] | None = None,
-    ):  # fmt: skip
+    ):
         super().__init__(path, threads=threads, batch=batch, shapes=shapes)
         if self._header.compiled:
             received = f"{self.path.name} holds a binary compiled for a device"

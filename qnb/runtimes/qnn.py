@@ -59,10 +59,16 @@ class QnnHtp(Runtime):
     _failures = (Failed, Ended)
 
     def __init__(
-        self, path: str | os.PathLike, soc: str | socs.Soc = "sm8650", *, threads: int | None = None,
-        batch: int | None = None, shapes: Mapping[str, int] | None = None, fp16: bool | None = None,
+        self,
+        path: str | os.PathLike,
+        soc: str | socs.Soc = "sm8650",
+        *,
+        threads: int | None = None,
+        batch: int | None = None,
+        shapes: Mapping[str, int] | None = None,
+        fp16: bool | None = None,
         fallback: bool = False,
-    ):  # fmt: skip
+    ):
         qnn_library.need_qnn("QnnHtp")
         self.soc, self.fallback = socs.get(soc), fallback
         super().__init__(path, threads=threads, batch=batch, shapes=shapes)
@@ -184,8 +190,11 @@ class QnnHtp(Runtime):
     def _open(
         self, source: str | bytes, sizes: Mapping[str, int], fallback: bool, entries: Mapping[str, str] | None = None
     ) -> qnn_process.Session:
-        asked = {"session.disable_cpu_ep_fallback": str(int(not fallback)),
-                 "session.record_ep_graph_assignment_info": "1", **(entries or {})}  # fmt: skip
+        asked = {
+            "session.disable_cpu_ep_fallback": str(int(not fallback)),
+            "session.record_ep_graph_assignment_info": "1",
+            **(entries or {}),
+        }
         provider = {
             "htp_arch": str(self.soc.htp_arch),
             "enable_htp_fp16_precision": str(int(self.fp16)),
@@ -202,8 +211,11 @@ class QnnHtp(Runtime):
         if error.kind == "NoDevice":
             return qnn_library.no_device(self._operation())
         if error.kind in ("ImportError", "ModuleNotFoundError"):
-            return DependencyError(self._operation(), f"QNN's process cannot import what it needs: {error}",
-                                   f"{qnn_library.INSTALL}, for the Python that runs this")  # fmt: skip
+            return DependencyError(
+                self._operation(),
+                f"QNN's process cannot import what it needs: {error}",
+                f"{qnn_library.INSTALL}, for the Python that runs this",
+            )
         precisions = ", ".join(targets.get(self.soc.target).precisions)
         other = f"use a precision that {self.soc.target} runs ({precisions}), or replace these ops"
         nodes, where = [], f"{self.soc.soc} (Hexagon v{self.soc.htp_arch})"

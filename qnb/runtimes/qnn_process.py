@@ -80,6 +80,8 @@ def crash(operation: str, doing: str, error: Ended) -> TargetError:
     lines = [re.sub(r"\x1b\[[\d;]*m", "", line) for line in error.log if not line.startswith(LOADED)]
     log = f"its log ends with: {' / '.join(lines[-QUOTED:])}" if lines else "its log is empty"
     memory = "free some memory and " if "SIGKILL" in error.how else ""
-    remedy = (f"{memory}run it again, which starts another process; if that ends too, the fault is QNN's: use another "
-              "precision, or another version of onnxruntime-qnn")  # fmt: skip
+    remedy = (
+        f"{memory}run it again, which starts another process; if that ends too, the fault is QNN's: use another "
+        "precision, or another version of onnxruntime-qnn"
+    )
     return TargetError(operation, f"QNN's process {error.how} while it {doing}; {log}", remedy)

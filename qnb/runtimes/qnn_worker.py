@@ -63,10 +63,13 @@ class Worker:
         options.add_provider_for_devices(devices[:1], {"backend_path": onnxruntime_qnn.get_qnn_htp_path(), **provider})
         source = model if isinstance(model, str) else model.tobytes()
         self.session, self.idle_s = onnxruntime.InferenceSession(source, options), None
-        return {"assigned": [
-            (node.name, node.op_type, part.ep_name)
-            for part in self.session.get_provider_graph_assignment_info() for node in part.get_nodes()
-        ]}  # fmt: skip
+        return {
+            "assigned": [
+                (node.name, node.op_type, part.ep_name)
+                for part in self.session.get_provider_graph_assignment_info()
+                for node in part.get_nodes()
+            ]
+        }
 
     def run(self, names: list[str] | None, inputs: list[str], **values: np.ndarray) -> dict:
         """``value0``, ``value1``, ... for inputs of such names, and how long the run took in ``seconds``."""

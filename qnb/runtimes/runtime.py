@@ -21,6 +21,8 @@ from qnb.runtimes.session import first_line, need, open_session, session_options
 
 PLACEMENT = ("node", "op", "provider")
 """What `Runtime.placement` returns, one row per node."""
+
+
 class Runtime:
     """An ONNX file on a runtime; the session is made on first use, or by `load`.
 
@@ -50,9 +52,13 @@ class Runtime:
     """What a session's ``run`` raises where it fails."""
 
     def __init__(
-        self, path: str | os.PathLike, *, threads: int | None = None, batch: int | None = None,
+        self,
+        path: str | os.PathLike,
+        *,
+        threads: int | None = None,
+        batch: int | None = None,
         shapes: Mapping[str, int] | None = None,
-    ):  # fmt: skip
+    ):
         self.path, self.threads = Path(path), threads
         need("onnx", self._operation())
         need("onnxruntime", self._operation())

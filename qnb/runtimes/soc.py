@@ -71,8 +71,10 @@ for _soc, _name, _arch, _model in (
 ):
     SOCS.add(_soc, Soc(_soc, _name, _arch, _model, f"htp-v{_arch}"))
 
-_ARCHITECTURES = {soc.target: Soc(soc.target, f"any Hexagon v{soc.htp_arch}", soc.htp_arch, None, soc.target)
-                  for soc in (SOCS[name] for name in SOCS)}  # fmt: skip
+_ARCHITECTURES = {
+    soc.target: Soc(soc.target, f"any Hexagon v{soc.htp_arch}", soc.htp_arch, None, soc.target)
+    for soc in (SOCS[name] for name in SOCS)
+}
 
 
 def get(soc: str | Soc) -> Soc:

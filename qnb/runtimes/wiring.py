@@ -99,9 +99,12 @@ def _joined(node, read: list[Source], bits: int) -> Source:
     joins = kind == "concat" or (name in WHOLE and any(s.parts for s in read))
     parts = tuple(dict.fromkeys(p for s in read for p in s.parts or s.layers)) if joins else ()
     return Source(
-        layers, min([bits, *(s.bits for s in read)]), any(s.chosen for s in read) or name in CHOICES,
-        any(s.ordered for s in read) or name in ORDERS, parts if len(parts) > 1 else (),
-    )  # fmt: skip
+        layers,
+        min([bits, *(s.bits for s in read)]),
+        any(s.chosen for s in read) or name in CHOICES,
+        any(s.ordered for s in read) or name in ORDERS,
+        parts if len(parts) > 1 else (),
+    )
 
 
 def _own_bits(sim) -> dict[str, int]:

@@ -53,8 +53,9 @@ def build(reference: fx.GraphModule, plan: Plan, precision: Precision) -> fx.Gra
     output = graph.graph_copy(reference.graph, mapping)
     graph.output(output)
     root = _tensors(reference, graph)
-    activations = {k: Quantizer(s.tensor, activation_grid(s, precision), fixed=s.fixed)
-                   for k, s in plan.activations.items()}  # fmt: skip
+    activations = {
+        k: Quantizer(s.tensor, activation_grid(s, precision), fixed=s.fixed) for k, s in plan.activations.items()
+    }
     weights = {}
     for key, site in plan.weights.items():
         grid, axis = weight_grid(site, site.source.meta["val"].shape, precision)

@@ -25,8 +25,15 @@ ROOM_BELOW_ZERO = 4096
 """Parts of a range's upper end; one of them below zero gives a 16-bit grid a zero point that is not 0."""
 
 
-def calibrate(sim, batches: Iterable, method: str = "minmax", progress: Progress | None = None, *,
-              layers: str | Iterable[str] | None = None, **options) -> None:  # fmt: skip
+def calibrate(
+    sim,
+    batches: Iterable,
+    method: str = "minmax",
+    progress: Progress | None = None,
+    *,
+    layers: str | Iterable[str] | None = None,
+    **options,
+) -> None:
     """Fill every encoding of ``sim``; on any error the sim is as it was.
 
     Args:
@@ -56,8 +63,14 @@ def calibrate(sim, batches: Iterable, method: str = "minmax", progress: Progress
         guard_bias_overflow(sim)
     except BaseException:
         for quantizer, *state in before:
-            (quantizer.scale, quantizer.zero_point, quantizer.minimum, quantizer.maximum,
-             quantizer.statistics, quantizer.rule) = state  # fmt: skip
+            (
+                quantizer.scale,
+                quantizer.zero_point,
+                quantizer.minimum,
+                quantizer.maximum,
+                quantizer.statistics,
+                quantizer.rule,
+            ) = state
         raise
 
 
@@ -216,4 +229,3 @@ def largest_bias_code(sim, key: str) -> float:
     """|bias| / scale of one bias, in steps; below 2^31 - 2^15 after the guard."""
     values = sim.bias_tensor(key).detach().double().abs()
     return float((values / spread(sim.bias(key).scale, values.numel())).max())
-

@@ -70,9 +70,10 @@ class GraphModel(nn.Module):
                 raise
             shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
             raise InputError(
-                type(self).__name__, f"inputs of shape {shapes}: {str(error).splitlines()[0]}",
+                type(self).__name__,
+                f"inputs of shape {shapes}: {str(error).splitlines()[0]}",
                 "use the sizes of example_inputs, or capture with other example_inputs or dynamic_shapes",
-            ) from error  # fmt: skip
+            ) from error
 
     def own_tensors(self) -> None:
         """Clone what is shared with the capture, so that it may be written to."""

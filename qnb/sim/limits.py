@@ -33,8 +33,9 @@ def holding(sim) -> Iterator[tuple[str, str, Limit]]:
     outputs = {group.layer: group.key for group in sim.groups}
     for layer, op, limit in met(sim):
         weights = sim.plan.weights_of.get(layer)
-        own = Precision(sim.weight(weights[0]).grid if weights else sim.precision.weights,
-                        sim.activation(outputs[layer]).grid)  # fmt: skip
+        own = Precision(
+            sim.weight(weights[0]).grid if weights else sim.precision.weights, sim.activation(outputs[layer]).grid
+        )
         if limit.holds(own):
             yield layer, op, limit
 

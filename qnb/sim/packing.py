@@ -25,10 +25,16 @@ from qnb.targets import stored as targets
 
 Tensors = dict[str, torch.Tensor]
 HEADER = schema.record(
-    {"version": schema.COUNT, "target": targets.SCHEMA, "precision": PRECISION, "applied": schema.list_of(schema.TEXT),
-     "weights_settled": schema.FLAG, "quantizers": schema.table_of(quantizers.SCHEMA)},
+    {
+        "version": schema.COUNT,
+        "target": targets.SCHEMA,
+        "precision": PRECISION,
+        "applied": schema.list_of(schema.TEXT),
+        "weights_settled": schema.FLAG,
+        "quantizers": schema.table_of(quantizers.SCHEMA),
+    },
     {"graph": {"type": "object"}},
-)  # fmt: skip
+)
 """``graph`` has a schema of its own, in `qnb.graph.stored`; it is missing where it is that of a `Shared` model."""
 
 
@@ -52,8 +58,12 @@ def pack(sim, shared: Shared | None = None) -> tuple[dict[str, Any], Tensors]:
     quantizer its encoding, range and counts. A sim with the shared model's graph leaves out what equals that model.
     """
     sim = sim.snapshot()
-    header = {"target": targets.to_json(sim.target), "precision": precision_to_json(sim.precision),
-              "applied": list(sim.applied), "weights_settled": sim.weights_settled}  # fmt: skip
+    header = {
+        "target": targets.to_json(sim.target),
+        "precision": precision_to_json(sim.precision),
+        "applied": list(sim.applied),
+        "weights_settled": sim.weights_settled,
+    }
     known = shared is not None and sim.captured is shared.captured
     graph, reference = (shared.graph, shared.tensors) if known else to_json(sim.captured)
     tensors: Tensors = {}
@@ -79,8 +89,9 @@ def same(a: torch.Tensor, b: torch.Tensor) -> bool:
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
     a, b = a.detach().cpu(), b.detach().cpu()
-    return torch.equal(a, b) or (a.is_floating_point() and torch.equal(a.isnan(), b.isnan())
-                                 and torch.equal(a.nan_to_num(), b.nan_to_num()))  # fmt: skip
+    return torch.equal(a, b) or (
+        a.is_floating_point() and torch.equal(a.isnan(), b.isnan()) and torch.equal(a.nan_to_num(), b.nan_to_num())
+    )
 
 
 def unpack(header: Any, tensors: Tensors, operation: str, remedy: str, shared: Shared | None = None):
@@ -140,5 +151,8 @@ def _change(sim, tensors: Tensors, operation: str, remedy: str) -> None:
 def _check_alike(name: str, tensor: torch.Tensor, known: torch.Tensor | None, operation: str, remedy: str) -> None:
     if known is None or known.shape != tensor.shape or known.dtype != tensor.dtype:
         wanted = "the graph has none" if known is None else f"not {tuple(known.shape)} of {known.dtype}"
-        raise FileError(operation, f"the file is damaged: a tensor {name[:80]!r} of shape {tuple(tensor.shape)} and "
-                        f"{tensor.dtype}, {wanted}", remedy)  # fmt: skip
+        raise FileError(
+            operation,
+            f"the file is damaged: a tensor {name[:80]!r} of shape {tuple(tensor.shape)} and {tensor.dtype}, {wanted}",
+            remedy,
+        )

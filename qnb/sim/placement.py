@@ -120,8 +120,10 @@ class _Placement:
         first = node.args[0] if self._makes_values(node) else chain[0]
         chain = [first, node] if first is not chain[0] else chain
         layer = self.layer_name(_group_name(chain))
-        names = "rms_norm" if ops.name(chain[-1]) == "mul" and len(chain) > 3 else "+".join(
-            ops.name(n) for n in chain if ops.name(n) != "getitem"
+        names = (
+            "rms_norm"
+            if ops.name(chain[-1]) == "mul" and len(chain) > 3
+            else "+".join(ops.name(n) for n in chain if ops.name(n) != "getitem")
         )
         site = self._site(node, "activation", layer)
         site.fixed = self.target.fixed_ranges.get(ops.name(node))

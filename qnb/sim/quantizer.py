@@ -28,8 +28,13 @@ class Quantizer(nn.Module):
     None before calibration. Shapes: 0-dim, ``(channels,)``, or the blocks' shape (see `fake_quantize`).
     """
 
-    def __init__(self, name: str, grid: Grid | FloatGrid | None, axis: int | None = None,
-                 fixed: tuple[float, float] | None = None):  # fmt: skip
+    def __init__(
+        self,
+        name: str,
+        grid: Grid | FloatGrid | None,
+        axis: int | None = None,
+        fixed: tuple[float, float] | None = None,
+    ):
         super().__init__()
         self.name, self.grid, self.axis, self.fixed = name, grid, axis, fixed
         self.enabled = True
@@ -161,9 +166,9 @@ class WeightQuantizer(Quantizer):
             return super().forward(x)
         scale, zero_point = self.encoding()
         made_of = x, scale, zero_point, self.grid, self.axis
-        return self._kept.get(made_of, lambda: fake_quantize(
-            x.detach(), scale, zero_point, self.grid.name, self.axis, self.block_size
-        ))  # fmt: skip
+        return self._kept.get(
+            made_of, lambda: fake_quantize(x.detach(), scale, zero_point, self.grid.name, self.axis, self.block_size)
+        )
 
     def drop_cache(self) -> None:
         self._kept.drop()
@@ -184,9 +189,12 @@ class BiasQuantizer(nn.Module):
     @property
     def active(self) -> bool:
         return self.enabled and all(
-            q.enabled and isinstance(q.grid, Grid) and q.grid.granularity != "block"
-            and q._parameters["scale"] is not None for q in self._refs
-        )  # fmt: skip
+            q.enabled
+            and isinstance(q.grid, Grid)
+            and q.grid.granularity != "block"
+            and q._parameters["scale"] is not None
+            for q in self._refs
+        )
 
     @property
     def scale(self) -> torch.Tensor:

@@ -20,8 +20,9 @@ Tensors = dict[str, torch.Tensor]
 _AXIS = schema.maybe({"type": "integer", "minimum": 0, "maximum": 64})
 _RULE = schema.record({"name": schema.TEXT, "options": schema.table_of(schema.FINITE)})
 _BIAS = schema.record({"enabled": schema.FLAG})
-_QUANTIZER = schema.record({"enabled": schema.FLAG, "grid": GRID, "axis": _AXIS},
-                           {"statistics": statistics.SCHEMA, "rule": _RULE})  # fmt: skip
+_QUANTIZER = schema.record(
+    {"enabled": schema.FLAG, "grid": GRID, "axis": _AXIS}, {"statistics": statistics.SCHEMA, "rule": _RULE}
+)
 SCHEMA = {"anyOf": [_QUANTIZER, _BIAS]}
 ENCODING, RANGE, COUNTS = ("scale", "zero_point"), ("minimum", "maximum"), "counts"
 """Tensors' names are ``scale/<quantizer>`` and so on."""
@@ -57,8 +58,12 @@ def unpack(sim, stored: Mapping[str, dict], tensors: Tensors, operation: str, re
     """
     modules = dict(named(sim))
     if unlike := sorted(stored.keys() ^ modules.keys()):
-        raise FileError(operation, f"quantizers that target {sim.target.name!r} does not place on this model, or "
-                        f"places and the file lacks ({unlike[0][:80]!r})", remedy)  # fmt: skip
+        raise FileError(
+            operation,
+            f"quantizers that target {sim.target.name!r} does not place on this model, or "
+            f"places and the file lacks ({unlike[0][:80]!r})",
+            remedy,
+        )
     weights = {f"weight_quantizers.{key}": key for key in sim.plan.weights}
     taken: set[str] = set()
     for name, module in modules.items():

@@ -48,9 +48,16 @@ class QuantSim(GraphModel):
     torch.Size([2, 4, 6, 6])
     """
 
-    def __init__(self, model: nn.Module | Captured, example_inputs: Any = None, precision: str | Precision = "w8a16",
-                 *, target: str | targets.Target = "htp-v75", dynamic_shapes: Any = None,
-                 simulate_bias: bool | None = None):  # fmt: skip
+    def __init__(
+        self,
+        model: nn.Module | Captured,
+        example_inputs: Any = None,
+        precision: str | Precision = "w8a16",
+        *,
+        target: str | targets.Target = "htp-v75",
+        dynamic_shapes: Any = None,
+        simulate_bias: bool | None = None,
+    ):
         precision, target = Precision.parse(precision), targets.get(target)
         captured = written_out(build.captured_of(model, example_inputs, dynamic_shapes), target.written_out)
         plan = place(captured.module, target)
@@ -62,8 +69,11 @@ class QuantSim(GraphModel):
         self._moved_reference: fx.GraphModule | None = None
         if simulate_bias is not None:
             if simulate_bias and not plan.biases:
-                raise InputError("QuantSim", f"simulate_bias=True with target {target.name!r}, which has none",
-                                 "choose a target that simulates biases, 'htp-v75' say")  # fmt: skip
+                raise InputError(
+                    "QuantSim",
+                    f"simulate_bias=True with target {target.name!r}, which has none",
+                    "choose a target that simulates biases, 'htp-v75' say",
+                )
             for key in plan.biases:
                 self.bias(key).enabled = simulate_bias
 
@@ -113,8 +123,15 @@ class QuantSim(GraphModel):
         return not any(q.active and q.needs_calibration for q in self.quantizers())
 
     @changing
-    def calibrate(self, batches: Iterable, method: str = "minmax", progress=None, *,
-                  layers: str | Iterable[str] | None = None, **options) -> QuantSim:  # fmt: skip
+    def calibrate(
+        self,
+        batches: Iterable,
+        method: str = "minmax",
+        progress=None,
+        *,
+        layers: str | Iterable[str] | None = None,
+        **options,
+    ) -> QuantSim:
         """Find every encoding from data: see `qnb.sim.calibration.calibrate`. Returns the sim itself."""
         calibration.calibrate(self, batches, method, progress, layers=layers, **options)
         return self

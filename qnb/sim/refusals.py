@@ -21,10 +21,14 @@ def refuse_unsupported(sim, layers: Iterable[str], precision: Precision, operati
         if not runs(sim.target, precision, weights=bool(sim.plan.weights_of.get(layer))):
             free = ", ".join(name for name in TARGETS if TARGETS[name].any_precision)
             raise TargetError(
-                operation, f"layer {layer!r} at {precision.name}, which {sim.target.name} does not run",
+                operation,
+                f"layer {layer!r} at {precision.name}, which {sim.target.name} does not run",
                 f"use one of {', '.join(sim.target.precisions)}; a target that runs any precision is one of {free}",
-            )  # fmt: skip
+            )
     for layer, op, limit in limits.met(sim):
         if limit.refused and limit.when and layer in layers and limit.holds(precision):
-            raise TargetError(operation, f"layer {layer!r} ({op}) at {precision.name}: {limit.when}{sim.target.name} "
-                              f"{limit.said(op)}", limit.remedy)  # fmt: skip
+            raise TargetError(
+                operation,
+                f"layer {layer!r} ({op}) at {precision.name}: {limit.when}{sim.target.name} {limit.said(op)}",
+                limit.remedy,
+            )

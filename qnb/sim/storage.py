@@ -78,6 +78,11 @@ def _from_1(header: dict, operation: str, remedy: str) -> dict:
     name, precision = header.get("target"), header.get("precision")
     if not isinstance(name, str) or name not in TARGETS or not isinstance(precision, dict):
         raise FileError(operation, f"a sim for target {str(name)[:80]!r}, which this qnb does not have", remedy)
-    return {"applied": [], "weights_settled": False} | header | {
-        "target": targets.to_json(TARGETS[name]), "precision": {k: v for k, v in precision.items() if k != "name"},
-    }  # fmt: skip
+    return (
+        {"applied": [], "weights_settled": False}
+        | header
+        | {
+            "target": targets.to_json(TARGETS[name]),
+            "precision": {k: v for k, v in precision.items() if k != "name"},
+        }
+    )

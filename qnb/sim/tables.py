@@ -72,8 +72,15 @@ def encodings(sim):
 def _row(tensor: str, layer: str, kind: str, quantizer: Quantizer) -> dict | None:
     if not quantizer.active:
         return None
-    row = {"tensor": tensor, "layer": layer, "kind": kind, "bits": _bits(quantizer), "symmetric": None,
-           "axis": quantizer.axis, "block_size": quantizer.block_size}  # fmt: skip
+    row = {
+        "tensor": tensor,
+        "layer": layer,
+        "kind": kind,
+        "bits": _bits(quantizer),
+        "symmetric": None,
+        "axis": quantizer.axis,
+        "block_size": quantizer.block_size,
+    }
     grid = quantizer.grid
     if isinstance(grid, FloatGrid):
         return row | {"min": -grid.max, "max": grid.max, "scale": float("nan"), "zero_point": float("nan")}
@@ -81,18 +88,31 @@ def _row(tensor: str, layer: str, kind: str, quantizer: Quantizer) -> dict | Non
     if quantizer.scale is None:
         return row | dict.fromkeys(("min", "max", "scale", "zero_point"), float("nan"))
     low, high = quantizer.limits()
-    return row | {"min": _plain(low), "max": _plain(high), "scale": _plain(quantizer.scale),
-                  "zero_point": _plain(quantizer.zero_point, int)}  # fmt: skip
+    return row | {
+        "min": _plain(low),
+        "max": _plain(high),
+        "scale": _plain(quantizer.scale),
+        "zero_point": _plain(quantizer.zero_point, int),
+    }
 
 
 def _bias_row(tensor: str, layer: str, bias: BiasQuantizer) -> dict | None:
     if not bias.active:
         return None
     scale = bias.scale
-    return {"tensor": tensor, "layer": layer, "kind": "bias", "bits": 32, "symmetric": True,
-            "axis": 0 if scale.dim() else None, "block_size": None, "min": _plain(scale * -(2**31)),
-            "max": _plain(scale * (2**31 - 1)), "scale": _plain(scale),
-            "zero_point": _plain(torch.zeros_like(scale), int)}  # fmt: skip
+    return {
+        "tensor": tensor,
+        "layer": layer,
+        "kind": "bias",
+        "bits": 32,
+        "symmetric": True,
+        "axis": 0 if scale.dim() else None,
+        "block_size": None,
+        "min": _plain(scale * -(2**31)),
+        "max": _plain(scale * (2**31 - 1)),
+        "scale": _plain(scale),
+        "zero_point": _plain(torch.zeros_like(scale), int),
+    }
 
 
 def _plain(tensor: torch.Tensor, kind=float):

@@ -39,8 +39,10 @@ ONNXRUNTIME_CPU = variant(
     fuse_depthwise=True,
     simulate_bias=True,
     notes={
-        "fp32": "", "fp16": "float32 kernels, as most have no float16 form", "w8a8": "integer kernels",
+        "fp32": "",
+        "fp16": "float32 kernels, as most have no float16 form",
+        "w8a8": "integer kernels",
         "*": "floats between integers: no integer kernels",
-    },  # fmt: skip
+    },
     verified_by="ONNX Runtime",
 )

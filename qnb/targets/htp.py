@@ -27,17 +27,32 @@ HALF_OF_SOME_V73 = dict.fromkeys(HALF, "float16 arithmetic; not on Snapdragon 7 
 WIDE = {"weights": (16,), "refused": False, "remedy": "use 8-bit weights there (W8A16)"}
 LIMITS = (
     Limit(("erf",), "has no kernel for {op}", "use torch.nn.functional.gelu where it is part of a GELU"),
-    Limit(("log", "log2", "log10", "log1p"), "computes {op} wrongly",
-          "use 8-bit activations there, or log_softmax where the logarithm is of a softmax", activations=(16,)),
-    Limit(("softplus",), "computes {op} to 40 dB only", "8-bit activations are as good there; a ReLU is exact",
-          refused=False, activations=(16,)),
-    Limit(CONV_TRANSPOSE, "takes no transposed convolution of several groups", "use 8-bit weights there", weights=(4,),
-          where="grouped"),
-    Limit(CONV_TRANSPOSE, "takes no dilated transposed convolution", "use nn.Upsample and a convolution",
-          where="dilated"),
+    Limit(
+        ("log", "log2", "log10", "log1p"),
+        "computes {op} wrongly",
+        "use 8-bit activations there, or log_softmax where the logarithm is of a softmax",
+        activations=(16,),
+    ),
+    Limit(
+        ("softplus",),
+        "computes {op} to 40 dB only",
+        "8-bit activations are as good there; a ReLU is exact",
+        refused=False,
+        activations=(16,),
+    ),
+    Limit(
+        CONV_TRANSPOSE,
+        "takes no transposed convolution of several groups",
+        "use 8-bit weights there",
+        weights=(4,),
+        where="grouped",
+    ),
+    Limit(
+        CONV_TRANSPOSE, "takes no dilated transposed convolution", "use nn.Upsample and a convolution", where="dilated"
+    ),
     Limit(CONV, "computes dilated convolutions to 40 dB only", **WIDE, where="dilated"),
     Limit((*CONV, *CONV_TRANSPOSE), "computes kernels longer than 7 to 40 dB only", **WIDE, where="long"),
-)  # fmt: skip
+)
 """Measured on v75, see docs/pairs.md."""
 
 HTP_V68 = variant(
@@ -50,9 +65,13 @@ HTP_V68 = variant(
     ),
     fuse_depthwise=True,
     fixed_ranges={
-        "sigmoid": (0.0, 1.0), "softmax": (0.0, 1.0), "hardsigmoid": (0.0, 1.0),
-        "tanh": (-1.0, 1.0), "sin": (-1.0, 1.0), "cos": (-1.0, 1.0),
-    },  # fmt: skip
+        "sigmoid": (0.0, 1.0),
+        "softmax": (0.0, 1.0),
+        "hardsigmoid": (0.0, 1.0),
+        "tanh": (-1.0, 1.0),
+        "sin": (-1.0, 1.0),
+        "cos": (-1.0, 1.0),
+    },
     tied_resize=True,
     tied_concat=False,
     unconverted_at_16=("hardsigmoid",),

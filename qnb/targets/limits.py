@@ -39,8 +39,10 @@ class Limit:
         >>> Limit(("log",), "has none", "use another", activations=(16,)).holds(Precision.parse("w8a8"))
         False
         """
-        return all(not bits or _bits(grid) in bits for bits, grid in
-                   ((self.weights, precision.weights), (self.activations, precision.activations)))  # fmt: skip
+        return all(
+            not bits or _bits(grid) in bits
+            for bits, grid in ((self.weights, precision.weights), (self.activations, precision.activations))
+        )
 
     def said(self, op: str) -> str:
         """What the target does of one op.
@@ -53,16 +55,29 @@ class Limit:
     @property
     def when(self) -> str:
         """The bits, in words, at the beginning of a sentence; "" where it holds for all."""
-        named = [f"{' or '.join(map(str, bits))}-bit {kind}" for kind, bits in
-                 (("weights", self.weights), ("activations", self.activations)) if bits]  # fmt: skip
+        named = [
+            f"{' or '.join(map(str, bits))}-bit {kind}"
+            for kind, bits in (("weights", self.weights), ("activations", self.activations))
+            if bits
+        ]
         return f"at {' and '.join(named)} " if named else ""
 
 
 _BITS = schema.list_of({"type": "integer", "minimum": 1, "maximum": 32}, 32)
-SCHEMA = schema.list_of(schema.record({
-    "ops": schema.list_of(schema.TEXT, 1000), "what": schema.TEXT, "remedy": schema.TEXT, "refused": schema.FLAG,
-    "weights": _BITS, "activations": _BITS, "where": {"enum": list(CONDITIONS)},
-}), 1000)  # fmt: skip
+SCHEMA = schema.list_of(
+    schema.record(
+        {
+            "ops": schema.list_of(schema.TEXT, 1000),
+            "what": schema.TEXT,
+            "remedy": schema.TEXT,
+            "refused": schema.FLAG,
+            "weights": _BITS,
+            "activations": _BITS,
+            "where": {"enum": list(CONDITIONS)},
+        }
+    ),
+    1000,
+)
 """A target's limits in a file."""
 
 

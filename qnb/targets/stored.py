@@ -14,19 +14,34 @@ from qnb.targets.target import TARGETS, Supergroup, Target
 _OPS = schema.list_of(schema.TEXT, 1000)
 _RANGE = {"type": "array", "items": schema.FINITE, "minItems": 2, "maxItems": 2}
 _GRIDS = {"enum": ["weights", "activations"]}
-SCHEMA = schema.record({
-    "name": schema.TEXT, "description": schema.TEXT,
-    "supergroups": schema.list_of(schema.record({"first": _OPS, "then": _OPS}), 1000),
-    "fuse_depthwise": schema.FLAG, "fixed_ranges": schema.table_of(_RANGE), "tied_resize": schema.FLAG,
-    "tied_concat": schema.FLAG, "unconverted_at_16": _OPS, "written_out": _OPS, "limits": limits.SCHEMA,
-    "norm_weights": _GRIDS, "embedding_weights": _GRIDS, "symmetric_matmul_at_16": schema.FLAG,
-    "least_scores_at_16": schema.FINITE | {"minimum": 0},
-    "largest_int16": {"type": "integer", "minimum": 1, "maximum": 32767},
-    "grouped_transposed": {"enum": ["channel", "tensor"]}, "simulate_bias": schema.FLAG,
-    "mask_encoding": schema.FLAG, "one_activation_width": schema.FLAG, "precisions": _OPS,
-    "any_precision": schema.FLAG, "notes": schema.table_of(schema.TEXT), "verified_by": schema.TEXT,
-    "htp_arch": schema.maybe({"type": "integer", "minimum": 0, "maximum": 1000}),
-})  # fmt: skip
+SCHEMA = schema.record(
+    {
+        "name": schema.TEXT,
+        "description": schema.TEXT,
+        "supergroups": schema.list_of(schema.record({"first": _OPS, "then": _OPS}), 1000),
+        "fuse_depthwise": schema.FLAG,
+        "fixed_ranges": schema.table_of(_RANGE),
+        "tied_resize": schema.FLAG,
+        "tied_concat": schema.FLAG,
+        "unconverted_at_16": _OPS,
+        "written_out": _OPS,
+        "limits": limits.SCHEMA,
+        "norm_weights": _GRIDS,
+        "embedding_weights": _GRIDS,
+        "symmetric_matmul_at_16": schema.FLAG,
+        "least_scores_at_16": schema.FINITE | {"minimum": 0},
+        "largest_int16": {"type": "integer", "minimum": 1, "maximum": 32767},
+        "grouped_transposed": {"enum": ["channel", "tensor"]},
+        "simulate_bias": schema.FLAG,
+        "mask_encoding": schema.FLAG,
+        "one_activation_width": schema.FLAG,
+        "precisions": _OPS,
+        "any_precision": schema.FLAG,
+        "notes": schema.table_of(schema.TEXT),
+        "verified_by": schema.TEXT,
+        "htp_arch": schema.maybe({"type": "integer", "minimum": 0, "maximum": 1000}),
+    }
+)
 """Every field, by its name."""
 BEFORE = {"tied_concat": True, "unconverted_at_16": [], "written_out": [], "limits": []}
 """What targets did by themselves while files had no such field."""
@@ -42,10 +57,12 @@ def to_json(target: Target) -> dict[str, Any]:
     return fields | {
         "supergroups": [{"first": list(s.first), "then": list(s.then)} for s in target.supergroups],
         "fixed_ranges": {op: [float(end) for end in ends] for op, ends in target.fixed_ranges.items()},
-        "precisions": list(target.precisions), "notes": dict(target.notes), "written_out": list(target.written_out),
+        "precisions": list(target.precisions),
+        "notes": dict(target.notes),
+        "written_out": list(target.written_out),
         "unconverted_at_16": list(target.unconverted_at_16),
         "limits": [limits.to_json(limit) for limit in target.limits],
-    }  # fmt: skip
+    }
 
 
 def from_json(stored: Any, operation: str, remedy: str) -> Target:
@@ -63,12 +80,16 @@ def from_json(stored: Any, operation: str, remedy: str) -> Target:
         raise FileError(operation, f"a target that runs {error.received}", remedy) from error
     if backward := [op for op, (low, high) in stored["fixed_ranges"].items() if not low < high]:
         raise FileError(operation, f"a target with a range that is none for {backward[0]!r}", remedy)
-    target = Target(**stored | {
-        "supergroups": tuple(Supergroup(tuple(s["first"]), tuple(s["then"])) for s in stored["supergroups"]),
-        "fixed_ranges": {op: tuple(ends) for op, ends in stored["fixed_ranges"].items()},
-        "precisions": tuple(stored["precisions"]), "written_out": tuple(stored["written_out"]),
-        "unconverted_at_16": tuple(stored["unconverted_at_16"]),
-        "limits": limits.of_json(stored["limits"]),
-    })  # fmt: skip
+    target = Target(
+        **stored
+        | {
+            "supergroups": tuple(Supergroup(tuple(s["first"]), tuple(s["then"])) for s in stored["supergroups"]),
+            "fixed_ranges": {op: tuple(ends) for op, ends in stored["fixed_ranges"].items()},
+            "precisions": tuple(stored["precisions"]),
+            "written_out": tuple(stored["written_out"]),
+            "unconverted_at_16": tuple(stored["unconverted_at_16"]),
+            "limits": limits.of_json(stored["limits"]),
+        }
+    )
     known = TARGETS[target.name] if target.name in TARGETS else None
     return known if known == target else target

@@ -51,11 +51,15 @@ def runs(target: str | Target, precision: str | Precision, weights: bool = True)
     """
     target, wanted = get(target), Precision.parse(precision)
     known = [Precision.parse(name) for name in target.precisions]
-    return target.any_precision or not known or any(
-        _grid(wanted.activations) == _grid(p.activations)
-        and (not weights or _grid(wanted.weights) == _grid(p.weights))
-        for p in known
-    )  # fmt: skip
+    return (
+        target.any_precision
+        or not known
+        or any(
+            _grid(wanted.activations) == _grid(p.activations)
+            and (not weights or _grid(wanted.weights) == _grid(p.weights))
+            for p in known
+        )
+    )
 
 
 def _stored(precision: Precision) -> tuple[str, str]:

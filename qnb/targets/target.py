@@ -14,7 +14,6 @@ CONV_TRANSPOSE = ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
 DENSE = ("linear", "addmm")
 
 
-
 @dataclass(frozen=True)
 class Supergroup:
     """Ops that a target fuses: one output quantizer for the chain ``first -> then``."""

@@ -79,7 +79,7 @@ def check(flow, report=lambda *_: None) -> Check:
         "batch size": "free" if _batch_is_free(captured) else "fixed",
         "calibration": f"{samples} samples in {batches} batches",
         "target": f"{flow.target.name}, {flow.target.description}",
-    }  # fmt: skip
+    }
     findings = tuple(_findings(flow, captured, sim, sqnr_db, samples, batch))
     return Check(captured.name, facts, findings, _ops(sim), sqnr_db)
 
@@ -97,8 +97,11 @@ def _equality(sqnr_db: float) -> str:
 
 def _findings(flow, captured, sim, sqnr_db: float, samples: int, batch) -> Iterable[Finding]:
     if sqnr_db < 60:
-        yield Finding("bad", f"the captured graph differs from the model ({decibel(sqnr_db)}): does forward depend on "
-                             "values, on random numbers, or on state?")  # fmt: skip
+        yield Finding(
+            "bad",
+            f"the captured graph differs from the model ({decibel(sqnr_db)}): does forward depend on "
+            "values, on random numbers, or on state?",
+        )
     leaves, _ = flatten(as_call(batch), "input")
     if any(x.is_floating_point() and not torch.isfinite(x).all() for x in leaves):
         yield Finding("bad", "the first calibration batch holds NaN or infinite values")
@@ -106,8 +109,11 @@ def _findings(flow, captured, sim, sqnr_db: float, samples: int, batch) -> Itera
         named = ", ".join(f"{op} ({layer})" for layer, op in sim.plan.unknown[:5])
         yield Finding("warn", f"ops that qnb has no rule for are quantized at their output: {named}")
     if not _batch_is_free(captured):
-        yield Finding("warn", f"the batch size stayed fixed ({'; '.join(captured.fixed)}): calibrate, evaluate and "
-                              "compare with that size")  # fmt: skip
+        yield Finding(
+            "warn",
+            f"the batch size stayed fixed ({'; '.join(captured.fixed)}): calibrate, evaluate and "
+            "compare with that size",
+        )
     if samples < FEW_SAMPLES:
         yield Finding("warn", f"{samples} calibration samples are few; 100 to 1000 are usual")
     if flow.target.precisions and "w16a16" not in flow.target.precisions:
@@ -116,10 +122,11 @@ def _findings(flow, captured, sim, sqnr_db: float, samples: int, batch) -> Itera
     yield from (Finding("warn", text) for text in notes(sim))
     for found in crowded(captured, captured.flatten(batch, "Workflow.check")):
         yield Finding(
-            "warn", f"{found.concat!r} joins {found.layer!r} ({found.low:.3g} to {found.high:.3g}) with larger values: "
+            "warn",
+            f"{found.concat!r} joins {found.layer!r} ({found.low:.3g} to {found.high:.3g}) with larger values: "
             f"with 8-bit activations its steps are {found.step:.2g}, which leaves {found.layer!r} {found.steps} of "
-            f"255: return them apart, or give {found.concat!r} 16-bit activations"
-        )  # fmt: skip
+            f"255: return them apart, or give {found.concat!r} 16-bit activations",
+        )
     for note in captured.notes:
         yield Finding("warn", note)
 

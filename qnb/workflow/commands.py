@@ -31,9 +31,15 @@ def text(flow, wanted, files: dict[str, Path]) -> str:
         "# 1. On the host, with QAIRT set up (source <sdk>/bin/envsetup.sh): model and encodings become a DLC,",
         "#    the DLC a context binary for this SoC.",
         _converter(flow, wanted, files),
-        _command("qnn-context-binary-generator", "--backend libQnnHtp.so", "--model libQnnModelDlc.so",
-                 f"--dlc_path {wanted.stem}.dlc", f"--config_file {files['extensions'].name}",
-                 "--output_dir output", f"--binary_file {binary}"),
+        _command(
+            "qnn-context-binary-generator",
+            "--backend libQnnHtp.so",
+            "--model libQnnModelDlc.so",
+            f"--dlc_path {wanted.stem}.dlc",
+            f"--config_file {files['extensions'].name}",
+            "--output_dir output",
+            f"--binary_file {binary}",
+        ),
         "",
         "# 2. QAIRT's own part on the device.",
         f"adb shell mkdir -p {DEVICE}/{device_inputs.INPUTS}",
@@ -46,7 +52,7 @@ def text(flow, wanted, files: dict[str, Path]) -> str:
         "",
         f"# 4. Its outputs; {expected} holds those of the simulation under the same names.",
         f"adb pull {DEVICE}/output {wanted.stem}-output",
-    ]  # fmt: skip
+    ]
     if "context" in files:
         lines += [
             "",
@@ -61,25 +67,39 @@ def _converter(flow, wanted, files: dict[str, Path]) -> str:
     quantized = default_form(sim) == "qdq"
     network = files["float"] if quantized else files.get("static", files["model"])
     overrides = f"--quantization_overrides {quote(files['encodings'].name)}" if quantized else "--float_bitwidth 16"
-    shapes = [f"--source_model_input_shape {quote(i.name)} {','.join(map(str, size)) or '1'}"
-              for i, size in zip(sim.captured.inputs, device_inputs.sizes(sim.captured), strict=True)]  # fmt: skip
-    return _command("qairt-converter", f"--input_network {quote(network.name)}", overrides, *shapes,
-                    f"--output_path {wanted.stem}.dlc")  # fmt: skip
+    shapes = [
+        f"--source_model_input_shape {quote(i.name)} {','.join(map(str, size)) or '1'}"
+        for i, size in zip(sim.captured.inputs, device_inputs.sizes(sim.captured), strict=True)
+    ]
+    return _command(
+        "qairt-converter",
+        f"--input_network {quote(network.name)}",
+        overrides,
+        *shapes,
+        f"--output_path {wanted.stem}.dlc",
+    )
 
 
 def _runtime(arch: int) -> tuple[str, ...]:
     """What ``qnn-net-run`` needs beside the model, in the SDK."""
-    return ("bin/aarch64-android/qnn-net-run", "lib/aarch64-android/libQnnHtp.so",
-            "lib/aarch64-android/libQnnSystem.so", f"lib/aarch64-android/libQnnHtpV{arch}Stub.so",
-            f"lib/hexagon-v{arch}/unsigned/libQnnHtpV{arch}Skel.so")  # fmt: skip
+    return (
+        "bin/aarch64-android/qnn-net-run",
+        "lib/aarch64-android/libQnnHtp.so",
+        "lib/aarch64-android/libQnnSystem.so",
+        f"lib/aarch64-android/libQnnHtpV{arch}Stub.so",
+        f"lib/hexagon-v{arch}/unsigned/libQnnHtpV{arch}Skel.so",
+    )
 
 
 def _on_device(binary: str, listed: str, native: bool) -> str:
     codes = ["--use_native_input_files --use_native_output_files"] if native else []
-    return _command(f'adb shell "cd {DEVICE} && rm -rf output && chmod +x qnn-net-run &&',
-                    "LD_LIBRARY_PATH=. ADSP_LIBRARY_PATH=. ./qnn-net-run --backend libQnnHtp.so",
-                    f"--retrieve_context {binary}.bin --input_list {listed}", *codes,
-                    '--output_dir output --profiling_level basic --perf_profile burst"')  # fmt: skip
+    return _command(
+        f'adb shell "cd {DEVICE} && rm -rf output && chmod +x qnn-net-run &&',
+        "LD_LIBRARY_PATH=. ADSP_LIBRARY_PATH=. ./qnn-net-run --backend libQnnHtp.so",
+        f"--retrieve_context {binary}.bin --input_list {listed}",
+        *codes,
+        '--output_dir output --profiling_level basic --perf_profile burst"',
+    )
 
 
 def write_settings(wanted, folder: Path) -> dict[str, Path]:

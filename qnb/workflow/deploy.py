@@ -54,8 +54,17 @@ class Order:
         return re.sub(r"[^A-Za-z0-9._-]+", "-", self.run.name).strip("-.")[:100] or "model"
 
 
-def order(flow, name: str, folder, runtimes: Iterable[str] | str | None, soc: str | None, samples: int,
-          evaluate: bool | None, integer_io: bool, threads: int | None) -> Order:  # fmt: skip
+def order(
+    flow,
+    name: str,
+    folder,
+    runtimes: Iterable[str] | str | None,
+    soc: str | None,
+    samples: int,
+    evaluate: bool | None,
+    integer_io: bool,
+    threads: int | None,
+) -> Order:
     """From what `Workflow.deploy` takes.
 
     Raises:
@@ -63,8 +72,11 @@ def order(flow, name: str, folder, runtimes: Iterable[str] | str | None, soc: st
     """
     operation, run = f"flow.deploy({name!r})", flow[name]
     if flow.model is None:
-        raise InputError(operation, "a workflow from a file, without model, data and evaluate",
-                         "load it with qnb.load(path, model=..., calibration=..., evaluate=...)")  # fmt: skip
+        raise InputError(
+            operation,
+            "a workflow from a file, without model, data and evaluate",
+            "load it with qnb.load(path, model=..., calibration=..., evaluate=...)",
+        )
     wanted = (runtimes,) if isinstance(runtimes, str) else tuple(RUNTIMES if runtimes is None else runtimes)
     if runtimes is None and flow.target.htp_arch is None:
         wanted = ("onnxruntime",)
@@ -110,9 +122,18 @@ def deploy(flow, wanted: Order, progress) -> Deployment:
         text = commands.text(flow, wanted, files)
         (stage / "commands.sh").write_text(text)
     return Deployment(
-        wanted.run.name, wanted.run.precision, flow.target.name, wanted.soc.soc, str(wanted.folder), table, found, text,
-        flow["fp32"].score, time.perf_counter() - start, {"integer_io": wanted.integer_io, "samples": wanted.samples},
-    )  # fmt: skip
+        wanted.run.name,
+        wanted.run.precision,
+        flow.target.name,
+        wanted.soc.soc,
+        str(wanted.folder),
+        table,
+        found,
+        text,
+        flow["fp32"].score,
+        time.perf_counter() - start,
+        {"integer_io": wanted.integer_io, "samples": wanted.samples},
+    )
 
 
 def _write(flow, wanted: Order, stage: Path, report) -> dict[str, Path]:
@@ -126,8 +147,12 @@ def _write(flow, wanted: Order, stage: Path, report) -> dict[str, Path]:
     if quantized:
         steps["float"] = lambda p: export_onnx(sim, p, form="fp32", batch=_batch(sim))
         steps["encodings"] = lambda p: export_encodings(sim, p)
-    names = {"model": f"{stem}.onnx", "static": f"{stem}-{wanted.soc.soc}.onnx", "float": f"{stem}-float.onnx",
-             "encodings": f"{stem}.encodings"}  # fmt: skip
+    names = {
+        "model": f"{stem}.onnx",
+        "static": f"{stem}-{wanted.soc.soc}.onnx",
+        "float": f"{stem}-float.onnx",
+        "encodings": f"{stem}.encodings",
+    }
     files = {}
     for index, (role, write) in enumerate(steps.items()):
         report(index, len(steps), f"writing {names[role]}")
@@ -145,19 +170,25 @@ def _batch(sim: QuantSim) -> int | None:
 
 
 WHAT = {
-    "model": "ONNX for ONNX Runtime, batch open", "static": "ONNX for HTP, batch 1",
-    "float": "float ONNX for qairt-converter", "encodings": "quantization overrides for it",
-    "settings": "which SoC to compile for", "extensions": "where the SDK finds that",
+    "model": "ONNX for ONNX Runtime, batch open",
+    "static": "ONNX for HTP, batch 1",
+    "float": "float ONNX for qairt-converter",
+    "encodings": "quantization overrides for it",
+    "settings": "which SoC to compile for",
+    "extensions": "where the SDK finds that",
     "inputs": f"samples for the device, as {device_inputs.LIST} lists them",
     "expected": "what the simulation makes of them",
-    "context": "context binary's ONNX wrapper", "binary": "context binary: what the device loads",
-}  # fmt: skip
+    "context": "context binary's ONNX wrapper",
+    "binary": "context binary: what the device loads",
+}
 
 
 def _table(files: dict[str, Path]) -> pd.DataFrame:
     """A row per file, and one per folder with all that is in it."""
-    rows = [(f"{path.parent.name}/{path.name}/" if path.is_dir() else path.name, WHAT[role], _bytes(path))
-            for role, path in files.items()]  # fmt: skip
+    rows = [
+        (f"{path.parent.name}/{path.name}/" if path.is_dir() else path.name, WHAT[role], _bytes(path))
+        for role, path in files.items()
+    ]
     return pd.DataFrame(rows, columns=list(columns.FILES))
 
 

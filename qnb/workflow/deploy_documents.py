@@ -20,10 +20,14 @@ PROMISE = (
     "simulation foretold: what you measured here is then what the device will compute"
 )
 FORMS = {
-    "sqnr_db": decibel, "equal_fraction": "{:.2%}".format,
-    "exact_equal_fraction": "{:.2%}".format, "top1_agreement": "{:.2%}".format, "metric": "{:.4f}".format,
-    "drop": amount, "latency_ms": "{:.3g}".format,
-}  # fmt: skip
+    "sqnr_db": decibel,
+    "equal_fraction": "{:.2%}".format,
+    "exact_equal_fraction": "{:.2%}".format,
+    "top1_agreement": "{:.2%}".format,
+    "metric": "{:.4f}".format,
+    "drop": amount,
+    "latency_ms": "{:.3g}".format,
+}
 
 
 def table(deployment) -> pd.DataFrame:
@@ -33,14 +37,21 @@ def table(deployment) -> pd.DataFrame:
         output = found.output
         has = output is not None
         exact = None if found.exact is None else found.exact[found.exact.op == "output"]
-        rows.append((
-            found.title, found.state, found.output_sqnr_db,
-            float(output.equal_fraction.min()) if has else math.nan,
-            math.nan if exact is None else float(exact.equal_fraction.min()),
-            float(output.top1_agreement.min()) if has else math.nan,
-            found.score.value if found.score else math.nan, found.drop.value if found.drop else math.nan,
-            found.latency.median_ms if found.latency else math.nan, len(found.elsewhere) if has else pd.NA, found.note,
-        ))  # fmt: skip
+        rows.append(
+            (
+                found.title,
+                found.state,
+                found.output_sqnr_db,
+                float(output.equal_fraction.min()) if has else math.nan,
+                math.nan if exact is None else float(exact.equal_fraction.min()),
+                float(output.top1_agreement.min()) if has else math.nan,
+                found.score.value if found.score else math.nan,
+                found.drop.value if found.drop else math.nan,
+                found.latency.median_ms if found.latency else math.nan,
+                len(found.elsewhere) if has else pd.NA,
+                found.note,
+            )
+        )
     return pd.DataFrame(rows, columns=list(columns.DEPLOYMENT)).astype({"elsewhere": "Int64"})
 
 
@@ -60,22 +71,31 @@ def blocks(deployed) -> tuple:
 def failure(deployed) -> list[str]:
     """Beside the title: what else happened where the deployment fails, what it means, and what to do."""
     titled = deployed.disagreeing.disagreement if deployed.disagreeing else None
-    found = [f"✗ Also on {r.name} {d.name} disagrees ({d.figures}); {d.begins}."
-             for r in deployed.runtimes for d in r.differences if not d.why and d is not titled]  # fmt: skip
+    found = [
+        f"✗ Also on {r.name} {d.name} disagrees ({d.figures}); {d.begins}."
+        for r in deployed.runtimes
+        for d in r.differences
+        if not d.why and d is not titled
+    ]
     if deployed.disagreeing is not None:
         found += [meaning(deployed, deployed.disagreeing), remedy(deployed.disagreeing)]
     for r in deployed.refused:
-        found += [f"✗ {r.title} refuses the file: {r.note}",
-                  f"What it means: the files in {deployed.folder} are written, but {r.name} does not run this one, so "
-                  f"nothing is known of {deployed.run} there.", *map(cause, r.known)]  # fmt: skip
+        found += [
+            f"✗ {r.title} refuses the file: {r.note}",
+            f"What it means: the files in {deployed.folder} are written, but {r.name} does not run this one, so "
+            f"nothing is known of {deployed.run} there.",
+            *map(cause, r.known),
+        ]
     return found
 
 
 def meaning(deployed, on) -> str:
     """What it means that a runtime disagrees."""
-    return (f"What it means: the files in {deployed.folder} are written, but {on.name} computes something else from "
-            f"them than was measured here. Rounding does not explain it, and what the simulation says of "
-            f"{deployed.run}, its metric too, does not hold there.")  # fmt: skip
+    return (
+        f"What it means: the files in {deployed.folder} are written, but {on.name} computes something else from "
+        f"them than was measured here. Rounding does not explain it, and what the simulation says of "
+        f"{deployed.run}, its metric too, does not hold there."
+    )
 
 
 def cause(known: str) -> str:
@@ -89,8 +109,10 @@ def remedy(on) -> str:
         return f"{' '.join(map(cause, on.known))} Do not ship these files before a deployment agrees."
     layer = on.disagreement.layer if on.disagreement else ""
     wider = f"run it again with more bits at layer {layer!r}, or " if layer else ""
-    return (f"What to do: {wider}deploy a run at another precision, and see that it agrees. Do not ship these files "
-            "before they do.")  # fmt: skip
+    return (
+        f"What to do: {wider}deploy a run at another precision, and see that it agrees. Do not ship these files "
+        "before they do."
+    )
 
 
 def commands(deployed) -> Code:
@@ -193,8 +215,11 @@ def notes(deployed) -> list[str]:
 
 
 def _facts(deployed) -> dict[str, str]:
-    found = {"precision": deployed.precision, "target": f"{deployed.target} ({deployed.soc})",
-             "FP32 metric": str(deployed.reference)}  # fmt: skip
+    found = {
+        "precision": deployed.precision,
+        "target": f"{deployed.target} ({deployed.soc})",
+        "FP32 metric": str(deployed.reference),
+    }
     for r in deployed.runtimes:
         if r.elsewhere:
             named = ", ".join(r.elsewhere[:4]) + (", ..." if len(r.elsewhere) > 4 else "")

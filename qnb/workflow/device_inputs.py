@@ -81,8 +81,11 @@ def write(flow, sim, folder: Path, stem: str, count: int, native: bool) -> dict[
     if not chosen:
         captured = zip(sim.captured.inputs, sizes(sim.captured), strict=True)
         wanted = ", ".join(f"{described.name} {list(size)}" for described, size in captured)
-        raise InputError("flow.deploy", f"no calibration sample of the sizes that the files are written for: {wanted}",
-                         "give the Workflow example_inputs of the sizes of its data")  # fmt: skip
+        raise InputError(
+            "flow.deploy",
+            f"no calibration sample of the sizes that the files are written for: {wanted}",
+            "give the Workflow example_inputs of the sizes of its data",
+        )
     exported = program(sim, quantized=False)
     with torch.no_grad():
         outputs = [sim.run_flat(sample) for sample in chosen]
@@ -130,9 +133,13 @@ def _single(sim, batch) -> Iterator[list[torch.Tensor]]:
 def sizes(captured) -> list[tuple[int, ...]]:
     """Each input's sizes in a file with a batch of one, where the batch varies; others are the example's."""
     nodes = [n for n in captured.module.graph.nodes if n.op == "placeholder"]
-    return [tuple(1 if axis == 0 and isinstance(described.shape[0], str) else int(size)
-                  for axis, size in enumerate(node.meta["val"].shape))
-            for described, node in zip(captured.inputs, nodes, strict=True)]  # fmt: skip
+    return [
+        tuple(
+            1 if axis == 0 and isinstance(described.shape[0], str) else int(size)
+            for axis, size in enumerate(node.meta["val"].shape)
+        )
+        for described, node in zip(captured.inputs, nodes, strict=True)
+    ]
 
 
 def qnn_name(name: str) -> str:

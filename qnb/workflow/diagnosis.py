@@ -176,8 +176,12 @@ def _saturated(case: Case) -> Said | None:
     elif rule not in (None, "minmax"):
         methods = {k: v for k, v in case.run.settings.get("methods", {}).items() if k != row.layer}
         again = " and recover it anew" if case.run.recovery else ""
-        return (what, f"{evidence}, which {rule} made smaller than what calibration saw",
-                f"give it the whole range{again}", case.again(methods={**methods, row.layer: "minmax"}))  # fmt: skip
+        return (
+            what,
+            f"{evidence}, which {rule} made smaller than what calibration saw",
+            f"give it the whole range{again}",
+            case.again(methods={**methods, row.layer: "minmax"}),
+        )
     elif beyond(torch.tensor([row.fp32_min, row.fp32_max]), quantizer):
         evidence += f"; FP32's own reach from {row.fp32_min:.3g} to {row.fp32_max:.3g}, which calibration did not see"
         return what, evidence, "calibrate with data like this; look at its values", case.look(row.layer)
@@ -187,5 +191,10 @@ def _saturated(case: Case) -> Said | None:
 
 
 RULES: tuple[Callable[[Case], Said | None], ...] = (
-    _half, _weight_outliers, _activation_outliers, _few_layers, _begins, _saturated,
-)  # fmt: skip
+    _half,
+    _weight_outliers,
+    _activation_outliers,
+    _few_layers,
+    _begins,
+    _saturated,
+)

@@ -121,8 +121,10 @@ class LayerView(Charted):
         return found + ([] if self.weights is None else [charts.weight_ranges(self.weights, layer=self.layer)])
 
     def caption(self) -> str:
-        return (f"{self.run}, {self.layer}: SQNR {decibel(self.row.sqnr_db)} accumulated, "
-                f"{decibel(self.row.own_sqnr_db)} on its own")  # fmt: skip
+        return (
+            f"{self.run}, {self.layer}: SQNR {decibel(self.row.sqnr_db)} accumulated, "
+            f"{decibel(self.row.own_sqnr_db)} on its own"
+        )
 
     def document(self) -> Document:
         frame = self.row.to_frame().T[layer_documents.SHOWN].infer_objects()
@@ -133,8 +135,14 @@ def histogram(profile: LayerProfile, title: str):
     """A layer's values with its grid and clipped share, as a Plotly figure."""
     from qnb import charts
 
-    return charts.layer_histogram(profile.histogram, layer=title, scale=profile.scale, low=profile.low,
-                                  high=profile.high, clipped_fraction=profile.clipped_fraction)  # fmt: skip
+    return charts.layer_histogram(
+        profile.histogram,
+        layer=title,
+        scale=profile.scale,
+        low=profile.low,
+        high=profile.high,
+        clipped_fraction=profile.clipped_fraction,
+    )
 
 
 def summary_chart(flow, x: str = "size_bytes"):

@@ -46,10 +46,14 @@ def facts(run) -> dict[str, str]:
 
 def run(run) -> Document:
     return Document(
-        "run", headline(run), (Facts(facts(run)), *recovery_documents.blocks(run)), TONES[run.verdict.state],
+        "run",
+        headline(run),
+        (Facts(facts(run)), *recovery_documents.blocks(run)),
+        TONES[run.verdict.state],
         {"target": run.settings.get("target", ""), "tolerance": f"{run.settings.get('tolerance', '')}"},
-        runs=(ladder.row(run),), next=advised(run.next),
-    )  # fmt: skip
+        runs=(ladder.row(run),),
+        next=advised(run.next),
+    )
 
 
 def advised(advice) -> tuple[dict, ...]:
@@ -62,8 +66,11 @@ def check(check) -> Document:
     else:
         title = f"✓ {check.model} can be quantized{ladder.warnings(check)}"
     tone = "bad" if not check.ok else "warn" if check.findings else "good"
-    blocks = (Facts(check.facts), *(Text(f"! {f.text}", f.tone) for f in check.findings),
-              Table(check.ops, "Layers by kind", 14))  # fmt: skip
+    blocks = (
+        Facts(check.facts),
+        *(Text(f"! {f.text}", f.tone) for f in check.findings),
+        Table(check.ops, "Layers by kind", 14),
+    )
     return Document("check", title, blocks, tone, {"model": check.model})
 
 
@@ -85,10 +92,14 @@ def workflow(flow, *before, most: int | None = 2) -> Document:
     blocks = [*before, *other_data(flow), *([runs_table(flow)] if flow.runs else [])]
     blocks += [Code(a.code, f"{'Or' if index else 'Next'}: {a.what}", a.why) for index, a in enumerate(advice[:most])]
     return Document(
-        "workflow", title(flow), tuple(blocks), workflow=identity(flow),
+        "workflow",
+        title(flow),
+        tuple(blocks),
+        workflow=identity(flow),
         stages=tuple(ladder.as_rows(ladder.stages(flow))),
-        runs=tuple(ladder.row(r) for r in flow.runs.values()), next=advised(advice),
-    )  # fmt: skip
+        runs=tuple(ladder.row(r) for r in flow.runs.values()),
+        next=advised(advice),
+    )
 
 
 def other_data(flow) -> list[Text]:
@@ -98,8 +109,10 @@ def other_data(flow) -> list[Text]:
     if not others:
         return []
     named = ", ".join(others[:6]) + (f" and {len(others) - 6} more" if len(others) > 6 else "")
-    said = (f"! The calibration data is not that of {named}: other samples, or in another order. New runs do not quite "
-            "compare with these; run them again, or load the file with the data it was made with.")  # fmt: skip
+    said = (
+        f"! The calibration data is not that of {named}: other samples, or in another order. New runs do not quite "
+        "compare with these; run them again, or load the file with the data it was made with."
+    )
     return [Text(said, "warn")]
 
 
@@ -122,8 +135,10 @@ def dashboard(flow) -> Document:
     if flow.proposal is not None:
         blocks += [Text(f"Proposed, not kept yet: {flow.proposal.name}"), *_run_in_full(flow.proposal)]
     for deployed in flow.deployments.values():
-        blocks += [Text(deploy_documents.title(deployed), deploy_documents.tone(deployed)),
-                   *deploy_documents.blocks(deployed)]  # fmt: skip
+        blocks += [
+            Text(deploy_documents.title(deployed), deploy_documents.tone(deployed)),
+            *deploy_documents.blocks(deployed),
+        ]
     if flow.performance:
         forms = {"file_bytes": size}
         blocks.append(Table(performance.table(flow.performance), "Size and speed of the runs' files", 40, forms))
@@ -138,9 +153,13 @@ def _section(document: Document) -> list:
 def _run_in_full(run) -> list:
     from qnb import charts
 
-    return [Text(headline(run), TONES[run.verdict.state]), Facts(facts(run) | made_with(run)),
-            *recovery_documents.in_full(run), figure(charts.layer_sqnr({run.name: run.comparison}, own=True)),
-            worst(run.name, run.comparison)]  # fmt: skip
+    return [
+        Text(headline(run), TONES[run.verdict.state]),
+        Facts(facts(run) | made_with(run)),
+        *recovery_documents.in_full(run),
+        figure(charts.layer_sqnr({run.name: run.comparison}, own=True)),
+        worst(run.name, run.comparison),
+    ]
 
 
 def _about(flow, name: str) -> list:
@@ -177,8 +196,12 @@ def dated(page: Document, now: datetime) -> Document:
 
 
 def identity(flow) -> dict[str, str]:
-    return {"variable": flow.variable, "model": model_name(flow), "target": flow.target.name,
-            "tolerance": f"{flow.tolerance:g}"}  # fmt: skip
+    return {
+        "variable": flow.variable,
+        "model": model_name(flow),
+        "target": flow.target.name,
+        "tolerance": f"{flow.tolerance:g}",
+    }
 
 
 def model_name(flow) -> str:

@@ -63,8 +63,9 @@ class _Watch(fx.Interpreter):
         data = zones.find(module.graph).data
         self.joined = {
             n: [x for x in dict.fromkeys(zones.operands(n)) if zones.is_float(x) and x in data]
-            for n in module.graph.nodes if n.op == "call_function" and ops.of(n).kind == "concat" and zones.is_float(n)
-        }  # fmt: skip
+            for n in module.graph.nodes
+            if n.op == "call_function" and ops.of(n).kind == "concat" and zones.is_float(n)
+        }
         self.found: dict[fx.Node, dict[fx.Node, tuple[float, float]]] = {}
 
     def run_node(self, n: fx.Node):

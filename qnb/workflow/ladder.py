@@ -13,9 +13,13 @@ TODO = "todo"
 MARKS = {OK: "✓", FAIL: "✗", UNDECIDED: "?", REFERENCE: "=", TODO: "·"}
 WORDS = {OK: "ok", FAIL: "fails", UNDECIDED: "undecided", REFERENCE: "reference", TODO: "to do"}
 TITLES = {
-    "check": "Check", "fp16": "FP16", "w16a16": "W16A16", "reduce": "Reduce", "restore": "Restore",
+    "check": "Check",
+    "fp16": "FP16",
+    "w16a16": "W16A16",
+    "reduce": "Reduce",
+    "restore": "Restore",
     "deploy": "Deploy",
-}  # fmt: skip
+}
 ASKS = {
     "check": "does the model export, and what is in it?",
     "fp16": "is half precision enough?",
@@ -66,8 +70,14 @@ def figures(run) -> dict[str, str]:
 def row(run) -> dict[str, str]:
     """A run as a program reads it that follows a notebook."""
     state = run.verdict.state
-    return {"run": run.name, "stage": stage_of(run), "state": state, "mark": MARKS[state], **figures(run),
-            "text": run.verdict.text}  # fmt: skip
+    return {
+        "run": run.name,
+        "stage": stage_of(run),
+        "state": state,
+        "mark": MARKS[state],
+        **figures(run),
+        "text": run.verdict.text,
+    }
 
 
 def stages(flow) -> list[Stage]:
@@ -92,8 +102,11 @@ def smallest(runs) -> object | None:
 
 
 def _rank(run) -> tuple:
-    figures = {"size_bytes": run.size_bytes, "bops": float(run.cost.bops.sum()),
-               "drop": run.drop.value if run.drop else 0.0}  # fmt: skip
+    figures = {
+        "size_bytes": run.size_bytes,
+        "bops": float(run.cost.bops.sum()),
+        "drop": run.drop.value if run.drop else 0.0,
+    }
     return run.precision == CONTROL, *(figures[name] for name in BEST)
 
 
@@ -130,8 +143,15 @@ def _stage(name: str, runs: list) -> Stage:
     run = smallest(runs) or next((r for r in runs if r.verdict.state == UNDECIDED), runs[-1])
     state = run.verdict.state
     others = f"; {len(runs) - 1} more run{'s' * (len(runs) > 2)}" if len(runs) > 1 else ""
-    return Stage(name, TITLES[name], state, MARKS[state], run.name, **figures(run),
-                 text=f"{run.name}: {run.verdict.text}{others}")  # fmt: skip
+    return Stage(
+        name,
+        TITLES[name],
+        state,
+        MARKS[state],
+        run.name,
+        **figures(run),
+        text=f"{run.name}: {run.verdict.text}{others}",
+    )
 
 
 def _deploy(flow) -> Stage:
@@ -147,9 +167,17 @@ def _deploy(flow) -> Stage:
         text += f"; {run.name} is the smallest within tolerance: take it there" if run else ""
         deployed = other
     score, drop = deployed.score, deployed.drop
-    return Stage("deploy", title, state, MARKS[state], deployed.run, text=text,
-                 metric=f"{score.value:.4g}" if score else "", drop=amount(drop.value) if drop else "",
-                 size=size(deployed.file_bytes))  # fmt: skip
+    return Stage(
+        "deploy",
+        title,
+        state,
+        MARKS[state],
+        deployed.run,
+        text=text,
+        metric=f"{score.value:.4g}" if score else "",
+        drop=amount(drop.value) if drop else "",
+        size=size(deployed.file_bytes),
+    )
 
 
 def on_target(deployed, tolerance: float) -> tuple[str, str]:

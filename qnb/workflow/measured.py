@@ -40,10 +40,22 @@ def measured(flow, sim, name: str, reference: Score, settings: dict[str, Any], r
         verdict = judge_control(drop, verdict, table, at_output)
     sim.drop_cache()
     return Run(
-        name, precision, score, verdict, cost(sim), model_bytes(sim), activation_bytes(sim), drop=drop,
-        comparison=table, sim=sim, output_sqnr_db=at_output, float16=float16.table() if float16 else None,
-        settings=settings, seconds=time.perf_counter() - start, **more,
-    )  # fmt: skip
+        name,
+        precision,
+        score,
+        verdict,
+        cost(sim),
+        model_bytes(sim),
+        activation_bytes(sim),
+        drop=drop,
+        comparison=table,
+        sim=sim,
+        output_sqnr_db=at_output,
+        float16=float16.table() if float16 else None,
+        settings=settings,
+        seconds=time.perf_counter() - start,
+        **more,
+    )
 
 
 def comparison_batches(flow):
@@ -52,6 +64,12 @@ def comparison_batches(flow):
 
 def settings_of(flow, method: str, options: dict) -> dict[str, Any]:
     """Seed, target, range rule, tolerance, versions, and a fingerprint of the data."""
-    return {"seed": flow.seed, "target": flow.target.name, "method": method, "options": options,
-            "tolerance": flow.tolerance, "data": settings.fingerprint(flow.batches),
-            **settings.versions()}  # fmt: skip
+    return {
+        "seed": flow.seed,
+        "target": flow.target.name,
+        "method": method,
+        "options": options,
+        "tolerance": flow.tolerance,
+        "data": settings.fingerprint(flow.batches),
+        **settings.versions(),
+    }

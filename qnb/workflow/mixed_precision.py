@@ -85,8 +85,16 @@ class MixedPrecision(Charted):
             sim.applied = (*sim.applied, METHOD)
             result = self._result(base, sim, budget, start)
             settings = recover.settings_of(base, [result])
-            made = measured(flow, sim, name or f"{self.run}+mixed-{point}", flow["fp32"].score, settings, report,
-                            start, recovery=(*base.recovery, result))  # fmt: skip
+            made = measured(
+                flow,
+                sim,
+                name or f"{self.run}+mixed-{point}",
+                flow["fp32"].score,
+                settings,
+                report,
+                start,
+                recovery=(*base.recovery, result),
+            )
             made = flow._keep(made)
         flow.changed.emit()
         return made
@@ -102,10 +110,17 @@ class MixedPrecision(Charted):
         batches = comparison_batches(self.flow)[:MEASURED_BATCHES]
         before, after = compare_layers(base.sim, batches), compare_layers(sim, batches)
         options = {name: plain(value) for name, value in self.options.items()}
-        return Result(METHOD, before_and_after(sim, before, after, self.bits().drop(columns="point")), pd.DataFrame(),
-                      {"budget": budget, **options}, time.perf_counter() - start, (),
-                      output_db(base.sim, before), output_db(sim, after),
-                      {"front": self.table, "bits": self.bits()})  # fmt: skip
+        return Result(
+            METHOD,
+            before_and_after(sim, before, after, self.bits().drop(columns="point")),
+            pd.DataFrame(),
+            {"budget": budget, **options},
+            time.perf_counter() - start,
+            (),
+            output_db(base.sim, before),
+            output_db(sim, after),
+            {"front": self.table, "bits": self.bits()},
+        )
 
     def chart(self):
         """The front with measured points, as a Plotly figure."""
@@ -126,7 +141,8 @@ class MixedPrecision(Charted):
         cost = self.front.points[self.chosen if point is None else point].cost
         kind = self.front.choices.cost
         return {"bops": f"{count(cost)} bit operations", "weight_bytes": f"{size(cost)} of weights"}.get(
-            kind, f"{kind} {number(cost)}")  # fmt: skip
+            kind, f"{kind} {number(cost)}"
+        )
 
     def caption(self) -> str:
         row = self.table.iloc[self.chosen]
@@ -134,8 +150,10 @@ class MixedPrecision(Charted):
         if row.measured == row.measured:
             interval = f" (95 % interval {amount(row.low)} to {amount(row.high)})" if row.low == row.low else ""
             said += f", measured drop {amount(row.measured)}{interval}"
-        return (f"{self.run}: {len(self.front)} mixes of precisions; point {self.chosen} costs {self.cost_text()}, "
-                f"{row.cost_fraction:.0%} of the costliest candidate: {said}")  # fmt: skip
+        return (
+            f"{self.run}: {len(self.front)} mixes of precisions; point {self.chosen} costs {self.cost_text()}, "
+            f"{row.cost_fraction:.0%} of the costliest candidate: {said}"
+        )
 
     def document(self) -> Document:
         table = self.table
@@ -143,9 +161,15 @@ class MixedPrecision(Charted):
         columns = ["point", "cost_fraction", "predicted", "measured", "low", "high", "metric"]
         forms = {"cost_fraction": layer_documents.percent}
         blocks = [layer_documents.figure(chart) for chart in self.figures()]
-        return Document("mixed-precision", self.caption(), (
-            *blocks, Table(shown[columns], "Points measured, and the chosen one", 20, forms), *self._order(),
-        ))  # fmt: skip
+        return Document(
+            "mixed-precision",
+            self.caption(),
+            (
+                *blocks,
+                Table(shown[columns], "Points measured, and the chosen one", 20, forms),
+                *self._order(),
+            ),
+        )
 
     def _order(self) -> tuple:
         if len(self.front.scores) < 2:

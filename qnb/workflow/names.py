@@ -33,5 +33,8 @@ def check_name(name: object, precision: str, operation: str) -> None:
         return
     if meant != precision:
         whose = "the reference's name" if meant == FP32 else f"the name of {meant}'s own run"
-        raise InputError(operation, f"name={name!r} for a run at {precision}; that is {whose}",
-                         f"choose another name, '{precision}-2' say")  # fmt: skip
+        raise InputError(
+            operation,
+            f"name={name!r} for a run at {precision}; that is {whose}",
+            f"choose another name, '{precision}-2' say",
+        )

@@ -41,10 +41,20 @@ def run(flow, wanted: deploy.Order, name: str, stage: Path, files: dict[str, Pat
     latency, why = _latency(flow, wanted, name, runtime, report)
     differ = _differences(flow, wanted, table)
     return OnRuntime(
-        name, title, RAN if all(d.why for d in differ) else DISAGREES, " ".join(filter(None, (note, why))),
-        fidelity=table, exact=exact, score=score, drop=drop, differences=differ, known=_known(flow, wanted, name),
-        placement=placement.provider.value_counts().to_dict(), elsewhere=tuple(away.node), latency=latency,
-    )  # fmt: skip
+        name,
+        title,
+        RAN if all(d.why for d in differ) else DISAGREES,
+        " ".join(filter(None, (note, why))),
+        fidelity=table,
+        exact=exact,
+        score=score,
+        drop=drop,
+        differences=differ,
+        known=_known(flow, wanted, name),
+        placement=placement.provider.value_counts().to_dict(),
+        elsewhere=tuple(away.node),
+        latency=latency,
+    )
 
 
 def _known(flow, wanted: deploy.Order, name: str) -> tuple[str, ...]:
@@ -127,8 +137,11 @@ def _samples_evaluated(flow) -> int:
 
 def _latency(flow, wanted: deploy.Order, name: str, runtime: Runtime, report):
     if name == "htp":
-        return (None, "No latency: an emulator's time says nothing about a device's.") if emulated() else (
-            runtime.latency(), "")  # fmt: skip
+        return (
+            (None, "No latency: an emulator's time says nothing about a device's.")
+            if emulated()
+            else (runtime.latency(), "")
+        )
     why = timed(sim_of(flow, wanted.run))
     if why:
         return None, f"No latency: {why}."

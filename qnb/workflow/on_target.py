@@ -27,9 +27,19 @@ class OnTarget:
         """What was found speaks of the run that was."""
         self.deployments, self.performance = without(self.deployments, name), without(self.performance, name)
 
-    def deploy(self, name: str, folder, *, runtimes: Iterable[str] | str | None = None, soc: str | None = None,
-               samples: int = 16, evaluate: bool | None = None, integer_io: bool = False, threads: int | None = None,
-               progress=None) -> Deployment:  # fmt: skip
+    def deploy(
+        self,
+        name: str,
+        folder,
+        *,
+        runtimes: Iterable[str] | str | None = None,
+        soc: str | None = None,
+        samples: int = 16,
+        evaluate: bool | None = None,
+        integer_io: bool = False,
+        threads: int | None = None,
+        progress=None,
+    ) -> Deployment:
         """Write a run's files for the device, run them on real runtimes, compare with the simulation layer by layer.
 
         Args:

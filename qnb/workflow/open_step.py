@@ -68,13 +68,24 @@ def read(flow, runs: dict, step: OpenStep | None) -> Situation:
         return Situation()
     kind = "float" if is_float(step.precision) else "control" if step.precision == CONTROL else "integer"
     run = step.closest
-    loss = f"{label(run.name)} loses {amount(run.drop.value)} where {amount(flow.tolerance)} is allowed" if run.drop \
-        else f"{label(run.name)} {run.verdict.text}"  # fmt: skip
+    loss = (
+        f"{label(run.name)} loses {amount(run.drop.value)} where {amount(flow.tolerance)} is allowed"
+        if run.drop
+        else f"{label(run.name)} {run.verdict.text}"
+    )
     layer, own_db = run.worst_layer or ("", float("nan"))
-    found = Situation({"open": kind, "state": run.verdict.state, "layer": "some" if layer else "none"},
-                      {"open": label(step.precision), "loss": loss, "closest": label(run.name), "layer": layer,
-                       "own": decibel(own_db), "verdict": run.verdict.text},
-                      {"closest": run.name, "layer": layer})  # fmt: skip
+    found = Situation(
+        {"open": kind, "state": run.verdict.state, "layer": "some" if layer else "none"},
+        {
+            "open": label(step.precision),
+            "loss": loss,
+            "closest": label(run.name),
+            "layer": layer,
+            "own": decibel(own_db),
+            "verdict": run.verdict.text,
+        },
+        {"closest": run.name, "layer": layer},
+    )
     if run.verdict.state == UNDECIDED:
         found |= _decision(flow, run)
     if kind == "integer":
@@ -88,9 +99,13 @@ def _decision(flow, run) -> Situation:
     wanted = None if drop is None else deciding_samples(drop, n, flow.tolerance)
     if n is None or drop is None or drop.low != drop.low:
         return Situation({"decide": "score"})
-    words = {"now": f"{n:,}", "wanted": f"{wanted:,}" if wanted else "", "high": amount(drop.high),
-             "interval": f"{amount(drop.low)} to {amount(drop.high)}",
-             "or_samples": f"; as it is, about {wanted:,} samples would decide" if wanted else ""}  # fmt: skip
+    words = {
+        "now": f"{n:,}",
+        "wanted": f"{wanted:,}" if wanted else "",
+        "high": amount(drop.high),
+        "interval": f"{amount(drop.low)} to {amount(drop.high)}",
+        "or_samples": f"; as it is, about {wanted:,} samples would decide" if wanted else "",
+    }
     decide = "pairs" if not drop.paired else "samples" if wanted else "close"
     return Situation({"decide": decide}, words)
 
@@ -101,11 +116,16 @@ def _float(flow, step: OpenStep) -> Situation:
     if not layers:
         return Situation()
     mixed = any(run.settings.get("layers") for run in step.runs)
-    kept = order(flow, f"{step.precision}+{len(layers)}", precision=step.precision,
-                 layers=dict.fromkeys(layers, "fp32"))  # fmt: skip
+    kept = order(
+        flow, f"{step.precision}+{len(layers)}", precision=step.precision, layers=dict.fromkeys(layers, "fp32")
+    )
     named = ", ".join(layers[:3]) + (f" and {len(layers) - 3} more" if len(layers) > 3 else "")
-    return Situation({"overflow": "kept" if mixed or not target_runs(flow.target, "fp32") else "some"},
-                     {"overflowing": named}, {}, {"float": kept})  # fmt: skip
+    return Situation(
+        {"overflow": "kept" if mixed or not target_runs(flow.target, "fp32") else "some"},
+        {"overflowing": named},
+        {},
+        {"float": kept},
+    )
 
 
 def _integer(flow, runs: dict, step: OpenStep) -> Situation:
@@ -119,10 +139,17 @@ def _integer(flow, runs: dict, step: OpenStep) -> Situation:
     orders = {what: {"precision": base.name, "methods": what} for what in methods.values()}
     found = Situation(facts, words, {"base": base.name}, orders)
     if (higher := _above(runs, step.precision)) is not None:
-        asks = "16-bit quantization must agree with FP32 before fewer bits are judged" if higher == CONTROL else \
-            "it tells whether weights or activations cause the loss"  # fmt: skip
-        found |= Situation({"above": "missing"}, {"above": label(higher), "above_asks": asks}, {},
-                           {"above": order(flow, higher, precision=higher)})  # fmt: skip
+        asks = (
+            "16-bit quantization must agree with FP32 before fewer bits are judged"
+            if higher == CONTROL
+            else "it tells whether weights or activations cause the loss"
+        )
+        found |= Situation(
+            {"above": "missing"},
+            {"above": label(higher), "above_asks": asks},
+            {},
+            {"above": order(flow, higher, precision=higher)},
+        )
     return found | _more_bits(flow, step)
 
 
@@ -159,5 +186,6 @@ def _more_bits(flow, step: OpenStep) -> Situation:
         return Situation()
     layer, own_db = worst
     wanted = order(flow, f"{step.precision}+1", precision=step.precision, layers={layer: wider})
-    return Situation({"bits": "open"}, {"weakest": layer, "weakest_db": decibel(own_db), "wider": label(wider)}, {},
-                     {"bits": wanted})  # fmt: skip
+    return Situation(
+        {"bits": "open"}, {"weakest": layer, "weakest_db": decibel(own_db), "wider": label(wider)}, {}, {"bits": wanted}
+    )

@@ -84,6 +84,13 @@ def file_bytes(path: Path) -> int:
 def table(found: dict[str, Performance]) -> pd.DataFrame:
     """Columns `qnb.columns.PERFORMANCE`, one row per run."""
     nan = float("nan")
-    rows = [(name, p.file_bytes, *((p.latency.median_ms, p.latency.low_ms, p.latency.high_ms) if p.latency else
-                                   (nan, nan, nan)), p.note) for name, p in found.items()]  # fmt: skip
+    rows = [
+        (
+            name,
+            p.file_bytes,
+            *((p.latency.median_ms, p.latency.low_ms, p.latency.high_ms) if p.latency else (nan, nan, nan)),
+            p.note,
+        )
+        for name, p in found.items()
+    ]
     return pd.DataFrame(rows, columns=list(columns.PERFORMANCE))

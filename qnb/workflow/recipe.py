@@ -63,8 +63,12 @@ def auto(flow, wanted, report) -> Run:
         attempts.append(attempt)
         made.append(attempt.run)
         best = attempt.run if attempt.better else best
-    return replace(best, name=wanted.name, attempts=_table(base, attempts, failures, best),
-                   seconds=sum(a.seconds for a in attempts))  # fmt: skip
+    return replace(
+        best,
+        name=wanted.name,
+        attempts=_table(base, attempts, failures, best),
+        seconds=sum(a.seconds for a in attempts),
+    )
 
 
 def _may_follow(run: Run, name: str) -> bool:
@@ -99,8 +103,16 @@ def _attempt(flow, start: Run, best: Run, name: str, options: dict, report) -> A
     sim = start.sim.copy()
     given = {"loader": options["loader"]} if name == "train" and "loader" in options else {}
     result = recover.one(flow, sim, name, given, report)
-    run = measured(flow, sim, start.name, flow["fp32"].score, recover.settings_of(start, [result]), report, began,
-                   recovery=(*start.recovery, result))  # fmt: skip
+    run = measured(
+        flow,
+        sim,
+        start.name,
+        flow["fp32"].score,
+        recover.settings_of(start, [result]),
+        report,
+        began,
+        recovery=(*start.recovery, result),
+    )
     better = _rank(run) > _rank(best)
     return Attempt(tuple(r.method for r in run.recovery), run, time.perf_counter() - began, better)
 
@@ -111,16 +123,19 @@ def _rank(run: Run) -> tuple[bool, float, float]:
 
 def _numbered(report, index: int, count: int, name: str):
     said = f"{index + 1} of up to {count}, {name}"
-    return Report(lambda done, total, message: report(done, total, f"{said}: {message}"),
-                  getattr(report, "row", lambda **_: None))  # fmt: skip
+    return Report(
+        lambda done, total, message: report(done, total, f"{said}: {message}"), getattr(report, "row", lambda **_: None)
+    )
 
 
 def _table(base: Run, attempts: list[Attempt], failures: list[tuple[str, str]], best: Run) -> pd.DataFrame:
     """What was tried; ``kept`` is what the result has had, though others were the best for a while."""
     rows = [_row("nothing", base, base.seconds, True)]
     rows += [_row(" + ".join(a.methods), a.run, a.seconds, _part_of(a.run, best)) for a in attempts]
-    rows += [(name, *[float("nan")] * 4, f"not tried: {why}", float("nan"), float("nan"), 0.0, False)
-             for name, why in failures]  # fmt: skip
+    rows += [
+        (name, *[float("nan")] * 4, f"not tried: {why}", float("nan"), float("nan"), 0.0, False)
+        for name, why in failures
+    ]
     return pd.DataFrame(rows, columns=list(ATTEMPTS))
 
 
@@ -131,5 +146,15 @@ def _part_of(run: Run, best: Run) -> bool:
 
 def _row(tried: str, run: Run, seconds: float, kept: bool) -> tuple:
     low, high = run.score.interval()
-    return (tried, run.score.value, low, high, run.drop.value, run.verdict.state, run.output_sqnr_db,
-            float(run.size_bytes), seconds, kept)  # fmt: skip
+    return (
+        tried,
+        run.score.value,
+        low,
+        high,
+        run.drop.value,
+        run.verdict.state,
+        run.output_sqnr_db,
+        float(run.size_bytes),
+        seconds,
+        kept,
+    )

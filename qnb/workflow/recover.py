@@ -45,8 +45,11 @@ class Recovery:
         """From what `Workflow.recover` takes; what does not fit is an error here, before any work."""
         operation = "flow.recover"
         if flow.model is None:
-            raise InputError(operation, "a workflow from a file, without model, data and evaluate",
-                             "load it with qnb.load(path, model=..., calibration=..., evaluate=...)")  # fmt: skip
+            raise InputError(
+                operation,
+                "a workflow from a file, without model, data and evaluate",
+                "load it with qnb.load(path, model=..., calibration=..., evaluate=...)",
+            )
         base = _base(flow, precision, operation)
         if base == FP32:
             raise InputError(operation, "fp32, which has lost nothing", "name a precision or a run: 'w4a8'")
@@ -60,8 +63,9 @@ class Recovery:
             return Recovery(base, precision, methods, {AUTO: _recipe_options(options)}, name or f"{base}+{AUTO}")
         applied = flow.runs[base].sim.applied if base in flow.runs else ()
         check_order([*applied, *methods], operation)
-        return Recovery(base, precision, methods, _by_method(methods, options, operation),
-                        name or "+".join([base, *methods]))  # fmt: skip
+        return Recovery(
+            base, precision, methods, _by_method(methods, options, operation), name or "+".join([base, *methods])
+        )
 
     def check(self, flow) -> None:
         """Whether each method takes its options, this model and this precision: captures the model, no more."""
@@ -92,8 +96,9 @@ def apply(flow, base: Run, sim, wanted: Recovery, report) -> Run:
     start = time.perf_counter()
     results = [one(flow, sim, name, wanted.options.get(name, {}), report) for name in wanted.methods]
     settings = settings_of(base, results)
-    return measured(flow, sim, wanted.name, flow["fp32"].score, settings, report, start,
-                    recovery=(*base.recovery, *results))  # fmt: skip
+    return measured(
+        flow, sim, wanted.name, flow["fp32"].score, settings, report, start, recovery=(*base.recovery, *results)
+    )
 
 
 def one(flow, sim, name: str, options: dict, report) -> Result:
@@ -155,8 +160,9 @@ def _base(flow, precision: str | Precision, operation: str) -> str:
     except PrecisionError:
         if not (hint := did_you_mean(precision, flow.runs)):
             raise
-        raise InputError(operation, f"no run and no precision {short(precision)}",
-                         f"{hint}There are the runs {', '.join(flow.runs)}") from None  # fmt: skip
+        raise InputError(
+            operation, f"no run and no precision {short(precision)}", f"{hint}There are the runs {', '.join(flow.runs)}"
+        ) from None
 
 
 def _trains(name: str) -> bool:

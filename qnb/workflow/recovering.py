@@ -28,8 +28,16 @@ class Recovering:
         self.fronts: dict[str, MixedPrecision] = {}
         self.diagnoses: dict[str, Findings] = {}
 
-    def recover(self, precision: str | Precision, methods: str | Iterable[str] = "auto", *, name: str | None = None,
-                keep: bool = True, progress=None, **options) -> Run:  # fmt: skip
+    def recover(
+        self,
+        precision: str | Precision,
+        methods: str | Iterable[str] = "auto",
+        *,
+        name: str | None = None,
+        keep: bool = True,
+        progress=None,
+        **options,
+    ) -> Run:
         """Improve a run's simulation by recovery methods; a new run beside the old one.
 
         Args:

@@ -40,11 +40,16 @@ def attempts(run) -> Table | None:
     """What "auto" tried."""
     if run.attempts is None:
         return None
-    frame = run.attempts.assign(size=[size(b) if b == b else "" for b in run.attempts.size_bytes],
-                                kept=["✓" if k else "" for k in run.attempts.kept])  # fmt: skip
+    frame = run.attempts.assign(
+        size=[size(b) if b == b else "" for b in run.attempts.size_bytes],
+        kept=["✓" if k else "" for k in run.attempts.kept],
+    )
     frame = frame[["tried", "metric", "drop", "verdict", "sqnr_db", "size", "seconds", "kept"]]
-    forms = {"metric": _metric, "drop": lambda v: "" if v != v else amount(v),
-             "sqnr_db": lambda v: "" if v != v else decibel(v)}  # fmt: skip
+    forms = {
+        "metric": _metric,
+        "drop": lambda v: "" if v != v else amount(v),
+        "sqnr_db": lambda v: "" if v != v else decibel(v),
+    }
     return Table(frame, "What auto tried, in rising effort", 20, forms)
 
 
@@ -78,9 +83,11 @@ def in_full(run) -> tuple:
 
 def change(before, after) -> str:
     """What a recovery brought, in one line."""
-    said = [f"metric {before.score.value:.4g} → {after.score.value:.4g}",
-            f"drop {amount(before.drop.value)} → {amount(after.drop.value)}",
-            f"output {decibel(before.output_sqnr_db)} → {decibel(after.output_sqnr_db)}"]  # fmt: skip
+    said = [
+        f"metric {before.score.value:.4g} → {after.score.value:.4g}",
+        f"drop {amount(before.drop.value)} → {amount(after.drop.value)}",
+        f"output {decibel(before.output_sqnr_db)} → {decibel(after.output_sqnr_db)}",
+    ]
     if after.size_bytes != before.size_bytes:
         said.append(f"{size(before.size_bytes)} → {size(after.size_bytes)}")
     return f"{after.name}: {', '.join(said)}"
@@ -115,11 +122,23 @@ def panel(flow, name: str | None, shown) -> Document:
         before = before_of(flow, shown)
         title = change(before, shown) if before is not None else f"{shown.name}: {shown.verdict.text}"
         tone = {"ok": "good", "fail": "bad", "undecided": "warn"}[shown.verdict.state]
-        return Document("recovery", title, (Text(shown.verdict.text, tone), *blocks(shown), figure(chart(flow, shown)),
-                                            worst(shown.name, shown.comparison)), tone)  # fmt: skip
+        return Document(
+            "recovery",
+            title,
+            (
+                Text(shown.verdict.text, tone),
+                *blocks(shown),
+                figure(chart(flow, shown)),
+                worst(shown.name, shown.comparison),
+            ),
+            tone,
+        )
     table = Table(methods()[["stage", "method", "what"]], "Methods, in the order in which they go together", 20)
     if name is None:
         return Document("recovery", "Recover: no run yet", (Text(PROMISE), table))
     code = Code(recover_code(flow.variable, name, ("auto",)), "Next: try what helps, in rising effort", PROMISE)
-    return Document("recovery", f"Recover the accuracy of {name}: {flow[name].verdict.text}",
-                    (code, Facts({"metric": str(flow[name].score)}), table))  # fmt: skip
+    return Document(
+        "recovery",
+        f"Recover the accuracy of {name}: {flow[name].verdict.text}",
+        (code, Facts({"metric": str(flow[name].score)}), table),
+    )

@@ -41,13 +41,23 @@ def page(document: Document, interactive: bool, footer: str) -> str:
     """A document as a whole HTML page."""
     draw = _plotly if interactive else _drawn
     parts = [draw(i, b) if isinstance(b, Figure) else b.html() for i, b in enumerate(document.blocks)]
-    return "\n".join([
-        "<!doctype html>", '<html lang="en">', '<head><meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{escape(document.title)}</title>", f"<style>{STYLE}</style>", _library() if interactive else "",
-        "</head>", "<body>", card(document.title, {}, *parts, tone=document.tone),
-        f"<footer>{escape(footer)}</footer>", "</body>", "</html>",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            "<!doctype html>",
+            '<html lang="en">',
+            '<head><meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<title>{escape(document.title)}</title>",
+            f"<style>{STYLE}</style>",
+            _library() if interactive else "",
+            "</head>",
+            "<body>",
+            card(document.title, {}, *parts, tone=document.tone),
+            f"<footer>{escape(footer)}</footer>",
+            "</body>",
+            "</html>",
+        ]
+    )
 
 
 def _drawn(index: int, block: Figure) -> str:
@@ -65,5 +75,11 @@ def _plotly(index: int, block: Figure) -> str:
     from plotly.io import to_html
 
     figure = {"data": block.figure["data"], "layout": block.figure["layout"]}
-    return to_html(figure, config=block.figure["config"], include_plotlyjs=False, full_html=False, validate=False,
-                   div_id=f"chart-{index}")  # fmt: skip
+    return to_html(
+        figure,
+        config=block.figure["config"],
+        include_plotlyjs=False,
+        full_html=False,
+        validate=False,
+        div_id=f"chart-{index}",
+    )

@@ -81,8 +81,11 @@ class Selection:
             return ()
         names = self._names(run)
         if not names:
-            raise InputError("flow.selection", f"layer {layers[0]!r} without a run that has layers",
-                             "select a run first: flow.selection.run = 'w8a8'")  # fmt: skip
+            raise InputError(
+                "flow.selection",
+                f"layer {layers[0]!r} without a run that has layers",
+                "select a run first: flow.selection.run = 'w8a8'",
+            )
         for layer in layers:
             if layer not in names:
                 select.layers(names, [layer], "flow.selection")

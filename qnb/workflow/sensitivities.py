@@ -53,8 +53,11 @@ def check(flow, name: str, operation: str) -> None:
     if flow[name].sim is None:
         raise InputError(operation, f"run {name!r}, which has no simulation", "name another run")
     if flow.model is None:
-        raise InputError(operation, "a workflow from a file, without its data",
-                         "load it with qnb.load(path, model=..., calibration=..., evaluate=...)")  # fmt: skip
+        raise InputError(
+            operation,
+            "a workflow from a file, without its data",
+            "load it with qnb.load(path, model=..., calibration=..., evaluate=...)",
+        )
 
 
 def measure(flow, name: str, method: str, options: dict, progress) -> Sensitivity:

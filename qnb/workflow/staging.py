@@ -64,8 +64,11 @@ def check_ours(folders: Iterable[Path], contents: str, operation: str) -> None:
             if place.is_symlink() or (place.exists() and not place.is_dir()):
                 raise FileError(operation, f"{str(place)!r} is in the way", "move it, or choose another folder")
         if path.exists() and (foreign := _foreign(path, contents)):
-            raise FileError(operation, f"{str(path)!r}, which is to be replaced, holds {foreign!r}, of another origin",
-                            "move it, or choose another folder")  # fmt: skip
+            raise FileError(
+                operation,
+                f"{str(path)!r}, which is to be replaced, holds {foreign!r}, of another origin",
+                "move it, or choose another folder",
+            )
 
 
 def _foreign(path: Path, contents: str) -> str:

@@ -28,8 +28,14 @@ def read(flow) -> Situation:
     runs = {name: run for name, run in flow.runs.items() if run.verdict.state != REFERENCE}
     step = open_step.find(runs)
     rest = _rest(flow, runs, step)
-    return (_beginning(flow, runs) | _control(flow, runs) | _proposal(flow) | open_step.read(flow, runs, step)
-            | _following(flow, rest) | _ship(flow, finished=step is None and rest is None))  # fmt: skip
+    return (
+        _beginning(flow, runs)
+        | _control(flow, runs)
+        | _proposal(flow)
+        | open_step.read(flow, runs, step)
+        | _following(flow, rest)
+        | _ship(flow, finished=step is None and rest is None)
+    )
 
 
 def _beginning(flow, runs: dict) -> Situation:
@@ -50,9 +56,12 @@ def _control(flow, runs: dict) -> Situation:
         return Situation()
     run = min(reversed(controls), key=lambda r: rank(r)[0])
     fits = target_runs(flow.target, CONTROL) and run.name not in flow.deployments
-    found = Situation({"control": run.verdict.state, "control_ships": "yes" if fits else "no"},
-                      {"control": label(run.name)}, {"control": run.name},
-                      {"ship_control": {"name": run.name, "folder": FOLDER}})  # fmt: skip
+    found = Situation(
+        {"control": run.verdict.state, "control_ships": "yes" if fits else "no"},
+        {"control": label(run.name)},
+        {"control": run.name},
+        {"ship_control": {"name": run.name, "folder": FOLDER}},
+    )
     return found | _failed(flow, controls, run) if run.verdict.state == FAIL else found
 
 
@@ -60,10 +69,18 @@ def _failed(flow, controls: list, run) -> Situation:
     """A control that fails: at the output, or in the metric alone."""
     rules = [r.settings.get("method") or flow.method for r in controls]
     layer, own_db = _diverges(run)
-    facts = {"control": "metric" if agrees(run.output_sqnr_db) else "output", "diverges": "some" if layer else "none",
-             "ranges": "full" if "minmax" in rules else "cut"}  # fmt: skip
-    words = {"control_db": decibel(run.output_sqnr_db), "control_loss": amount(run.drop.value) if run.drop else "more",
-             "least_db": f"{AGREES_DB:.0f}", "rule": rules[-1], "diverges": f"{layer} ({decibel(own_db)} on its own)"}
+    facts = {
+        "control": "metric" if agrees(run.output_sqnr_db) else "output",
+        "diverges": "some" if layer else "none",
+        "ranges": "full" if "minmax" in rules else "cut",
+    }
+    words = {
+        "control_db": decibel(run.output_sqnr_db),
+        "control_loss": amount(run.drop.value) if run.drop else "more",
+        "least_db": f"{AGREES_DB:.0f}",
+        "rule": rules[-1],
+        "diverges": f"{layer} ({decibel(own_db)} on its own)",
+    }
     again = {"precision": CONTROL, "name": free(flow, f"{CONTROL} minmax"), "method": "minmax"}
     return Situation(facts, words, {"diverges": layer}, {"control": again})
 
@@ -86,8 +103,11 @@ def _proposal(flow) -> Situation:
         return Situation()
     before = flow.runs.get(made.settings.get("from"))
     better = before is None or rank(made) < rank(before)
-    words = {"proposal": made.name, "proposal_says": made.verdict.text,
-             "compared": f", better than {before.name}" if before and better else ""}  # fmt: skip
+    words = {
+        "proposal": made.name,
+        "proposal_says": made.verdict.text,
+        "compared": f", better than {before.name}" if before and better else "",
+    }
     return Situation({"proposal": "better" if better else "worse"}, words)
 
 
@@ -95,8 +115,11 @@ def _rest(flow, runs: dict, step) -> str | None:
     """The first step of the ladder that was not run, to which no passing run is the answer already, and that is not
     lower than one that is open."""
     done = {run.precision for run in runs.values()}
-    passing = [run.precision for run in runs.values()
-               if run.verdict.state == OK and not (step is not None and ladder.is_control(run))]  # fmt: skip
+    passing = [
+        run.precision
+        for run in runs.values()
+        if run.verdict.state == OK and not (step is not None and ladder.is_control(run))
+    ]
     for precision in LADDER:
         new = precision not in done and (precision == CONTROL or target_runs(flow.target, precision))
         answered = any(answers(passed, precision) for passed in passing)
@@ -114,8 +137,14 @@ def _following(flow, rest: str | None) -> Situation:
 
 def _ship(flow, finished: bool) -> Situation:
     """The best run and its deployment."""
-    failed = [run for run in flow.runs.values() if run.verdict.state == OK and ladder.is_control(run)
-              and run.name in flow.deployments and flow.deployments[run.name].failure]  # fmt: skip
+    failed = [
+        run
+        for run in flow.runs.values()
+        if run.verdict.state == OK
+        and ladder.is_control(run)
+        and run.name in flow.deployments
+        and flow.deployments[run.name].failure
+    ]
     best = ladder.best(flow) or next(iter(failed), None)
     if best is None:
         return Situation({"finished": "yes" if finished else "no"})
@@ -133,23 +162,39 @@ def _ship(flow, finished: bool) -> Situation:
 
 def _fails(flow, best, deployed) -> Situation:
     """The best run is refused on the target, or computed otherwise: what else could be shipped."""
-    means = "Rounding does not explain it: what was measured of it here does not hold there" \
-        if deployed.disagreeing else "Nothing is known of it there"  # fmt: skip
+    means = (
+        "Rounding does not explain it: what was measured of it here does not hold there"
+        if deployed.disagreeing
+        else "Nothing is known of it there"
+    )
     return Situation({"ship": "fails"}, {"ship_means": means}) | _instead(flow, best) | _widened(flow, best, deployed)
 
 
 def _instead(flow, best) -> Situation:
     """The smallest of the other runs that pass, unless it was deployed and does not agree either."""
     found = {name: ladder.on_target(d, flow.tolerance) for name, d in flow.deployments.items()}
-    others = [run for run in flow.runs.values() if run is not best and found.get(run.name, (OK,))[0] == OK
-              and (not nameable(run.precision) or target_runs(flow.target, run.precision))]  # fmt: skip
+    others = [
+        run
+        for run in flow.runs.values()
+        if run is not best
+        and found.get(run.name, (OK,))[0] == OK
+        and (not nameable(run.precision) or target_runs(flow.target, run.precision))
+    ]
     run = ladder.smallest(others)
     if run is None:
         return Situation()
-    words = {"instead": label(run.name), "instead_size": size(run.size_bytes), "instead_says": run.verdict.text,
-             "instead_on_target": found.get(run.name, ("", ""))[1]}  # fmt: skip
-    return Situation({"instead": "agrees" if run.name in found else "new"}, words, {"instead": run.name},
-                     {"instead": {"name": run.name, "folder": FOLDER}})  # fmt: skip
+    words = {
+        "instead": label(run.name),
+        "instead_size": size(run.size_bytes),
+        "instead_says": run.verdict.text,
+        "instead_on_target": found.get(run.name, ("", ""))[1],
+    }
+    return Situation(
+        {"instead": "agrees" if run.name in found else "new"},
+        words,
+        {"instead": run.name},
+        {"instead": {"name": run.name, "folder": FOLDER}},
+    )
 
 
 def _widened(flow, best, deployed) -> Situation:

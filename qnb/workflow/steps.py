@@ -48,8 +48,11 @@ class Step:
     def of(flow, precision, name=None, layers=None, methods=None, method=None, options=None) -> Step:
         """From what `Workflow.run` takes; what does not fit is an error here, or in `check`, before any work."""
         if flow.model is None:
-            raise InputError(RUN, "a workflow from a file, without model, data and evaluate",
-                             "load it with qnb.load(path, model=..., calibration=..., evaluate=...)")  # fmt: skip
+            raise InputError(
+                RUN,
+                "a workflow from a file, without model, data and evaluate",
+                "load it with qnb.load(path, model=..., calibration=..., evaluate=...)",
+            )
         precision = Precision.parse(precision)
         parsed = {pattern: Precision.parse(other) for pattern, other in _by_layer("layers", layers, "w8a16").items()}
         methods, method = _by_layer("methods", methods, "mse"), flow.method if method is None else method
@@ -98,8 +101,11 @@ def _by_layer(argument: str, given, example: str) -> dict[str, Any]:
 
 def _check_reference(name: str | None, changed: dict) -> None:
     if changed:
-        raise InputError(RUN, f"changes to {', '.join(map(repr, changed))} in fp32: FP32 is the reference",
-                         "run another precision; layers={'*': 'fp32', ...} leaves most of it in FP32")  # fmt: skip
+        raise InputError(
+            RUN,
+            f"changes to {', '.join(map(repr, changed))} in fp32: FP32 is the reference",
+            "run another precision; layers={'*': 'fp32', ...} leaves most of it in FP32",
+        )
     if name not in (None, FP32):
         raise InputError(RUN, f"name={name!r} for fp32, the reference, whose name is 'fp32'", "leave name out")
 
@@ -134,8 +140,11 @@ def profile(flow, run: Run, progress, layers=None) -> dict:
     if run.sim is None:
         raise InputError("look at layers", f"run {run.name!r}, which has no simulation", "name another run")
     if flow.model is None:
-        raise InputError("look at layers", "a workflow from a file, without its data",
-                         "load it with qnb.load(path, model=..., calibration=..., evaluate=...)")  # fmt: skip
+        raise InputError(
+            "look at layers",
+            "a workflow from a file, without its data",
+            "load it with qnb.load(path, model=..., calibration=..., evaluate=...)",
+        )
     layers = [layers] if isinstance(layers, str) else layers
     with shown(f"reading the layers of {run.name}", progress, 1) as report:
         ticks = Ticks(report, f"reading the layers of {run.name}")
@@ -152,9 +161,17 @@ def _reference(flow, report) -> Run:
     ticks = Ticks(report, "evaluating fp32")
     score = score_of(flow.evaluate, model, "fp32", ticks.forward, flow.seed)
     flow._forwards = ticks.done  # how many forward passes an evaluation takes
-    return Run("fp32", "fp32", score, Verdict(REFERENCE, "what the others are compared with"), cost(sim),
-               model_bytes(sim), activation_bytes(sim),
-               settings=settings_of(flow, "", {}), seconds=time.perf_counter() - start)  # fmt: skip
+    return Run(
+        "fp32",
+        "fp32",
+        score,
+        Verdict(REFERENCE, "what the others are compared with"),
+        cost(sim),
+        model_bytes(sim),
+        activation_bytes(sim),
+        settings=settings_of(flow, "", {}),
+        seconds=time.perf_counter() - start,
+    )
 
 
 def _simulate(flow, step: Step, reference: Score, report) -> Run:

@@ -48,8 +48,11 @@ def judge_control(drop: Drop, metric: Verdict, comparison: pd.DataFrame, output_
         where = f"; they first diverge at layer {first!r}" if first else ""
         return Verdict(FAIL, f"does not agree with FP32: {at_output}, below {AGREES_DB:.0f} dB{where}; {metric.text}")
     if metric.state == FAIL:
-        return Verdict(FAIL, f"agrees with FP32 on the calibration data ({at_output}) but not in the metric: "
-                             f"{metric.text}; evaluation sees data that calibration did not")  # fmt: skip
+        return Verdict(
+            FAIL,
+            f"agrees with FP32 on the calibration data ({at_output}) but not in the metric: "
+            f"{metric.text}; evaluation sees data that calibration did not",
+        )
     if metric.state == UNDECIDED:
         return Verdict(UNDECIDED, f"agrees with FP32 ({at_output}), but the metric {metric.text}")
     return Verdict(OK, f"agrees with FP32: {at_output}, {metric.text}")

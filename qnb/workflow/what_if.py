@@ -60,15 +60,19 @@ class WhatIf(Shown):
         if found.sim is None:
             raise InputError("flow.what_if", f"run {run!r}, which has no simulation", "name another run")
         if flow.model is None:
-            raise InputError("flow.what_if", "a workflow from a file, without its data",
-                             "load it with qnb.load(path, model=..., calibration=..., evaluate=...)")  # fmt: skip
+            raise InputError(
+                "flow.what_if",
+                "a workflow from a file, without its data",
+                "load it with qnb.load(path, model=..., calibration=..., evaluate=...)",
+            )
         self.flow, self.run = flow, found
         self.changes: tuple[Change, ...] = ()
         self._sims = [found.sim]
         self._tables: list[pd.DataFrame] = []
 
-    def change(self, layers: str | Iterable[str], precision: str | None = None, method: str | None = None,
-               progress=None) -> WhatIf:  # fmt: skip
+    def change(
+        self, layers: str | Iterable[str], precision: str | None = None, method: str | None = None, progress=None
+    ) -> WhatIf:
         """Give layers another precision, another range rule, or both. On any error nothing has changed.
 
         Args:
@@ -150,25 +154,35 @@ class WhatIf(Shown):
         rows = [self._tables[i].set_index(LAYER).loc[self._changed()] for i in (0, -1)] if self.changes else []
         if not rows:
             return pd.DataFrame(columns=[LAYER, "before_db", "after_db", "own_before_db", "own_after_db"])
-        return pd.DataFrame({
-            LAYER: rows[0].index, "before_db": rows[0][SQNR_DB].to_numpy(), "after_db": rows[1][SQNR_DB].to_numpy(),
-            "own_before_db": rows[0][OWN_SQNR_DB].to_numpy(), "own_after_db": rows[1][OWN_SQNR_DB].to_numpy(),
-        })  # fmt: skip
+        return pd.DataFrame(
+            {
+                LAYER: rows[0].index,
+                "before_db": rows[0][SQNR_DB].to_numpy(),
+                "after_db": rows[1][SQNR_DB].to_numpy(),
+                "own_before_db": rows[0][OWN_SQNR_DB].to_numpy(),
+                "own_after_db": rows[1][OWN_SQNR_DB].to_numpy(),
+            }
+        )
 
     def sentence(self) -> str:
         """What the changes bring, in one line."""
         if not self.changes:
             return "No change yet"
         a, b = self.before, self.after
-        return (f"output {decibel(a['sqnr_db'])} → {decibel(b['sqnr_db'])}, "
-                f"the layer itself {decibel(a['own_sqnr_db'])} → {decibel(b['own_sqnr_db'])}, "
-                f"size {size(a['size_bytes'])} → {size(b['size_bytes'])}")  # fmt: skip
+        return (
+            f"output {decibel(a['sqnr_db'])} → {decibel(b['sqnr_db'])}, "
+            f"the layer itself {decibel(a['own_sqnr_db'])} → {decibel(b['own_sqnr_db'])}, "
+            f"size {size(a['size_bytes'])} → {size(b['size_bytes'])}"
+        )
 
     def document(self) -> Document:
         facts = Facts({str(i + 1): str(change) for i, change in enumerate(self.changes)})
         forms = dict.fromkeys(("before_db", "after_db", "own_before_db", "own_after_db"), decibel)
-        return Document("what-if", f"What if, from {self.run.name}: {self.sentence()}",
-                        (facts, Table(self.table, formats=forms)) if self.changes else ())  # fmt: skip
+        return Document(
+            "what-if",
+            f"What if, from {self.run.name}: {self.sentence()}",
+            (facts, Table(self.table, formats=forms)) if self.changes else (),
+        )
 
     def _changed(self) -> list[str]:
         touched = {layer for change in self.changes for layer in change.layers}

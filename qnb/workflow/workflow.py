@@ -61,14 +61,27 @@ class Workflow(Jobs, Recovering, OnTarget, Shown):
     'ok'
     """
 
-    def __init__(self, model: nn.Module, calibration: Iterable, evaluate: Callable[[nn.Module], Any], *,
-                 tolerance: float = 0.01, target: str | targets.Target = "htp-v75", example_inputs: Any = None,
-                 method: str = "minmax", dynamic_shapes: Any = None, seed: int = 0):  # fmt: skip
+    def __init__(
+        self,
+        model: nn.Module,
+        calibration: Iterable,
+        evaluate: Callable[[nn.Module], Any],
+        *,
+        tolerance: float = 0.01,
+        target: str | targets.Target = "htp-v75",
+        example_inputs: Any = None,
+        method: str = "minmax",
+        dynamic_shapes: Any = None,
+        seed: int = 0,
+    ):
         if not isinstance(model, nn.Module):
             raise InputError("Workflow", f"a {type(model).__name__} as model", "pass a torch.nn.Module")
         if not callable(evaluate):
-            raise InputError("Workflow", f"a {type(evaluate).__name__} as evaluate",
-                             "pass a function evaluate(model) -> float, or qnb.accuracy(loader)")  # fmt: skip
+            raise InputError(
+                "Workflow",
+                f"a {type(evaluate).__name__} as evaluate",
+                "pass a function evaluate(model) -> float, or qnb.accuracy(loader)",
+            )
         if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 <= tolerance < float("inf"):
             raise InputError("Workflow", f"tolerance={tolerance!r}", "say how much of the metric may be lost: 0.01")
         RULES[method]
@@ -118,9 +131,17 @@ class Workflow(Jobs, Recovering, OnTarget, Shown):
         self.changed.emit()
         return self.checked
 
-    def run(self, precision: str, *, name: str | None = None, layers: Mapping[str, str] | None = None,
-            methods: Mapping[str, str] | None = None, method: str | None = None, progress=None,
-            **options) -> Run:  # fmt: skip
+    def run(
+        self,
+        precision: str,
+        *,
+        name: str | None = None,
+        layers: Mapping[str, str] | None = None,
+        methods: Mapping[str, str] | None = None,
+        method: str | None = None,
+        progress=None,
+        **options,
+    ) -> Run:
         """Simulate a precision: calibrate, evaluate, compare with FP32 layer by layer.
 
         Args:
@@ -174,12 +195,25 @@ class Workflow(Jobs, Recovering, OnTarget, Shown):
         for run in sorted(self.runs.values(), key=lambda r: r.name != REFERENCE):
             low, high = run.score.interval()
             worst, worst_db = run.worst_layer or ("", float("nan"))
-            rows.append((
-                run.name, run.precision, run.score.value, low, high, run.score.n or pd.NA,
-                run.drop.value if run.drop else 0.0, run.verdict.state, worst, worst_db,
-                run.size_bytes, run.activation_bytes, int(run.cost.macs.sum()), int(run.cost.bops.sum()),
-                *self._measured(run.name),
-            ))  # fmt: skip
+            rows.append(
+                (
+                    run.name,
+                    run.precision,
+                    run.score.value,
+                    low,
+                    high,
+                    run.score.n or pd.NA,
+                    run.drop.value if run.drop else 0.0,
+                    run.verdict.state,
+                    worst,
+                    worst_db,
+                    run.size_bytes,
+                    run.activation_bytes,
+                    int(run.cost.macs.sum()),
+                    int(run.cost.bops.sum()),
+                    *self._measured(run.name),
+                )
+            )
         return pd.DataFrame(rows, columns=list(columns.SUMMARY)).astype({"n": "Int64", "file_bytes": "Int64"})
 
     def compare(self, *names: str):

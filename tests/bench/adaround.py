@@ -39,8 +39,9 @@ def digits(precision="w4a8") -> Case:
 
     demo = qnb.demo.digits()
     batches = list(demo.calibration)
-    return Case(qnb.QuantSim(demo.model, batches[0], precision).calibrate(batches), batches,
-                data.batches(data.load().test, 180))  # fmt: skip
+    return Case(
+        qnb.QuantSim(demo.model, batches[0], precision).calibrate(batches), batches, data.batches(data.load().test, 180)
+    )
 
 
 def resnet20(precision="w4a8") -> Case:
@@ -50,8 +51,12 @@ def resnet20(precision="w4a8") -> Case:
     torch.manual_seed(0)
     model = nets.warm_up_batch_norm(nets.resnet20(), torch.randn(64, 3, 32, 32))
     data = [torch.randn(32, 3, 32, 32) for _ in range(12)]
-    return Case(qnb.QuantSim(model, data[0], precision).calibrate(data[:8]), data[:8], data[8:],
-                ["2.body.0.0", "5.body.1.0", "9.body.0.0"])  # fmt: skip
+    return Case(
+        qnb.QuantSim(model, data[0], precision).calibrate(data[:8]),
+        data[:8],
+        data[8:],
+        ["2.body.0.0", "5.body.1.0", "9.body.0.0"],
+    )
 
 
 class Layer:
@@ -119,8 +124,10 @@ def compare(case: Case, iterations: int = 10_000, ours: int = 500) -> pd.DataFra
     walk = Frontier(rounded, [*case.batches, *case.held_out])
     for layer in integer_layers(rounded, case.layers):
         function, quantizer = Layer(walk, layer), rounded.weight(layer.weight_key)
-        weights = {"nearest": quantizer(case.sim.weight_tensor(layer.weight_key)).detach(),
-                   "ours": rounded.weight_tensor(layer.weight_key)}  # fmt: skip
+        weights = {
+            "nearest": quantizer(case.sim.weight_tensor(layer.weight_key)).detach(),
+            "ours": rounded.weight_tensor(layer.weight_key),
+        }
         start = time.perf_counter()
         x, target = function.cached(0, count)
         weights["usual"] = usual(quantizer, case.sim.weight_tensor(layer.weight_key), function, x, target, iterations)
@@ -144,9 +151,12 @@ def main() -> None:
         print(f"\n{name}, W4A8, held-out error")
         print(table.to_string(index=False, float_format="{:.5f}".format))
         sums, usual_s, ours_s = table[["nearest", "usual", "ours"]].sum(), table.usual_s.sum(), table.attrs["ours_s"]
-        print(f"sum: nearest {sums.nearest:.5f}, usual {sums.usual:.5f}, ours {sums.ours:.5f}: "
-              f"{'no worse' if sums.ours <= sums.usual else 'WORSE'}; usual {usual_s:.1f} s, "
-              f"ours {ours_s:.1f} s, ratio {usual_s / ours_s:.1f}", flush=True)  # fmt: skip
+        print(
+            f"sum: nearest {sums.nearest:.5f}, usual {sums.usual:.5f}, ours {sums.ours:.5f}: "
+            f"{'no worse' if sums.ours <= sums.usual else 'WORSE'}; usual {usual_s:.1f} s, "
+            f"ours {ours_s:.1f} s, ratio {usual_s / ours_s:.1f}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -34,16 +34,24 @@ class Batches(CalibrationDataReader):
 def files(model: torch.nn.Module, batches: list[torch.Tensor], folder: Path) -> dict[str, Path]:
     """The same folded network three times."""
     sim = qnb.QuantSim(model, batches[0], "w8a8", target="onnxruntime-cpu").calibrate(batches)
-    found = {"FP32": folder / "fp32.onnx", "W8A8, qnb": folder / "qnb.onnx",
-             "W8A8, quantize_static": folder / "static.onnx"}  # fmt: skip
+    found = {
+        "FP32": folder / "fp32.onnx",
+        "W8A8, qnb": folder / "qnb.onnx",
+        "W8A8, quantize_static": folder / "static.onnx",
+    }
     qnb.export_onnx(sim, found["FP32"], form="fp32", batch=1)
     qnb.export_onnx(sim, found["W8A8, qnb"], batch=1)
     prepared = folder / "prepared.onnx"
     quant_pre_process(found["FP32"], prepared)
     quantize_static(
-        prepared, found["W8A8, quantize_static"], Batches(sim.captured.inputs[0].name, [b[:1] for b in batches]),
-        quant_format=QuantFormat.QDQ, per_channel=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-    )  # fmt: skip
+        prepared,
+        found["W8A8, quantize_static"],
+        Batches(sim.captured.inputs[0].name, [b[:1] for b in batches]),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+    )
     return found
 
 
@@ -63,8 +71,10 @@ def compare(name: str, model: torch.nn.Module, size: int, threads: int, rounds: 
         usual, least = ({w: how(times) for w, times in taken_ms.items()} for how in (statistics.mean, min))
         for what, path in paths.items():
             times = " and ".join(f"{figure['FP32'] / figure[what]:.2f}" for figure in (usual, least))
-            print(f"  {what:<24} {usual[what]:6.2f} ms, lowest {least[what]:5.2f} ms   {times} x FP32   "
-                  f"{path.stat().st_size / 1e6:6.1f} MB")  # fmt: skip
+            print(
+                f"  {what:<24} {usual[what]:6.2f} ms, lowest {least[what]:5.2f} ms   {times} x FP32   "
+                f"{path.stat().st_size / 1e6:6.1f} MB"
+            )
         placed = OnnxRuntime(paths["W8A8, qnb"], threads=threads).placement()
         print(f"  kernels: {placed.op.value_counts().to_dict()}")
 

@@ -9,8 +9,10 @@ from torch import nn
 
 class ConvBN(nn.Sequential):
     def __init__(self, inputs, outputs, kernel=3, stride=1, groups=1, act=nn.ReLU):
-        layers = [nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
-                  nn.BatchNorm2d(outputs)]  # fmt: skip
+        layers = [
+            nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
+            nn.BatchNorm2d(outputs),
+        ]
         super().__init__(*layers, *([act()] if act else []))
 
 
@@ -29,8 +31,15 @@ class InvertedResidual(nn.Module):
 def mobilenet_v2():
     """arXiv 1801.04381, table 2."""
     layers, channels = [ConvBN(3, 32, 3, 2, act=nn.ReLU6)], 32
-    for expand, outputs, repeats, stride in ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2),
-                                             (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)):  # fmt: skip
+    for expand, outputs, repeats, stride in (
+        (1, 16, 1, 1),
+        (6, 24, 2, 2),
+        (6, 32, 3, 2),
+        (6, 64, 4, 2),
+        (6, 96, 3, 1),
+        (6, 160, 3, 2),
+        (6, 320, 1, 1),
+    ):
         for i in range(repeats):
             layers.append(InvertedResidual(channels, outputs, stride if i == 0 else 1, expand))
             channels = outputs
@@ -44,8 +53,9 @@ class Block(nn.Module):
     def __init__(self, inputs, width, outputs, stride, bottleneck):
         super().__init__()
         if bottleneck:
-            self.body = nn.Sequential(ConvBN(inputs, width, 1), ConvBN(width, width, 3, stride),
-                                      ConvBN(width, outputs, 1, act=None))  # fmt: skip
+            self.body = nn.Sequential(
+                ConvBN(inputs, width, 1), ConvBN(width, width, 3, stride), ConvBN(width, outputs, 1, act=None)
+            )
         else:
             self.body = nn.Sequential(ConvBN(inputs, width, 3, stride), ConvBN(width, outputs, 3, act=None))
         plain = stride == 1 and inputs == outputs

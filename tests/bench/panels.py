@@ -102,8 +102,10 @@ def main() -> int:
                 print(f"explorer of {LAYERS} layers drawn: {first_charts(lab, 2):.1f} s")
                 page.wait_for_timeout(3000)
                 times = click_to_detail(lab)
-                print(f"key to detail at {LAYERS} layers: median {statistics.median(times):.0f} ms, "
-                      f"largest {max(times):.0f} ms")  # fmt: skip
+                print(
+                    f"key to detail at {LAYERS} layers: median {statistics.median(times):.0f} ms, "
+                    f"largest {max(times):.0f} ms"
+                )
                 lab.close()
             with labs.browse(1280, 1200) as page:
                 lab = labs.Lab(page, server)

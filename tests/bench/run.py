@@ -93,7 +93,7 @@ def import_time() -> None:
 def memory(count: int) -> None:
     """Peak resident memory of a fresh process that compares ``count`` batches (made one at a time)."""
     code = f"""
-import sys; sys.path.insert(0, {str(__file__.rsplit('/', 1)[0])!r})
+import sys; sys.path.insert(0, {str(__file__.rsplit("/", 1)[0])!r})
 import nets, qnb, resource, torch
 torch.set_num_threads(1); torch.manual_seed(0)
 class Batches:

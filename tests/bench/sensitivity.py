@@ -92,8 +92,10 @@ def correlation(a: pd.DataFrame, b: pd.DataFrame, left: str, right: str) -> floa
 
 def main() -> None:
     torch.set_num_threads(1)
-    print(f"{'model':<30}{'precision':<10}{'rows':>5}{'exact KL':>10}{'sqnr':>8}{'metric':>8}{'(exact)':>9}"
-          f"{'passes':>8}{'exact/fisher':>14}{'sqnr/fisher':>13}")  # fmt: skip
+    print(
+        f"{'model':<30}{'precision':<10}{'rows':>5}{'exact KL':>10}{'sqnr':>8}{'metric':>8}{'(exact)':>9}"
+        f"{'passes':>8}{'exact/fisher':>14}{'sqnr/fisher':>13}"
+    )
     for name, model, batches, evaluate in cases():
         for precision in PRECISIONS:
             sim = qnb.QuantSim(model, batches[0], precision).calibrate(batches)
@@ -111,11 +113,14 @@ def main() -> None:
                 metric = correlation(frame, drops, "score", "drop")
                 bound = correlation(divergence, drops, "exact", "drop")  # many drops are 0 on 540 images
             renamed = noise.rename(columns={"score": "noise"})
-            print(f"{name:<30}{precision:<10}{len(frame):>5}{correlation(frame, divergence, 'score', 'exact'):>10.3f}"
-                  f"{correlation(renamed, divergence, 'noise', 'exact'):>8.3f}{metric:>8.3f}{bound:>9.3f}"
-                  f"{statistics.median(a / b for a, b in rounds):>8.2f}"
-                  f"{exact_s / statistics.median(a for a, _ in rounds):>14.1f}"
-                  f"{noise_s / statistics.median(a for a, _ in rounds):>13.1f}", flush=True)  # fmt: skip
+            print(
+                f"{name:<30}{precision:<10}{len(frame):>5}{correlation(frame, divergence, 'score', 'exact'):>10.3f}"
+                f"{correlation(renamed, divergence, 'noise', 'exact'):>8.3f}{metric:>8.3f}{bound:>9.3f}"
+                f"{statistics.median(a / b for a, b in rounds):>8.2f}"
+                f"{exact_s / statistics.median(a for a, _ in rounds):>14.1f}"
+                f"{noise_s / statistics.median(a for a, _ in rounds):>13.1f}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

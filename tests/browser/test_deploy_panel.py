@@ -11,11 +11,14 @@ from tools import lab as labs
 from tools.execute_notebooks import KERNEL
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-CELLS = ["""import qnb
+CELLS = [
+    """import qnb
 demo = qnb.demo.digits()
 flow = qnb.Workflow(demo.model, demo.calibration[:1], demo.evaluate, target="onnxruntime-cpu")
 flow.run("w8a8")
-None""", "flow.deploy_panel()"]  # fmt: skip
+None""",
+    "flow.deploy_panel()",
+]
 
 
 def test_deploy_look_copy_and_reopen(lab, notebook_folder):

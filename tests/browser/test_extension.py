@@ -61,8 +61,9 @@ def test_the_static_form_draws_in_both_themes(shown):
     assert shown.console_errors == []
 
 
-@pytest.mark.parametrize("shown", [({"version": 2, "title": "Later"}, {"version": 1, "blocks": [{"type": "new"}, 7]})],
-                         indirect=True)  # fmt: skip
+@pytest.mark.parametrize(
+    "shown", [({"version": 2, "title": "Later"}, {"version": 1, "blocks": [{"type": "new"}, 7]})], indirect=True
+)
 def test_what_is_not_known_is_tolerated(shown):
     cards = shown.page.locator(".qnb-Output .qnb-Card")
     assert "Later" in cards.nth(0).text_content() and "newer qnb" in cards.nth(0).text_content()
@@ -89,8 +90,14 @@ def test_the_sidebar_follows_without_running(shown):
     steps = shown.page.locator(".qnb-Sidebar .qnb-Step")
     steps.nth(5).wait_for()
     found = [(s.get_attribute("data-stage"), s.get_attribute("data-state")) for s in steps.all()]
-    assert found == [("check", "ok"), ("fp16", "ok"), ("w16a16", "ok"), ("reduce", "undecided"), ("restore", "todo"),
-                     ("deploy", "todo")]  # fmt: skip
+    assert found == [
+        ("check", "ok"),
+        ("fp16", "ok"),
+        ("w16a16", "ok"),
+        ("reduce", "undecided"),
+        ("restore", "todo"),
+        ("deploy", "todo"),
+    ]
     assert "MobileDigits" in shown.page.locator(".qnb-Sidebar h2").text_content()
     screenshot(shown, "sidebar")
     shown.page.locator(".qnb-Jump[data-key='run:w4a8']").focus()
@@ -167,12 +174,18 @@ def test_a_qnb_file_opens_as_a_dashboard(lab, notebook_folder):
     assert lab.page.evaluate("window.hacked") is None and lab.console_errors == []
 
 
-@pytest.mark.parametrize(("content", "said"), [
-    (b"nonsense", "does not begin as a zip"), (b"PK\3\4 cut off", "damaged"),
-    (zipped(other_txt="x"), "without document.json"), (zipped(workflow_json="{}"), "an older qnb"),
-    (zipped(document_json="[1, 2"), "document.json cannot be read"),
-    (zipped(document_json=" " * 21_000_000), "larger than 20 MB"),
-], ids=["no-zip", "cut", "other-zip", "older", "no-json", "bomb"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"nonsense", "does not begin as a zip"),
+        (b"PK\3\4 cut off", "damaged"),
+        (zipped(other_txt="x"), "without document.json"),
+        (zipped(workflow_json="{}"), "an older qnb"),
+        (zipped(document_json="[1, 2"), "document.json cannot be read"),
+        (zipped(document_json=" " * 21_000_000), "larger than 20 MB"),
+    ],
+    ids=["no-zip", "cut", "other-zip", "older", "no-json", "bomb"],
+)
 def test_a_file_that_cannot_be_shown_says_what_to_do(lab, notebook_folder, content, said):
     (notebook_folder / "bad.qnb").write_bytes(content)
     open_lab(lab, "/tree/bad.qnb")

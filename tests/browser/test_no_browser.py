@@ -16,6 +16,10 @@ def test_without_chromium(ci, code, summary, tmp_path):
     environment = {**os.environ, "QNB_CI": ci, "PATH": str(tmp_path), "PYTHONPATH": str(ROOT)}
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/browser/test_lab.py", "-k", "themes"],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert run.returncode == code and summary in run.stdout.splitlines()[-1], run.stdout

@@ -46,8 +46,11 @@ NOTEBOOKS = {
     "explorer": [RUNS, "ran = globals().get('ran', 0) + 1\nflow.explore('w4a8')"],
     "both": [RUNS, "flow.panel()", "flow.explore('w4a8')"],
     "hostile": [HOSTILE, "flow.panel()", "flow.explore()", "flow"],
-    "asked": [ONE_RUN, "from qnb.panels.widgets import Library\nLibrary.ready = classmethod(lambda cls: None)",
-              "flow.panel()"],
+    "asked": [
+        ONE_RUN,
+        "from qnb.panels.widgets import Library\nLibrary.ready = classmethod(lambda cls: None)",
+        "flow.panel()",
+    ],
 }
 
 
@@ -158,9 +161,13 @@ def test_the_keyboard_reaches_everything(opened):
     page.locator(".qnb-panel button").first.focus()
     seen = set()
     for _ in range(60):
-        seen.add(page.evaluate("() => { const e = document.activeElement; return e.closest('.qnb-panel') ? "
-                               "(e.getAttribute('aria-label') || e.textContent || e.placeholder || e.tagName)"
-                               ".trim().slice(0, 24) : ''; }"))  # fmt: skip
+        seen.add(
+            page.evaluate(
+                "() => { const e = document.activeElement; return e.closest('.qnb-panel') ? "
+                "(e.getAttribute('aria-label') || e.textContent || e.placeholder || e.tagName)"
+                ".trim().slice(0, 24) : ''; }"
+            )
+        )
         page.keyboard.press("Tab")
     assert {"Run", "Run next", "Copy as code", "Code", "One bar per module"} <= seen
     bars = page.locator(".qnb-plot[tabindex='0']")
@@ -175,7 +182,8 @@ def test_the_keyboard_reaches_everything(opened):
     page.keyboard.press("Enter")
     page.get_by_text("Inserted below").first.wait_for(timeout=20_000)
     assert len(opened.cells()) == cells + 1 and code.get_attribute("title") in page.evaluate(
-        f"() => {labs.PANEL}.content.widgets.map(w => w.model.sharedModel.source)")  # fmt: skip
+        f"() => {labs.PANEL}.content.widgets.map(w => w.model.sharedModel.source)"
+    )
     button(opened, "One bar per module").focus()
     page.keyboard.press("Enter")
     folded = "from qnb.panels import shelf; print('blocks.0' in shelf.panels()[-1].order)"

@@ -111,14 +111,19 @@ def test_it_is_gone_after_an_interrupt_and_after_a_restart(opened):
         run(lab, 3)
         lab.page.locator(BAR).wait_for(timeout=20_000)
         session = f"{PANEL}.context.sessionContext"
-        lab.page.evaluate({"interruptKernel": f"() => {session}.session.kernel.interrupt()",
-                           "restartKernel": f"() => {session}.restartKernel()"}[end])  # fmt: skip
+        lab.page.evaluate(
+            {
+                "interruptKernel": f"() => {session}.session.kernel.interrupt()",
+                "restartKernel": f"() => {session}.restartKernel()",
+            }[end]
+        )
         lab.page.locator(BAR).wait_for(state="detached", timeout=20_000)
         ended(lab)
         if end == "interruptKernel":
             (said,) = lab.page.evaluate(OUTPUTS)[2]
-            assert said["traceback"] == ["flow.run('w4a8'): interrupted; everything is as it was. "
-                                         "To fix: run the step again."]  # fmt: skip
+            assert said["traceback"] == [
+                "flow.run('w4a8'): interrupted; everything is as it was. To fix: run the step again."
+            ]
         lab.page.evaluate("() => window.jupyterapp.commands.execute('notebook:clear-cell-output')")
 
 

@@ -18,21 +18,31 @@ ELSEWHERE = "https://elsewhere.example/x"
 LOADING = {
     "layout": {
         "images": [{"source": f"{ELSEWHERE}.png", "xref": "paper", "yref": "paper", "sizex": 1, "sizey": 1}],
-        "template": {"layout": {"images": [{"source": f"{ELSEWHERE}.png"}], "width": 100_000},
-                     "data": {"bar": [{"hovertemplate": f"<a href='{ELSEWHERE}'>x</a>"}]}},
-        "mapbox": {"style": ELSEWHERE}, "map": {"style": ELSEWHERE}, "geo": {"scope": "world"},
+        "template": {
+            "layout": {"images": [{"source": f"{ELSEWHERE}.png"}], "width": 100_000},
+            "data": {"bar": [{"hovertemplate": f"<a href='{ELSEWHERE}'>x</a>"}]},
+        },
+        "mapbox": {"style": ELSEWHERE},
+        "map": {"style": ELSEWHERE},
+        "geo": {"scope": "world"},
         "modebar": {"add": ["sendDataToCloud", "editInChartStudio"]},
         "updatemenus": [{"buttons": [{"method": "relayout"}]}],
-        "font": {"family": f"x; background: url({ELSEWHERE})", "color": f"url({ELSEWHERE})"}, "height": 10**9,
+        "font": {"family": f"x; background: url({ELSEWHERE})", "color": f"url({ELSEWHERE})"},
+        "height": 10**9,
         "annotations": [{"text": f"<a href='{ELSEWHERE}'>x</a><span style='background:url({ELSEWHERE})'>y</span>"}],
-        "paper_bgcolor": f"url({ELSEWHERE})", "width": 10**9,
+        "paper_bgcolor": f"url({ELSEWHERE})",
+        "width": 10**9,
     },
-    "data": [{"type": "scattermap", "lat": [0], "lon": [0]}, {"type": "choropleth", "geojson": ELSEWHERE},
-             {"type": "image", "source": ELSEWHERE}, {"type": "bar", "x": [1], "y": [2], "xsrc": ELSEWHERE},
-             {"type": "scatter", "x": [1, 2], "y": [2, 1], "marker": {"symbol": f"url({ELSEWHERE})"}}],
+    "data": [
+        {"type": "scattermap", "lat": [0], "lon": [0]},
+        {"type": "choropleth", "geojson": ELSEWHERE},
+        {"type": "image", "source": ELSEWHERE},
+        {"type": "bar", "x": [1], "y": [2], "xsrc": ELSEWHERE},
+        {"type": "scatter", "x": [1, 2], "y": [2, 1], "marker": {"symbol": f"url({ELSEWHERE})"}},
+    ],
     "frames": [{"data": [{"type": "image", "source": ELSEWHERE}]}],
     "config": {"plotlyServerURL": ELSEWHERE, "topojsonURL": ELSEWHERE, "editable": True, "showSendToCloud": True},
-}  # fmt: skip
+}
 """A figure that would fetch something, if Plotly were given it."""
 NO_NOTEBOOK_HOLDS = ("NaN", "Infinity", "\\ud800", "[" * 100, '{"children": [' * 100)
 HIDDEN, SHOWN = "flow.run('w8a8')\u202e\u2066 # \u2069\u2066", "flow.run('w8a8')\ufffd\ufffd # \ufffd\ufffd"
@@ -93,12 +103,15 @@ def test_edited_documents_run_nothing_and_fetch_nothing(lab, strange):
 def test_what_would_load_hide_or_is_newer(lab, strange):
     """One notebook for all: a page takes long to open."""
     advice = {"what": "Run w8a8", "why": "It is the next", "code": HIDDEN}
-    asked = strange([
-        docs.document("run", "figure", {"type": "figure", "figure": LOADING, "alt": "Chart"}),
-        docs.document("run", "advice", {"type": "code", "code": HIDDEN, "label": "Next"}, next=[advice]),
-        docs.document("run", "Later") | {"version": 2, "blocks": [{"type": "text", "text": "of tomorrow"}]},
-        docs.document("run", "Odd") | {"stages": "x" * 10, "runs": 7, "blocks": [None, {"type": "table", "rows": 7}]},
-    ])  # fmt: skip
+    asked = strange(
+        [
+            docs.document("run", "figure", {"type": "figure", "figure": LOADING, "alt": "Chart"}),
+            docs.document("run", "advice", {"type": "code", "code": HIDDEN, "label": "Next"}, next=[advice]),
+            docs.document("run", "Later") | {"version": 2, "blocks": [{"type": "text", "text": "of tomorrow"}]},
+            docs.document("run", "Odd")
+            | {"stages": "x" * 10, "runs": 7, "blocks": [None, {"type": "table", "rows": 7}]},
+        ]
+    )
     chart = lab.page.locator(".qnb-Output .js-plotly-plot")
     chart.locator(".bars path").first.wait_for()
     chart.hover()

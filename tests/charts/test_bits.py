@@ -12,11 +12,13 @@ from tests.charts.test_svg import parsed, paths, texts
 
 def frame(count=6, name="blocks.{}.conv"):
     widths = [16, 8, 4, None]
-    return pd.DataFrame({
-        "layer": [name.format(i) for i in range(count)],
-        "weight_bits": pd.array([widths[i % 4] for i in range(count)], "Int64"),
-        "activation_bits": pd.array([16 if i % 2 else 8 for i in range(count)], "Int64"),
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "layer": [name.format(i) for i in range(count)],
+            "weight_bits": pd.array([widths[i % 4] for i in range(count)], "Int64"),
+            "activation_bits": pd.array([16 if i % 2 else 8 for i in range(count)], "Int64"),
+        }
+    )
 
 
 def cells(figure) -> set:
@@ -27,8 +29,10 @@ def cells(figure) -> set:
 def test_a_cell_for_each_layer_that_has_weights_and_for_each_output():
     found = cells(charts.bits(frame(4)))
     names = [f"blocks.{i}.conv" for i in range(4)]
-    assert found == {*zip(names[:3], ["weights"] * 3, [16, 8, 4], strict=True),
-                     *zip(names, ["outputs"] * 4, [8, 16, 8, 16], strict=True)}  # fmt: skip
+    assert found == {
+        *zip(names[:3], ["weights"] * 3, [16, 8, 4], strict=True),
+        *zip(names, ["outputs"] * 4, [8, 16, 8, 16], strict=True),
+    }
 
 
 def test_one_colour_and_one_entry_of_the_legend_for_each_width_the_most_first():

@@ -42,8 +42,10 @@ def test_the_worst_is_in_the_title_and_the_worst_three_are_named():
     figure = charts.layer_sqnr({"w4a8": frame})
     assert figure.layout.title.text == "w4a8: worst layer features.1.conv, 12.3 dB"
     assert sorted(marked(figure)) == [
-        "features.1.conv, 12.3 dB", "features.3.conv, 15.0 dB", "features.5.conv, 14.0 dB",
-    ]  # fmt: skip
+        "features.1.conv, 12.3 dB",
+        "features.3.conv, 15.0 dB",
+        "features.5.conv, 14.0 dB",
+    ]
     assert len(marked(charts.layer_sqnr(frame, worst=1))) == 1 and not marked(charts.layer_sqnr(frame, worst=0))
     assert charts.layer_sqnr(frame).layout.title.text.startswith("Worst layer features.1.conv")
     assert charts.layer_sqnr(frame, precisions="w4a8").layout.title.text == figure.layout.title.text

@@ -15,9 +15,19 @@ from tests.charts.test_svg import SVG, numbers, parsed, paths, texts
 
 def front(count=12, measured=(0, 4, 11), chosen=4, intervals=True, cost_name="bops"):
     cost = np.geomspace(2e6, 2e7, count)
-    frame = pd.DataFrame({"point": range(count), "cost": cost, "cost_fraction": cost / 2e7,
-                          "predicted": np.geomspace(0.1, 1e-6, count), "measured": math.nan, "low": math.nan,
-                          "high": math.nan, "metric": math.nan, "chosen": False})  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "point": range(count),
+            "cost": cost,
+            "cost_fraction": cost / 2e7,
+            "predicted": np.geomspace(0.1, 1e-6, count),
+            "measured": math.nan,
+            "low": math.nan,
+            "high": math.nan,
+            "metric": math.nan,
+            "chosen": False,
+        }
+    )
     for i in measured:
         drop = 0.05 * (1 - i / count) ** 3
         frame.loc[i, ["measured", "metric"]] = drop, 0.97 - drop

@@ -16,8 +16,10 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def measured(count=6, name="blocks.{}.conv") -> pd.DataFrame:
-    rows = [(name.format(i), ("weight", "activation", "input")[i % 3], 1 / (i + 1), 0.8 / (i + 1), 1.3 / (i + 1))
-            for i in range(count)]  # fmt: skip
+    rows = [
+        (name.format(i), ("weight", "activation", "input")[i % 3], 1 / (i + 1), 0.8 / (i + 1), 1.3 / (i + 1))
+        for i in range(count)
+    ]
     return pd.DataFrame(rows, columns=list(SENSITIVITY))
 
 
@@ -77,8 +79,10 @@ def test_bars_lie_from_zero_to_their_score():
     frame = pd.DataFrame([("a", "weight", 2.0, 2, 2), ("b", "weight", 1.0, 1, 1)], columns=list(SENSITIVITY))
     root = ET.fromstring(svg(charts.sensitivity(frame)))
     path = next(p.get("d") for p in root.iter(f"{SVG}path") if p.get("opacity") and p.get("d").count("M") == 2)
-    first, second = ([float(v) for v in part.replace("H", " ").replace("V", " ").split()[:3]]
-                     for part in path.replace("z", "").split("M")[1:])  # fmt: skip
+    first, second = (
+        [float(v) for v in part.replace("H", " ").replace("V", " ").split()[:3]]
+        for part in path.replace("z", "").split("M")[1:]
+    )
     assert first[0] == second[0] and first[1] < second[1]
     assert first[2] - first[0] == pytest.approx(2 * (second[2] - second[0]), abs=0.3)
 

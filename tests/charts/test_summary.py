@@ -18,15 +18,24 @@ ROWS = [
 def table(rows=ROWS) -> pd.DataFrame:
     names = ["run", "metric", "low", "high", "n", "drop", "verdict", "size_bytes"]
     frame = pd.DataFrame(rows, columns=names).astype({"n": "Int64"})
-    rest = {"precision": frame.run, "worst_layer": "", "worst_own_sqnr_db": math.nan, "activation_bytes": 1, "macs": 1,
-            "bops": 1, "file_bytes": pd.NA, "latency_ms": math.nan}  # fmt: skip
+    rest = {
+        "precision": frame.run,
+        "worst_layer": "",
+        "worst_own_sqnr_db": math.nan,
+        "activation_bytes": 1,
+        "macs": 1,
+        "bops": 1,
+        "file_bytes": pd.NA,
+        "latency_ms": math.nan,
+    }
     return frame.assign(**rest)[list(columns.SUMMARY)].astype({"file_bytes": "Int64"})
 
 
 def measured() -> pd.DataFrame:
     """W8A16 is not timed, W4A8 not measured at all."""
-    return table().assign(file_bytes=pd.array([420_000, 120_000, 120_010, pd.NA], "Int64"),
-                          latency_ms=[0.9, math.nan, 0.3, math.nan])  # fmt: skip
+    return table().assign(
+        file_bytes=pd.array([420_000, 120_000, 120_010, pd.NA], "Int64"), latency_ms=[0.9, math.nan, 0.3, math.nan]
+    )
 
 
 def by_name(figure) -> dict:
@@ -36,9 +45,11 @@ def by_name(figure) -> dict:
 def test_a_point_per_run_and_the_verdict_by_symbol_and_colour():
     found = by_name(charts.summary(table(), tolerance=0.01))
     assert {n: (t.marker.symbol, list(t.text)) for n, t in found.items()} == {
-        "FP32": ("square", ["fp32"]), "ok": ("circle", ["w8a16"]),
-        "undecided": ("diamond", ["w8a8"]), "fail": ("x", ["w4a8"]),
-    }  # fmt: skip
+        "FP32": ("square", ["fp32"]),
+        "ok": ("circle", ["w8a16"]),
+        "undecided": ("diamond", ["w8a8"]),
+        "fail": ("x", ["w4a8"]),
+    }
     assert len({t.marker.color for t in found.values()}) == 4
     assert list(found["fail"].x) == [50.0] and list(found["fail"].y) == [0.9]
 

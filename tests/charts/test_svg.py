@@ -42,8 +42,11 @@ def channels(count: int, widest=None) -> pd.DataFrame:
 
 
 def runs() -> pd.DataFrame:
-    rows = [("fp32", 0.97, 0.96, 0.98, 500, 0.0, "reference", 4000), ("w8a8", 0.96, 0.95, 0.97, 500, 0.01, "ok", 1000),
-            ("w4a8", 0.9, 0.88, 0.92, 500, 0.07, "fail", 500)]  # fmt: skip
+    rows = [
+        ("fp32", 0.97, 0.96, 0.98, 500, 0.0, "reference", 4000),
+        ("w8a8", 0.96, 0.95, 0.97, 500, 0.01, "ok", 1000),
+        ("w4a8", 0.9, 0.88, 0.92, 500, 0.07, "fail", 500),
+    ]
     return pd.DataFrame(rows, columns=["run", "metric", "low", "high", "n", "drop", "verdict", "size_bytes"])
 
 
@@ -132,8 +135,9 @@ def test_bars_of_several_runs_stand_side_by_side():
 
 def test_what_is_lossless_is_striped():
     root = parsed(charts.layer_sqnr({"a": comparison(6, lossless=(1, 4))}))
-    (stripes,) = [p for p in root.iter(f"{SVG}path") if p.get("stroke-dasharray") == "1.6 3.4"
-                  and p.get("d").count("M") == 2]  # fmt: skip
+    (stripes,) = [
+        p for p in root.iter(f"{SVG}path") if p.get("stroke-dasharray") == "1.6 3.4" and p.get("d").count("M") == 2
+    ]
     assert stripes.get("stroke") == "#0072b2" and "lossless" in texts(root)
 
 
@@ -260,8 +264,17 @@ def test_a_leader_does_not_cross_another_text():
     layout = {"template": TEMPLATE, "xaxis": {"range": [0, 4]}, "yaxis": {"range": [0, 10]}}
     figure = go.Figure(go.Scatter(x=[1, 2], y=[1, 1], mode="markers"), layout)
     for x, up in ((1, 6), (2, 9)):
-        figure.add_annotation(x=x, y=1, ax=0, ay=up, ayref="y", text="a text that is long enough to reach",
-                              xanchor="left", arrowcolor="#123456", font_color="#654321")  # fmt: skip
+        figure.add_annotation(
+            x=x,
+            y=1,
+            ax=0,
+            ay=up,
+            ayref="y",
+            text="a text that is long enough to reach",
+            xanchor="left",
+            arrowcolor="#123456",
+            font_color="#654321",
+        )
     leaders = paths(parsed(figure), stroke="#123456")
     assert [d.count("M") for d in leaders] == [1, 2]
 

@@ -15,8 +15,13 @@ from qnb.cli.checks import CHECKS, Finding
 from qnb.cli.surroundings import Surroundings, release
 from qnb.registry import Registry
 
-REQUIRES = ("torch>=2.9", "numpy<3,>=2.0", "pandas>=2.2; python_version >= '3.9'", "plotly",
-            "onnxruntime-qnn>=2.7; extra == 'qnn'")  # fmt: skip
+REQUIRES = (
+    "torch>=2.9",
+    "numpy<3,>=2.0",
+    "pandas>=2.2; python_version >= '3.9'",
+    "plotly",
+    "onnxruntime-qnn>=2.7; extra == 'qnn'",
+)
 VERSIONS = {"qnb": __version__, "torch": "2.9.0+cpu", "numpy": "2.10.1", "pandas": "2.1.4"}
 
 
@@ -50,12 +55,21 @@ def surroundings(tmp_path, **changes) -> Surroundings:
     """A healthy environment in tmp_path/env, with the changes."""
     env = tmp_path / "env"
     standard = {
-        "python": (3, 12, 1), "executable": interpreter(env), "prefix": env, "requires": REQUIRES,
-        "version": VERSIONS.get, "importable": lambda name: False, "jupyter": None,
-        "run": lambda command: json.dumps({"threads": 4, "gpu": None}), "cores": 4, "system": "Linux",
-        "machine": "x86_64", "libc": ("glibc", "2.39"),
-        "data": (env / "share" / "jupyter",), "config": (tmp_path / "user", env / "etc" / "jupyter"),
-    }  # fmt: skip
+        "python": (3, 12, 1),
+        "executable": interpreter(env),
+        "prefix": env,
+        "requires": REQUIRES,
+        "version": VERSIONS.get,
+        "importable": lambda name: False,
+        "jupyter": None,
+        "run": lambda command: json.dumps({"threads": 4, "gpu": None}),
+        "cores": 4,
+        "system": "Linux",
+        "machine": "x86_64",
+        "libc": ("glibc", "2.39"),
+        "data": (env / "share" / "jupyter",),
+        "config": (tmp_path / "user", env / "etc" / "jupyter"),
+    }
     return Surroundings(**{**standard, **changes})
 
 

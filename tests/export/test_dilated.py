@@ -14,9 +14,10 @@ CASES = {
     "valid": (nn.Conv1d(4, 6, 3, dilation=8), 40),
     "depthwise": (nn.Conv1d(4, 4, 5, padding=6, dilation=3, groups=4, bias=False), 17),
     "with a relu": (
-        nn.Sequential(nn.Conv1d(4, 6, 3, padding=2, dilation=2), nn.ReLU(), nn.Conv1d(6, 4, 2, dilation=5)), 23
+        nn.Sequential(nn.Conv1d(4, 6, 3, padding=2, dilation=2), nn.ReLU(), nn.Conv1d(6, 4, 2, dilation=5)),
+        23,
     ),
-}  # fmt: skip
+}
 
 
 def made(name, precision="w16a16", target="htp-v75"):

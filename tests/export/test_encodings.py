@@ -93,8 +93,15 @@ def test_the_numbers_of_1_0_0(net, tmp_path):
     assert content["version"] == "1.0.0" and content["producer"].startswith("qnb ")
     assert [e["name"] for e in content["param_encodings"]] == ["fc.weight", "fc.bias"]
     scale = torch.tensor(2.55) / 255
-    assert listed["x"] == {"name": "x", "dtype": "INT", "enc_type": "PER_TENSOR", "bw": 8, "is_sym": False,
-                           "scale": [float(scale)], "offset": [0]}  # fmt: skip
+    assert listed["x"] == {
+        "name": "x",
+        "dtype": "INT",
+        "enc_type": "PER_TENSOR",
+        "bw": 8,
+        "is_sym": False,
+        "scale": [float(scale)],
+        "offset": [0],
+    }
     weight = listed["fc.weight"]
     assert weight["scale"] == pytest.approx([0.01, 0.005], rel=1e-6)
     assert (weight["enc_type"], weight["is_sym"], weight["offset"]) == ("PER_CHANNEL", True, [-128, -128])
@@ -103,8 +110,14 @@ def test_the_numbers_of_1_0_0(net, tmp_path):
     assert (bias["bw"], bias["is_sym"], bias["offset"]) == (32, True, [-(2**31)] * 2)
     low, high = (float(v) for v in net.encodings().query("tensor == 'fc'")[["min", "max"]].iloc[0])
     assert listed["fc"]["offset"] == [round(low / listed["fc"]["scale"][0])] and low < 0 < high
-    assert content["quantizer_args"] == {"activation_bitwidth": 8, "param_bitwidth": 8, "dtype": "int",
-        "is_symmetric": True, "per_channel_quantization": True, "quant_scheme": "post_training_tf"}  # fmt: skip
+    assert content["quantizer_args"] == {
+        "activation_bitwidth": 8,
+        "param_bitwidth": 8,
+        "dtype": "int",
+        "is_symmetric": True,
+        "per_channel_quantization": True,
+        "quant_scheme": "post_training_tf",
+    }
 
 
 def scheme(sim, folder) -> str | None:
@@ -114,9 +127,13 @@ def scheme(sim, folder) -> str | None:
 
 @pytest.mark.parametrize(
     ("rule", "name"),
-    [("minmax", "post_training_tf"), ("sqnr", "post_training_tf_enhanced"), ("percentile", "post_training_percentile"),
-     ("mse", None)],
-)  # fmt: skip
+    [
+        ("minmax", "post_training_tf"),
+        ("sqnr", "post_training_tf_enhanced"),
+        ("percentile", "post_training_percentile"),
+        ("mse", None),
+    ],
+)
 def test_the_range_rule_is_named_where_the_format_has_a_word(net, tmp_path, rule, name):
     assert scheme(net.calibrate([BATCH], rule), tmp_path) == name
 
@@ -135,8 +152,12 @@ def test_the_numbers_of_2_0_0(net, tmp_path):
     listed = entries(export_encodings(net, tmp_path / "net.encodings", version="2.0.0"))
     assert listed["x"] == {"name": "x", "output_dtype": "uint8", "y_scale": float(torch.tensor(2.55) / 255)}
     assert listed["fc"]["y_zero_point"] == net.encodings().query("tensor == 'fc'").zero_point.iloc[0] > 0
-    assert listed["fc.weight"] == {"name": "fc.weight", "output_dtype": "int8", "axis": 0,
-                                   "y_scale": net.weight("linear_arg1").scale.tolist()}  # fmt: skip
+    assert listed["fc.weight"] == {
+        "name": "fc.weight",
+        "output_dtype": "int8",
+        "axis": 0,
+        "y_scale": net.weight("linear_arg1").scale.tolist(),
+    }
     assert listed["fc.bias"]["output_dtype"] == "int32" and listed["fc.bias"]["axis"] == 0
 
 
@@ -158,10 +179,19 @@ def test_blocks_and_symmetric_16_bit_activations(tmp_path):
 @pytest.mark.parametrize("target", ["htp-v75", "generic"])
 @pytest.mark.parametrize(
     ("name", "precision"),
-    [("mobilenet_v2", "w8a8"), ("unet", "w4a16"), ("attention", "w16a16"), ("lstm", "w4a8"), ("unet", BLOCKS),
-     ("attention", BLOCKS), ("reused", "w8a16"), ("functional", "w16a16"), ("resnet20", "fp16")],
+    [
+        ("mobilenet_v2", "w8a8"),
+        ("unet", "w4a16"),
+        ("attention", "w16a16"),
+        ("lstm", "w4a8"),
+        ("unet", BLOCKS),
+        ("attention", BLOCKS),
+        ("reused", "w8a16"),
+        ("functional", "w16a16"),
+        ("resnet20", "fp16"),
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_round_trip(name, precision, target, version, tmp_path):
     batch = ZOO[name][1]
     sim = sim_of(name, precision, target).calibrate([batch])
@@ -191,8 +221,9 @@ def test_a_calibrated_sim_keeps_what_the_file_does_not_list(net, tmp_path):
     file = export_encodings(net, tmp_path / "e")
     content = json.loads(file.read_text())
     content["param_encodings"] = []
-    content["activation_encodings"] = [e | {"scale": [0.5], "bw": 4, "offset": [-3]}
-                                       for e in content["activation_encodings"] if e["name"] == "fc"]  # fmt: skip
+    content["activation_encodings"] = [
+        e | {"scale": [0.5], "bw": 4, "offset": [-3]} for e in content["activation_encodings"] if e["name"] == "fc"
+    ]
     file.write_text(json.dumps(content))
     before = net.encodings().set_index("tensor")
     after = net.load_encodings(file).encodings().set_index("tensor")
@@ -228,11 +259,24 @@ def test_fp16_is_listed_in_1_0_0_and_left_out_of_2_0_0(tmp_path):
 
 
 LOW_POWER = {
-    "1.0.0": {"enc_type": "LPBQ", "bw": 8, "compressed_bw": 4, "block_size": 2, "scale": [0.01, 0.02],
-              "offset": [-128.0, -128.0], "per_block_int_scale": [1, 16, 3, 5]},
-    "2.0.0": {"output_dtype": "int4", "y_scale": None, "axis": 1, "block_size": 2,
-              "per_block_int_scale": [[1, 16], [3, 5]], "per_channel_float_scale": [[0.01], [0.02]]},
-}  # fmt: skip
+    "1.0.0": {
+        "enc_type": "LPBQ",
+        "bw": 8,
+        "compressed_bw": 4,
+        "block_size": 2,
+        "scale": [0.01, 0.02],
+        "offset": [-128.0, -128.0],
+        "per_block_int_scale": [1, 16, 3, 5],
+    },
+    "2.0.0": {
+        "output_dtype": "int4",
+        "y_scale": None,
+        "axis": 1,
+        "block_size": 2,
+        "per_block_int_scale": [[1, 16], [3, 5]],
+        "per_channel_float_scale": [[0.01], [0.02]],
+    },
+}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -328,14 +372,21 @@ def test_a_wrong_entry_changes_nothing(net, tmp_path, name, changes, message):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "damaged"), ("[" * 100_000, "damaged"), ("[]", "not an encodings file"), ("{}", "no version"),
-     ('{"version": "0.6.1"}', "0.6.1"), ('{"version": ["1.0.0"]}', "version"),
-     ('{"version": "2.0.0", "encodings": {}}', "no list"),
-     ('{"version": "1.0.0", "activation_encodings": [], "param_encodings": [3]}', "without a name"),
-     ('{"version": "10.0.0"}', "newer version.*pip install -U qnb"), ('{"version": "2.0.0x"}', "version '2.0.0x'"),
-     ('{"version": ' + "[" * 900 + "]" * 900 + "}", "nested too deeply|version")],
+    [
+        ("{", "damaged"),
+        ("[" * 100_000, "damaged"),
+        ("[]", "not an encodings file"),
+        ("{}", "no version"),
+        ('{"version": "0.6.1"}', "0.6.1"),
+        ('{"version": ["1.0.0"]}', "version"),
+        ('{"version": "2.0.0", "encodings": {}}', "no list"),
+        ('{"version": "1.0.0", "activation_encodings": [], "param_encodings": [3]}', "without a name"),
+        ('{"version": "10.0.0"}', "newer version.*pip install -U qnb"),
+        ('{"version": "2.0.0x"}', "version '2.0.0x'"),
+        ('{"version": ' + "[" * 900 + "]" * 900 + "}", "nested too deeply|version"),
+    ],
     ids=range(11),
-)  # fmt: skip
+)
 def test_other_files(net, tmp_path, text, message):
     (tmp_path / "e").write_text(text)
     with pytest.raises(FileError, match=message):
@@ -366,13 +417,34 @@ def test_tensors_that_share_an_encoding_must_agree(tmp_path):
 
 HYPOTHESIS_SIM: dict = {}
 JUNK = st.one_of(
-    st.none(), st.booleans(), st.integers(-300, 300), st.just(10**400), st.floats(), st.text(max_size=4),
+    st.none(),
+    st.booleans(),
+    st.integers(-300, 300),
+    st.just(10**400),
+    st.floats(),
+    st.text(max_size=4),
     st.lists(st.one_of(st.integers(-300, 0), st.floats(), st.text(max_size=2)), max_size=3),
-    st.lists(st.lists(st.floats(0, 1), max_size=2), max_size=2), st.dictionaries(st.text(max_size=2), st.none()),
+    st.lists(st.lists(st.floats(0, 1), max_size=2), max_size=2),
+    st.dictionaries(st.text(max_size=2), st.none()),
     st.sampled_from(["INT", "FLOAT", "PER_BLOCK", "LPBQ", "PER_CHANNEL", "int8", "uint4", "float16", "float32"]),
-)  # fmt: skip
-KEYS = ["name", "dtype", "enc_type", "bw", "is_sym", "scale", "offset", "block_size", "compressed_bw", "output_dtype",
-        "per_block_int_scale", "y_scale", "y_zero_point", "axis", "per_channel_float_scale"]  # fmt: skip
+)
+KEYS = [
+    "name",
+    "dtype",
+    "enc_type",
+    "bw",
+    "is_sym",
+    "scale",
+    "offset",
+    "block_size",
+    "compressed_bw",
+    "output_dtype",
+    "per_block_int_scale",
+    "y_scale",
+    "y_zero_point",
+    "axis",
+    "per_channel_float_scale",
+]
 
 
 @pytest.mark.parametrize("version", VERSIONS)

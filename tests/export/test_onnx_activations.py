@@ -1,6 +1,5 @@
 """Every activation between ops of an exported file is quantized."""
 
-
 import onnx
 import pytest
 

@@ -87,9 +87,7 @@ def test_progress_ends(sims, tmp_path):
     assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
 
 
-@pytest.mark.parametrize(
-    ("form", "precisions"), [("qdq", ["w4a8", "w8a8"]), ("fp16", ["w8a8"])], ids=["qdq", "fp16"]
-)
+@pytest.mark.parametrize(("form", "precisions"), [("qdq", ["w4a8", "w8a8"]), ("fp16", ["w8a8"])], ids=["qdq", "fp16"])
 def test_constants_beyond_the_limit_lie_beside_the_file(sims, tmp_path, monkeypatch, form, precisions):
     whole = exported(sims("w8a8"), tmp_path / "whole.onnx", form=form).run(images())
     monkeypatch.setattr("qnb.export.onnx_file.LARGEST_FILE", 1000)

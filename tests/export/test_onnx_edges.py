@@ -182,10 +182,12 @@ AT_EIGHT_BITS = ("Linear3dThenRelu", "LoneRelu6")
 
 @pytest.mark.parametrize(
     ("name", "precision", "target", "least_db"),
-    [*((name, "w8a16", "htp-v75", 60) for name in EDGES),
-     *((name, "w8a8", "onnxruntime-cpu", 25) for name in AT_EIGHT_BITS)],
+    [
+        *((name, "w8a16", "htp-v75", 60) for name in EDGES),
+        *((name, "w8a8", "onnxruntime-cpu", 25) for name in AT_EIGHT_BITS),
+    ],
     ids=lambda value: str(value) if isinstance(value, str) else "",
-)  # fmt: skip
+)
 def test_edges(name, precision, target, least_db, tmp_path):
     cls, inputs = EDGES[name]
     sim = calibrated(cls().eval(), inputs, precision, target)

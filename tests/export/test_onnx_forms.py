@@ -1,6 +1,5 @@
 """Forms of an exported file: integers, float16, float32, other floats, integer ends."""
 
-
 import onnx
 import onnxruntime
 import pytest

@@ -21,8 +21,21 @@ UINT8, UINT16 = np.dtype("uint8"), np.dtype("uint16")
 FUSED = {"Relu", "Clip", "PRelu", "LeakyRelu", "HardSwish"}
 ONE_ACTIVATION = {"Conv", "ConvTranspose", "Gemm", "LayerNormalization", "MatMul"}
 SLOW = {"resnet20", "lstm", "gru", "bert", "gpt2", "llama", "whisper"}
-NAMES = ["resnet20", "mobilenet_v2", "lstm", "gru", "unet", "functional", "attention", "reused",
-         "bert", "gpt2", "llama", "vit", "whisper"]  # fmt: skip
+NAMES = [
+    "resnet20",
+    "mobilenet_v2",
+    "lstm",
+    "gru",
+    "unet",
+    "functional",
+    "attention",
+    "reused",
+    "bert",
+    "gpt2",
+    "llama",
+    "vit",
+    "whisper",
+]
 
 
 @cache

@@ -1,6 +1,5 @@
 """Names in an exported file, and what its metadata says of them."""
 
-
 import pytest
 
 from qnb.export import export_onnx

@@ -1,6 +1,5 @@
 """What is in an exported file: weights and biases as integers."""
 
-
 import onnx
 import pytest
 import torch
@@ -15,9 +14,17 @@ from tests.models import images
 @pytest.mark.slow
 def test_size(tmp_path):
     """5.2 million parameters: a quarter of the FP32 file's bytes at 8 bits, an eighth at 4, and what names take."""
-    model = nn.Sequential(nn.Conv2d(3, 64, 3, 2), nn.ReLU(), nn.Conv2d(64, 128, 3, 2), nn.ReLU(),
-                          nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(2048, 2048), nn.ReLU(),
-                          nn.Linear(2048, 480)).eval()  # fmt: skip
+    model = nn.Sequential(
+        nn.Conv2d(3, 64, 3, 2),
+        nn.ReLU(),
+        nn.Conv2d(64, 128, 3, 2),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(4),
+        nn.Flatten(),
+        nn.Linear(2048, 2048),
+        nn.ReLU(),
+        nn.Linear(2048, 480),
+    ).eval()
     assert sum(p.numel() for p in model.parameters()) > 5e6
     x, size = images(2, 32), {}
     for precision in ("fp32", "w8a8", "w4a8"):

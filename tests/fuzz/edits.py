@@ -17,17 +17,47 @@ MARK = "QNB_FUZZ_RAN"
 _RUN = f"__import__('os').environ.__setitem__('{MARK}', '1')"
 _UNDOTTED = "exec(bytes([" + ",".join(str(byte) for byte in _RUN.encode()) + "]))"
 CODE = {
-    "expression": _RUN, "default": f"x={_RUN}", "two inputs": f"x, y={_RUN}", "annotation": f"x: {_RUN}",
-    "star": f"*[{_RUN}], y", "statement": f"x; {_RUN}", "lines": f"x):\n    {_RUN}\ndef other(y",
-    "comment": f"x # COUNTER: 1\n{_RUN}", "quote": f'x", {_UNDOTTED}) or getattr(self, "x',
-    "single": f"x' + {_RUN} + '", "format": "{" + _RUN + "}", "dotted": f"x.{_UNDOTTED}.y",
-    "class": "__class__.__init__", "module": "os.system",
-    "markup": "<img src=x onerror=window.hacked=1>", "link": "<a href='javascript:window.hacked=1'>x</a>",
-}  # fmt: skip
+    "expression": _RUN,
+    "default": f"x={_RUN}",
+    "two inputs": f"x, y={_RUN}",
+    "annotation": f"x: {_RUN}",
+    "star": f"*[{_RUN}], y",
+    "statement": f"x; {_RUN}",
+    "lines": f"x):\n    {_RUN}\ndef other(y",
+    "comment": f"x # COUNTER: 1\n{_RUN}",
+    "quote": f'x", {_UNDOTTED}) or getattr(self, "x',
+    "single": f"x' + {_RUN} + '",
+    "format": "{" + _RUN + "}",
+    "dotted": f"x.{_UNDOTTED}.y",
+    "class": "__class__.__init__",
+    "module": "os.system",
+    "markup": "<img src=x onerror=window.hacked=1>",
+    "link": "<a href='javascript:window.hacked=1'>x</a>",
+}
 """Code in the forms in which text gets into source or a page."""
 _OTHER = (None, True, False, 0, 1, -1, 0.5, "", "x", "nan", [], {}, [[]], {"node": "x"}, [None], "\x00", "\ud800")
-_NUMBERS = (0, -1, 2**31, 2**53 + 1, 2**63, -(2**63), 2**64, 10**30, 10**400, 1e308, -1e308, 5e-324, 0.1, -0.0, 1.0,
-            float("inf"), float("nan"), 3.999999, 65536, 4294967295)  # fmt: skip
+_NUMBERS = (
+    0,
+    -1,
+    2**31,
+    2**53 + 1,
+    2**63,
+    -(2**63),
+    2**64,
+    10**30,
+    10**400,
+    1e308,
+    -1e308,
+    5e-324,
+    0.1,
+    -0.0,
+    1.0,
+    float("inf"),
+    float("nan"),
+    3.999999,
+    65536,
+    4294967295,
+)
 _DEEP = "nested lists: "
 Path = tuple
 
@@ -143,9 +173,17 @@ def _code(value, path, chance):
 
 
 _EDITS: dict[str, Callable] = {
-    "replace": _replaced, "number": _number, "move": _moved, "delete": _deleted, "double": _doubled,
-    "insert": _inserted, "shuffle": _shuffled, "long": _long, "deep": _deep, "other code": _code,
-}  # fmt: skip
+    "replace": _replaced,
+    "number": _number,
+    "move": _moved,
+    "delete": _deleted,
+    "double": _doubled,
+    "insert": _inserted,
+    "shuffle": _shuffled,
+    "long": _long,
+    "deep": _deep,
+    "other code": _code,
+}
 
 
 def text(value: Any) -> str:

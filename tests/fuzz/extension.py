@@ -30,8 +30,10 @@ class Reader:
     def __init__(self):
         self.process = subprocess.Popen(
             ["node", str(Path(__file__).with_name("documents.mjs")), str(EXTENSION)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
 
     def __enter__(self) -> Reader:
         return self

@@ -157,8 +157,13 @@ def _safetensors(data: bytes, kind: str) -> Iterator[tuple[str, tuple[Any, Calla
         return with_outer(json.dumps(outer | {"__metadata__": outer["__metadata__"] | {kind: text}}))
 
     yield "header", (json.loads(outer["__metadata__"][kind]), with_header)
-    yield "tensors", ({k: v for k, v in outer.items() if k != "__metadata__"},
-                      lambda text: with_outer(_joined(text, outer["__metadata__"])))  # fmt: skip
+    yield (
+        "tensors",
+        (
+            {k: v for k, v in outer.items() if k != "__metadata__"},
+            lambda text: with_outer(_joined(text, outer["__metadata__"])),
+        ),
+    )
 
 
 def _joined(text: str, metadata: dict) -> str:

@@ -77,10 +77,16 @@ class Careless:
         eval(text)
 
 
-@pytest.mark.parametrize(("data", "said"), [
-    (edits.CODE["expression"], "code ran"), ("1 / 0", "ZeroDivisionError"), ("(", "SyntaxError"), ("1", "read"),
-    ("slow", "TooLong"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (edits.CODE["expression"], "code ran"),
+        ("1 / 0", "ZeroDivisionError"),
+        ("(", "SyntaxError"),
+        ("1", "read"),
+        ("slow", "TooLong"),
+    ],
+)
 def test_a_careless_reader_is_found_out(data, said, tmp_path, monkeypatch):
     monkeypatch.setattr(subjects, "LONGEST_S", 1)
     careless = subjects.Subject("careless", b"", Careless.read)

@@ -36,10 +36,16 @@ def test_data_loaders_go_in_as_they_are():
 
 @pytest.mark.parametrize(
     "batches, match",
-    [((x for x in PAIRS), "one-shot"), (iter(PAIRS), "one-shot"), ([], "empty"), (torch.ones(3), r"\[x\]"),
-     ({"x": 1}, r"\[x\]"), (7, "not iterable")],
+    [
+        ((x for x in PAIRS), "one-shot"),
+        (iter(PAIRS), "one-shot"),
+        ([], "empty"),
+        (torch.ones(3), r"\[x\]"),
+        ({"x": 1}, r"\[x\]"),
+        (7, "not iterable"),
+    ],
     ids=["generator", "iterator", "empty", "tensor", "dict", "number"],
-)  # fmt: skip
+)
 def test_what_cannot_be_gone_through_is_refused(batches, match):
     with pytest.raises(InputError, match=match):
         reiterable(batches, "calibrate")

@@ -185,8 +185,11 @@ class TestAttention:
                 return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, **options.get(kind, {}))
 
         q, k, v = (torch.randn(2, 4 if i == 0 or kind != "gqa" else 2, 5, 8) for i in range(3))
-        masks = {"bool": torch.rand(2, 1, 5, 5) > 0.3, "float": torch.randn(2, 1, 5, 5),
-                 "empty rows": torch.ones(2, 1, 5, 5, dtype=torch.bool).tril(-1)}  # fmt: skip
+        masks = {
+            "bool": torch.rand(2, 1, 5, 5) > 0.3,
+            "float": torch.randn(2, 1, 5, 5),
+            "empty rows": torch.ones(2, 1, 5, 5, dtype=torch.bool).tril(-1),
+        }
         batch = (q, k, v, masks[kind]) if kind in masks else (q, k, v)
         captured = capture(Net().eval(), batch)
         same(Net(), captured, batch)

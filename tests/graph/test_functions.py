@@ -23,17 +23,46 @@ def every_op():
 
 @pytest.mark.parametrize(
     "name",
-    ["os.system", "builtins.eval", "torch.load", "aten.__dict__.x", "aten.conv2d", "aten.no_such.default", "", ".",
-     "aten..default", "operator.setitem", "operator.attrgetter", "math.exp", "prim.device.default",
-     "profiler._record_function_enter.default", "qnb.tensor.default",
-     "aten.from_file.default", "aten.pin_memory.default", "aten.relu_.default", "aten.add.out",
-     "aten.set_.source_Tensor", "aten.record_stream.default", "aten.fbgemm_linear_fp16_weight.default",
-     "aten.fbgemm_pack_gemm_matrix_fp16.default",
-     "aten._cudnn_rnn.default", "aten.max_pool2d_with_indices_backward.default", "aten._assert_async.msg",
-     "aten._reshape_alias.default", "aten.manual_seed.default", "aten.save.default", "aten.factorial.int",
-     "aten.format.default", "aten.warn.default", "aten.get_gradients.default", "aten._foobar.default",
-     "aten.to_sparse.default", "aten._nested_tensor_from_tensor_list.default", "aten._print.default"],
-)  # fmt: skip
+    [
+        "os.system",
+        "builtins.eval",
+        "torch.load",
+        "aten.__dict__.x",
+        "aten.conv2d",
+        "aten.no_such.default",
+        "",
+        ".",
+        "aten..default",
+        "operator.setitem",
+        "operator.attrgetter",
+        "math.exp",
+        "prim.device.default",
+        "profiler._record_function_enter.default",
+        "qnb.tensor.default",
+        "aten.from_file.default",
+        "aten.pin_memory.default",
+        "aten.relu_.default",
+        "aten.add.out",
+        "aten.set_.source_Tensor",
+        "aten.record_stream.default",
+        "aten.fbgemm_linear_fp16_weight.default",
+        "aten.fbgemm_pack_gemm_matrix_fp16.default",
+        "aten._cudnn_rnn.default",
+        "aten.max_pool2d_with_indices_backward.default",
+        "aten._assert_async.msg",
+        "aten._reshape_alias.default",
+        "aten.manual_seed.default",
+        "aten.save.default",
+        "aten.factorial.int",
+        "aten.format.default",
+        "aten.warn.default",
+        "aten.get_gradients.default",
+        "aten._foobar.default",
+        "aten.to_sparse.default",
+        "aten._nested_tensor_from_tensor_list.default",
+        "aten._print.default",
+    ],
+)
 def test_a_file_cannot_name(name):
     assert function(name) is None
 
@@ -43,12 +72,26 @@ def test_nor_is_it_written(op):
     assert name_of(op) is None
 
 
-@pytest.mark.parametrize("name", [
-    "aten.conv2d.default", "aten.add.Tensor", "aten.lstm.input", "aten._safe_softmax.default", "aten.__and__.Tensor",
-    "aten.to.dtype", "aten.einsum.default", "aten.sym_size.int", "aten.item.default", "aten.scatter.reduce",
-    "aten.as_strided.default", "aten._upsample_bilinear2d_aa.default", "operator.getitem", "math.trunc",
-    "torch.sym_max",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "aten.conv2d.default",
+        "aten.add.Tensor",
+        "aten.lstm.input",
+        "aten._safe_softmax.default",
+        "aten.__and__.Tensor",
+        "aten.to.dtype",
+        "aten.einsum.default",
+        "aten.sym_size.int",
+        "aten.item.default",
+        "aten.scatter.reduce",
+        "aten.as_strided.default",
+        "aten._upsample_bilinear2d_aa.default",
+        "operator.getitem",
+        "math.trunc",
+        "torch.sym_max",
+    ],
+)
 def test_a_file_can_name(name):
     assert name_of(function(name)) == name
 
@@ -69,8 +112,24 @@ def test_what_passes_only_computes():
     for op in passed:
         assert not any(a.alias_info is not None and a.alias_info.is_write for a in op._schema.arguments)
         texts = {a.name for a in op._schema.arguments if "str" in str(a.real_type)}
-        assert texts <= {"reduce", "padding_side", "norm", "ord", "approximate", "interpolation", "driver", "mode", "p",
-                         "pad_mode", "UPLO", "side", "rounding_mode", "padding", "equation", "indexing"}  # fmt: skip
+        assert texts <= {
+            "reduce",
+            "padding_side",
+            "norm",
+            "ord",
+            "approximate",
+            "interpolation",
+            "driver",
+            "mode",
+            "p",
+            "pad_mode",
+            "UPLO",
+            "side",
+            "rounding_mode",
+            "padding",
+            "equation",
+            "indexing",
+        }
 
 
 @pytest.fixture
@@ -87,12 +146,23 @@ def test_calls_that_fit(x):
     assert fault(functions.SIZES["operator.add"][0], (x, 1), {}) is None
 
 
-@pytest.mark.parametrize(("name", "args", "kwargs"), [
-    ("aten.relu.default", ("text",), {}), ("aten.relu.default", (1, 2), {}), ("aten.relu.default", (), {"x": 1}),
-    ("aten.relu.default", (1,), {"self": 1}), ("aten.zeros.default", ([2],), {"pin_memory": True}),
-    ("aten.gelu.default", (1,), {"approximate": 1}), ("aten.cat.default", (["text"],), {}),
-    ("aten.to.dtype", (1, "float32"), {}), ("operator.add", (1,), {}), ("operator.add", (1, 2), {"x": 1}),
-    ("operator.mul", ([1], 10**12), {}), ("operator.getitem", (1, 2), {}), ("operator.neg", ("x",), {}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "args", "kwargs"),
+    [
+        ("aten.relu.default", ("text",), {}),
+        ("aten.relu.default", (1, 2), {}),
+        ("aten.relu.default", (), {"x": 1}),
+        ("aten.relu.default", (1,), {"self": 1}),
+        ("aten.zeros.default", ([2],), {"pin_memory": True}),
+        ("aten.gelu.default", (1,), {"approximate": 1}),
+        ("aten.cat.default", (["text"],), {}),
+        ("aten.to.dtype", (1, "float32"), {}),
+        ("operator.add", (1,), {}),
+        ("operator.add", (1, 2), {"x": 1}),
+        ("operator.mul", ([1], 10**12), {}),
+        ("operator.getitem", (1, 2), {}),
+        ("operator.neg", ("x",), {}),
+    ],
+)
 def test_calls_that_do_not(name, args, kwargs):
     assert "not take" in fault(function(name), args, kwargs)

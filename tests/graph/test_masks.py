@@ -111,9 +111,13 @@ def test_constant_values_are_known_only_where_nothing_varies():
     x, size = graph.placeholder("x"), graph.call_function(torch.ops.aten.sym_size.int, (graph.placeholder("y"), 0))
     fixed = graph.call_function(torch.ops.aten.arange.default, (3,))
     table = graph.call_function(torch.ops.aten.ge.Scalar, (fixed, 1))
-    nodes = [table, x, graph.call_function(torch.ops.aten.arange.default, (size,)),
-             graph.call_function(torch.ops.aten.add.Tensor, (x, fixed)),
-             graph.call_function(torch.ops.aten.rand.default, ([3],))]  # fmt: skip
+    nodes = [
+        table,
+        x,
+        graph.call_function(torch.ops.aten.arange.default, (size,)),
+        graph.call_function(torch.ops.aten.add.Tensor, (x, fixed)),
+        graph.call_function(torch.ops.aten.rand.default, ([3],)),
+    ]
     for node in graph.nodes:
         node.meta["val"] = 3 if node is size else torch.empty(3)
     module = fx.GraphModule({}, graph)

@@ -30,8 +30,10 @@ def test_round_trip_gives_the_same_numbers(name):
     with torch.no_grad():
         for a, b in zip(captured.module(*flat), again.module(*again.flatten(batch)), strict=True):
             assert torch.equal(a, b)
-    metas = [[{k: n.meta.get(k) for k in ("layer", "op", "module", "source", "shape")} for n in c.module.graph.nodes]
-             for c in (captured, again)]  # fmt: skip
+    metas = [
+        [{k: n.meta.get(k) for k in ("layer", "op", "module", "source", "shape")} for n in c.module.graph.nodes]
+        for c in (captured, again)
+    ]
     assert metas[0] == metas[1] and again.inputs == captured.inputs and again.limits == captured.limits
 
 
@@ -73,8 +75,22 @@ def refused(stored, tensors, words=None):
         again.module(*(torch.zeros(4, 3, 16, 16) for _ in again.inputs))
 
 
-@pytest.mark.parametrize("text", [f"x={RAN}", f"x, y={RAN}", "*x", "x: print()", "lambda", "self", "x y", "\u00e9", "",
-                                  "torch", f"x)\n  {RAN}\ndef f(y"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"x={RAN}",
+        f"x, y={RAN}",
+        "*x",
+        "x: print()",
+        "lambda",
+        "self",
+        "x y",
+        "\u00e9",
+        "",
+        "torch",
+        f"x)\n  {RAN}\ndef f(y",
+    ],
+)
 @pytest.mark.parametrize("field", ["target", "name", "both"])
 def test_an_input_is_a_name_and_no_more(functional, text, field):
     stored, tensors = functional
@@ -91,12 +107,32 @@ def test_a_value_has_a_name_and_no_more(functional, name):
     refused(json.loads(json.dumps(stored).replace('{"node": "conv2d"}', json.dumps({"node": name}))), tensors)
 
 
-@pytest.mark.parametrize("path", [
-    f'a", {UNDOTTED}) or getattr(self, "a', f"a', {UNDOTTED}, 'a", "class", "{x}", "\ufb01",
-    "a.lambda", "forward", "forward.a", "a.training",
-    "__class__.a", "a.__class__.b", "_parameters.a", "graph", "activation_quantizers.a", "a..b", "", ".a", "a\\", "a#b",
-    "a" * 2000, ".".join("a" * 100),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    [
+        f'a", {UNDOTTED}) or getattr(self, "a',
+        f"a', {UNDOTTED}, 'a",
+        "class",
+        "{x}",
+        "\ufb01",
+        "a.lambda",
+        "forward",
+        "forward.a",
+        "a.training",
+        "__class__.a",
+        "a.__class__.b",
+        "_parameters.a",
+        "graph",
+        "activation_quantizers.a",
+        "a..b",
+        "",
+        ".a",
+        "a\\",
+        "a#b",
+        "a" * 2000,
+        ".".join("a" * 100),
+    ],
+)
 def test_a_tensor_is_where_tensors_are(functional, path):
     stored, tensors = functional
     given = row(stored, "get_attr")
@@ -105,10 +141,17 @@ def test_a_tensor_is_where_tensors_are(functional, path):
     refused(stored, tensors, "tensor at")
 
 
-@pytest.mark.parametrize("names", [
-    ("0", "1"), ("3x3", "a-b"), ("größe", "conv 1"), ("heads", "t:0"), ("<img src=x onerror=a>", "k=3, (s=2)"),
-    (f"a;{UNDOTTED}", f"a, {UNDOTTED}"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("0", "1"),
+        ("3x3", "a-b"),
+        ("größe", "conv 1"),
+        ("heads", "t:0"),
+        ("<img src=x onerror=a>", "k=3, (s=2)"),
+        (f"a;{UNDOTTED}", f"a, {UNDOTTED}"),
+    ],
+)
 def test_tensors_have_any_plain_name(names, functional):
     model = torch.nn.ModuleDict({name: torch.nn.Linear(4, 4) for name in names})
     model.forward = lambda x: model[names[1]](model[names[0]](x))
@@ -125,11 +168,27 @@ def test_keywords_are_those_of_the_op(functional, key):
     refused(stored, tensors)
 
 
-@pytest.mark.parametrize("value", [
-    "# COUNTER: 1", "'", "a\nb", {"torch": "load"}, {"torch": "uint4"}, {"device": "cpu;"}, {"device": "privateuseone"},
-    {"float": "1"}, {"float": "inf", "node": "conv2d"}, {}, {"node": "no_such"}, {"node": "matmul"}, [[[1]]], 10**30,
-    {"exec": RAN}, "x" * 1000,
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "value",
+    [
+        "# COUNTER: 1",
+        "'",
+        "a\nb",
+        {"torch": "load"},
+        {"torch": "uint4"},
+        {"device": "cpu;"},
+        {"device": "privateuseone"},
+        {"float": "1"},
+        {"float": "inf", "node": "conv2d"},
+        {},
+        {"node": "no_such"},
+        {"node": "matmul"},
+        [[[1]]],
+        10**30,
+        {"exec": RAN},
+        "x" * 1000,
+    ],
+)
 def test_arguments_are_of_known_kinds(functional, value):
     stored, tensors = functional
     row(stored, "call_function")["args"][0] = value
@@ -228,11 +287,32 @@ def _key_of_a_class(stored, tensors):
     stored["returned"] = {"kind": "record", "children": [stored["returned"]], "keys": ["a b"], "value": None}
 
 
-@pytest.mark.parametrize("edit", [
-    _twice, _same_layer, _reversed, _no_output, _early_output, _more_outputs, _no_tensor, _more_tensors, _inside,
-    _other_shape, _large_shape, _no_input, _other_input, _other_call, _key, _deep, _meta, _trace, _trained,
-    _key_of_a_class,
-], ids=lambda edit: edit.__name__.strip("_"))  # fmt: skip
+@pytest.mark.parametrize(
+    "edit",
+    [
+        _twice,
+        _same_layer,
+        _reversed,
+        _no_output,
+        _early_output,
+        _more_outputs,
+        _no_tensor,
+        _more_tensors,
+        _inside,
+        _other_shape,
+        _large_shape,
+        _no_input,
+        _other_input,
+        _other_call,
+        _key,
+        _deep,
+        _meta,
+        _trace,
+        _trained,
+        _key_of_a_class,
+    ],
+    ids=lambda edit: edit.__name__.strip("_"),
+)
 def test_a_graph_goes_together(functional, edit):
     stored, tensors = functional
     edit(stored, tensors)
@@ -281,10 +361,24 @@ class Rare(torch.nn.Module):
         norm = torch.linalg.norm(y, "fro", dim=(1, 2)) + torch.linalg.svdvals(y).sum(-1)
         logic = ((y > 0) & ~(y > 1)) | (y.int() << 1 == 2)
         written = torch.empty_like(y).copy_(y).index_put((ids[:, 0],), y)
-        return [torch.einsum("bij,bkj->bik", y, y), spectrum, scattered, scaled, found, norm, logic, written,
-                F.pad(y, (1, 1), mode="circular"), y.topk(2), F.gelu(y, approximate="tanh"), self.table(ids),
-                torch.div(y, 2, rounding_mode="floor"), y.contiguous(memory_format=torch.contiguous_format),
-                y.masked_fill(y > 0, torch.finfo(torch.float32).min), F.rms_norm(y, (8,))]  # fmt: skip
+        return [
+            torch.einsum("bij,bkj->bik", y, y),
+            spectrum,
+            scattered,
+            scaled,
+            found,
+            norm,
+            logic,
+            written,
+            F.pad(y, (1, 1), mode="circular"),
+            y.topk(2),
+            F.gelu(y, approximate="tanh"),
+            self.table(ids),
+            torch.div(y, 2, rounding_mode="floor"),
+            y.contiguous(memory_format=torch.contiguous_format),
+            y.masked_fill(y > 0, torch.finfo(torch.float32).min),
+            F.rms_norm(y, (8,)),
+        ]
 
 
 def test_rare_ops_can_be_saved_and_read():

@@ -32,8 +32,13 @@ def hook(monkeypatch):
 def project(tmp_path, hook):
     """One source, one notebook, built after both were written."""
     notebook = {"cells": [{"cell_type": "markdown", "source": ["text\n", "## A title\n"]}], "metadata": {}}
-    for name, text in {"qnb/labextension/src/a.ts": "", "hatch_build.py": "", "build/labextension/install.json": "{}",
-                       "notebooks/a.ipynb": json.dumps(notebook), "notebooks/helper.py": ""}.items():  # fmt: skip
+    for name, text in {
+        "qnb/labextension/src/a.ts": "",
+        "hatch_build.py": "",
+        "build/labextension/install.json": "{}",
+        "notebooks/a.ipynb": json.dumps(notebook),
+        "notebooks/helper.py": "",
+    }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
         os.utime(tmp_path / name, (1000, 2000 if name.startswith("build") else 1000))

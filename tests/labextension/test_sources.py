@@ -62,4 +62,7 @@ def test_what_is_built_is_complete():
         assert {entry["file"] for entry in index} == {path.name for path in (BUILT / kind).glob("*.ipynb")}
         assert all(entry["title"] for entry in index)
     assert [entry["label"] for entry in json.loads((BUILT / "templates" / "index.json").read_text())] == [
-        "vision model", "transformer", "your own model"]  # fmt: skip
+        "vision model",
+        "transformer",
+        "your own model",
+    ]

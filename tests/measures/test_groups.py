@@ -9,8 +9,9 @@ from qnb.measures.groups import fold
 def comparison():
     layers = ["stem.conv", "block.0.a", "block.0.b", "block.1.a", "head"]
     frame = pd.DataFrame({c: [1.0] * 5 for c in columns.COMPARISON})
-    return frame.assign(layer=layers, op="conv2d", sqnr_db=[50.0, 40.0, 30.0, 20.0, 10.0],
-                        own_sqnr_db=[50.0, 45.0, 35.0, 60.0, 40.0])  # fmt: skip
+    return frame.assign(
+        layer=layers, op="conv2d", sqnr_db=[50.0, 40.0, 30.0, 20.0, 10.0], own_sqnr_db=[50.0, 45.0, 35.0, 60.0, 40.0]
+    )
 
 
 def test_a_module_leaves_with_its_last_error_and_its_worst_layer():

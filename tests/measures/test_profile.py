@@ -21,8 +21,9 @@ def batches():
 @pytest.fixture
 def sim(batches):
     torch.manual_seed(0)
-    return qnb.QuantSim(nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4)).eval(), batches[0], "w4a4",
-                        target="generic").calibrate(batches)  # fmt: skip
+    return qnb.QuantSim(
+        nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4)).eval(), batches[0], "w4a4", target="generic"
+    ).calibrate(batches)
 
 
 def profile(sim, batches, layer):

@@ -50,10 +50,16 @@ class TestScore:
 
     @pytest.mark.parametrize(
         "values",
-        [[1, 0, 1], (True, False, True), np.array([1, 0, 1]), torch.tensor([1, 0, 1]), torch.tensor([1.0, 0, 1]),
-         torch.tensor([1.0, 0, 1], requires_grad=True)],
+        [
+            [1, 0, 1],
+            (True, False, True),
+            np.array([1, 0, 1]),
+            torch.tensor([1, 0, 1]),
+            torch.tensor([1.0, 0, 1]),
+            torch.tensor([1.0, 0, 1], requires_grad=True),
+        ],
         ids=["list", "booleans", "numpy", "integers", "tensor", "gradient"],
-    )  # fmt: skip
+    )
     def test_per_sample_values_of_any_kind_become_floats(self, values):
         score = Score(2 / 3, per_sample=values)
         assert score.per_sample == (1.0, 0.0, 1.0) and type(score.per_sample[0]) is float
@@ -158,8 +164,10 @@ class TestPairedDrop:
         good, bad = ones(90, 100), ones(60, 100)
         reference, other = (good, bad) if higher else (bad, good)
         for samples in (True, False):
-            scores = [of(x, higher_is_better=higher) if samples else Score(np.mean(x), 100, higher_is_better=higher)
-                      for x in (reference, other)]  # fmt: skip
+            scores = [
+                of(x, higher_is_better=higher) if samples else Score(np.mean(x), 100, higher_is_better=higher)
+                for x in (reference, other)
+            ]
             drop, back = paired_drop(*scores), paired_drop(*reversed(scores))
             assert drop.value == pytest.approx(0.3) and drop.low > 0
             assert (back.value, back.low, back.high) == pytest.approx((-drop.value, -drop.high, -drop.low), abs=0.02)

@@ -162,8 +162,9 @@ def test_weights_that_a_method_changed_count_as_they_are_now():
     with torch.no_grad():
         sim.model.get_parameter("2.weight").mul_(1.1)
     sim.calibrate(batches)
-    found, estimate = (scores(qnb.sensitivity(sim, batches, method=m, **o)) for m, o in (
-        ("sqnr", {}), ("fisher", {"loss": "squares"})))  # fmt: skip
+    found, estimate = (
+        scores(qnb.sensitivity(sim, batches, method=m, **o)) for m, o in (("sqnr", {}), ("fisher", {"loss": "squares"}))
+    )
     assert found["2", "weight"][0] > 1e-3 > 1e3 * before["2", "weight"][0]
     assert estimate["2", "weight"][0] == max(v[0] for v in estimate.values())
 
@@ -290,8 +291,9 @@ def test_cancel_leaves_the_sim_as_it_was(method):
     assert count.calls > 20
     for at in (1, 3, count.calls // 4, count.calls // 2, count.calls - 1):
         with pytest.raises(Cancelled):
-            qnb.sensitivity(sim, batches, method=method, evaluate=evaluate, layers="blocks.0.*",
-                            progress=CancelAfter(at))  # fmt: skip
+            qnb.sensitivity(
+                sim, batches, method=method, evaluate=evaluate, layers="blocks.0.*", progress=CancelAfter(at)
+            )
         assert same(before, state(sim)) and torch.equal(generator, torch.random.get_rng_state())
 
 
@@ -299,8 +301,14 @@ def test_cancel_leaves_the_sim_as_it_was(method):
 def test_progress_rises_to_the_end(method):
     sim, batches = digits_sim("w4a8", batches=2)
     steps = []
-    qnb.sensitivity(sim, batches, method=method, evaluate=DEMO.evaluate if method == "evaluate" else None,
-                    layers="blocks.0.*", progress=lambda *step: steps.append(step))  # fmt: skip
+    qnb.sensitivity(
+        sim,
+        batches,
+        method=method,
+        evaluate=DEMO.evaluate if method == "evaluate" else None,
+        layers="blocks.0.*",
+        progress=lambda *step: steps.append(step),
+    )
     done, totals = [s[0] for s in steps], {s[1] for s in steps}
     assert done == sorted(done) and totals == {done[-1]}
 
@@ -322,7 +330,7 @@ def test_progress_rises_to_the_end(method):
         ({"loss": lambda o, t: 1.0, "batches": [(torch.zeros(2, 6), 0)]}, EvaluateError, "no finite tensor"),
         ({"loss": lambda o, t: o.nothing, "batches": [(torch.zeros(2, 6), 0)]}, EvaluateError, "your loss raised"),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_said(options, error, said):
     sim, batches = small_sim()
     with pytest.raises(error, match=said):

@@ -109,8 +109,15 @@ def processes():
 @pytest.mark.slow
 def test_processes_give_the_same(sim, trials, serial, processes):
     steps = []
-    scores = evaluate_trials(sim, trials, noisy_accuracy, seed=3, executor=processes,
-                             progress=lambda *step: steps.append(step), message="trying")  # fmt: skip
+    scores = evaluate_trials(
+        sim,
+        trials,
+        noisy_accuracy,
+        seed=3,
+        executor=processes,
+        progress=lambda *step: steps.append(step),
+        message="trying",
+    )
     assert scores == serial
     assert steps[-1] == (len(trials), len(trials), "trying") and sorted(steps) == steps
 

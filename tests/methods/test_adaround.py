@@ -39,14 +39,18 @@ def codes(sim) -> dict[str, torch.Tensor]:
     found = {}
     for layer in integer_layers(sim):
         q = sim.weight(layer.weight_key)
-        found[layer.weight_key] = quantize(sim.weight_tensor(layer.weight_key), q.scale, q.zero_point, q.grid, q.axis,
-                                           q.block_size)  # fmt: skip
+        found[layer.weight_key] = quantize(
+            sim.weight_tensor(layer.weight_key), q.scale, q.zero_point, q.grid, q.axis, q.block_size
+        )
     return found
 
 
 def weight_encodings(sim) -> dict[str, torch.Tensor]:
-    return {f"{key}.{part}": getattr(sim.weight(key), part).clone()
-            for key in sim.plan.weights for part in ("scale", "zero_point")}  # fmt: skip
+    return {
+        f"{key}.{part}": getattr(sim.weight(key), part).clone()
+        for key in sim.plan.weights
+        for part in ("scale", "zero_point")
+    }
 
 
 def linear_problem(outputs=2, k=8, samples=64, activation=lambda y: y, seed=0):
@@ -154,10 +158,14 @@ class Shapes(nn.Module):
     def __init__(self):
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(4, 8, 3, 2, "valid", groups=2), nn.ReLU(), nn.Conv2d(8, 8, 3, padding="same", dilation=2),
-            nn.PReLU(8), nn.ConvTranspose2d(8, 6, 3, 2, 1, 1, groups=2), nn.ReLU6(),
+            nn.Conv2d(4, 8, 3, 2, "valid", groups=2),
+            nn.ReLU(),
+            nn.Conv2d(8, 8, 3, padding="same", dilation=2),
+            nn.PReLU(8),
+            nn.ConvTranspose2d(8, 6, 3, 2, 1, 1, groups=2),
+            nn.ReLU6(),
             nn.ConvTranspose2d(6, 4, 2, bias=False),
-        )  # fmt: skip
+        )
         self.line = nn.Conv1d(4, 4, 3, padding=1, groups=4)
         self.left, self.right = nn.Parameter(torch.randn(5, 4)), nn.Parameter(torch.randn(3, 6))
         self.many = nn.Parameter(torch.randn(5, 6, 2))
@@ -218,10 +226,12 @@ def test_only_so_many_columns_are_kept(monkeypatch):
 
 
 GRIDS = {
-    "symmetric per tensor": Grid(4, True), "asymmetric per tensor": Grid(4),
-    "symmetric per channel": Grid(3, True, "channel"), "asymmetric per channel": Grid(4, False, "channel"),
+    "symmetric per tensor": Grid(4, True),
+    "asymmetric per tensor": Grid(4),
+    "symmetric per channel": Grid(3, True, "channel"),
+    "asymmetric per channel": Grid(4, False, "channel"),
     "blocks": Grid(4, True, "block", 8),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
@@ -236,8 +246,10 @@ def test_codes_are_neighbours_and_encodings_stay(grid):
     after = codes(sim)
     assert all(torch.equal(encodings[k], v) for k, v in weight_encodings(sim).items())
     assert all(int((after[k] - before[k]).abs().max()) <= 1 for k in before)
-    flipped = {layer.layer: float((after[layer.weight_key] != before[layer.weight_key]).double().mean())
-               for layer in integer_layers(sim, SOME)}  # fmt: skip
+    flipped = {
+        layer.layer: float((after[layer.weight_key] != before[layer.weight_key]).double().mean())
+        for layer in integer_layers(sim, SOME)
+    }
     assert flipped == pytest.approx(dict(zip(table.layer, table.flipped_fraction, strict=True)))
     assert table.flipped_fraction.max() > 0
 
@@ -355,8 +367,11 @@ def test_blocks_are_what_lies_between_cuts():
     conv = [[f"layer{i}.{j}.conv1", f"layer{i}.{j}.conv2"] for i in (1, 2, 3) for j in (0, 1)]
     assert found_blocks("resnet20") == [["conv1"], *conv, ["fc"]]
     attention = ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense")
-    bert = [[f"encoder.layer.{i}.{part}" for part in parts] for i in (0, 1)
-            for parts in (attention, ("intermediate.dense", "output.dense"))]  # fmt: skip
+    bert = [
+        [f"encoder.layer.{i}.{part}" for part in parts]
+        for i in (0, 1)
+        for parts in (attention, ("intermediate.dense", "output.dense"))
+    ]
     assert [b for b in found_blocks("bert") if len(b) > 1] == bert
     assert [b for b in found_blocks("unet") if len(b) > 1] == [["down2.0", "up"]]  # what the first skip goes around
 

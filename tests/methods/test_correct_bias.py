@@ -128,8 +128,9 @@ def test_analytic_is_empirical_on_normal_data(activation):
     correct_bias(empirical, [x], layers="second")
     correct_bias(analytic, analytic=True, layers="second")
     shift = empirical.tensors()["second.bias"].detach() - old
-    torch.testing.assert_close(analytic.tensors()["second.bias"].detach() - old, shift, rtol=0.05,
-                               atol=0.05 * float(shift.abs().max()))  # fmt: skip
+    torch.testing.assert_close(
+        analytic.tensors()["second.bias"].detach() - old, shift, rtol=0.05, atol=0.05 * float(shift.abs().max())
+    )
 
 
 def test_means_follow_sums_averages_and_flattening():

@@ -94,10 +94,17 @@ KINDS = {
     "depthwise with a multiplier": lambda: (nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, groups=8)),
     "transposed": lambda: (nn.Conv2d(3, 8, 3), nn.ReLU(), nn.ConvTranspose2d(8, 6, 2, 2), nn.Conv2d(6, 4, 1)),
     "grouped transposed": lambda: (nn.Conv2d(3, 8, 3), nn.ReLU(), nn.ConvTranspose2d(8, 6, 2, 2, groups=2)),
-    "pooled and flattened": lambda: (nn.Conv2d(3, 8, 3), nn.ReLU(), nn.MaxPool2d(3, 2, 1), nn.AvgPool2d(2),
-                                     nn.Flatten(), nn.Dropout(), nn.Linear(72, 4)),
+    "pooled and flattened": lambda: (
+        nn.Conv2d(3, 8, 3),
+        nn.ReLU(),
+        nn.MaxPool2d(3, 2, 1),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Dropout(),
+        nn.Linear(72, 4),
+    ),
     "linear over tokens": lambda: (nn.Flatten(2), nn.Linear(256, 8), nn.ReLU(), nn.Linear(8, 4)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("data", [True, False], ids=["with data", "without data"])
@@ -143,8 +150,13 @@ def uneven_depthwise_net():
     torch.manual_seed(1)
     layers = []
     for i in range(3):
-        layers += [nn.Conv2d(8 if i else 3, 16, 1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1, groups=16), nn.ReLU(),
-                   nn.Conv2d(16, 8, 1)]  # fmt: skip
+        layers += [
+            nn.Conv2d(8 if i else 3, 16, 1),
+            nn.ReLU(),
+            nn.Conv2d(16, 16, 3, padding=1, groups=16),
+            nn.ReLU(),
+            nn.Conv2d(16, 8, 1),
+        ]
     model = nn.Sequential(*layers).eval()
     with torch.no_grad():
         for layer in (m for m in model if isinstance(m, nn.Conv2d)):

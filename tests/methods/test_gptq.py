@@ -106,8 +106,12 @@ def test_without_the_fp32_target_a_layer_is_rounded_as_the_paper_says():
     quantizer, seen = sim.weight(found.weight_key), sim.activation("leaves_0")(x).detach()
     h = 2 * seen.double().T @ seen.double()
     damped, scale = h + 0.01 * h.diagonal().mean() * torch.eye(6), quantizer.scale.detach().double()
-    expected = torch.stack([textbook(w, damped, s.expand(6), quantizer.grid, range(6))
-                            for w, s in zip(layer.weight.detach().double(), scale, strict=True)])  # fmt: skip
+    expected = torch.stack(
+        [
+            textbook(w, damped, s.expand(6), quantizer.grid, range(6))
+            for w, s in zip(layer.weight.detach().double(), scale, strict=True)
+        ]
+    )
     simple = nearest(layer.weight.detach().double(), scale[:, None], quantizer.grid)
     errors = [error(w - layer.weight.detach().double(), seen.double().T) for w in (expected, simple)]
     expected = torch.where((errors[0] < errors[1])[:, None], expected, simple)
@@ -123,8 +127,16 @@ def test_the_fp32_target_makes_up_for_layers_before():
     assert after[0] > after[1] + 3
 
 
-@pytest.mark.parametrize("weights", [Grid(4, True, "channel"), Grid(4, False, "channel"), Grid(3, True),
-                                     Grid(4, True, "block", 8), Grid(16, True, "channel")])  # fmt: skip
+@pytest.mark.parametrize(
+    "weights",
+    [
+        Grid(4, True, "channel"),
+        Grid(4, False, "channel"),
+        Grid(3, True),
+        Grid(4, True, "block", 8),
+        Grid(16, True, "channel"),
+    ],
+)
 def test_the_sims_quantizer_gives_the_same_codes_again(weights):
     demo = qnb.demo.transformer()
     sim = qnb.QuantSim(demo.model, demo.calibration[0], Precision(weights, Grid(16))).calibrate(demo.calibration[:1])

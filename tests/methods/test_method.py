@@ -150,11 +150,17 @@ def test_another_precision_for_one_layer_leaves_the_others_as_they_were_rounded(
 
 
 CONTRACT = {
-    "equalize": ("sim",), "correct_bias": ("sim", "batches"), "adaround": ("sim", "batches", "iterations"),
-    "seq_mse": ("sim", "batches"), "reestimate_batch_norm": ("sim", "batches"), "smooth": ("sim", "batches"),
-    "gptq": ("sim", "batches"), "search_mixed_precision": ("sim", "batches", "candidates", "budget"),
-    "train": ("sim", "loader", "loss"), "scale_search": ("sim", "batches"),
-}  # fmt: skip
+    "equalize": ("sim",),
+    "correct_bias": ("sim", "batches"),
+    "adaround": ("sim", "batches", "iterations"),
+    "seq_mse": ("sim", "batches"),
+    "reestimate_batch_norm": ("sim", "batches"),
+    "smooth": ("sim", "batches"),
+    "gptq": ("sim", "batches"),
+    "search_mixed_precision": ("sim", "batches", "candidates", "budget"),
+    "train": ("sim", "loader", "loss"),
+    "scale_search": ("sim", "batches"),
+}
 
 
 def test_the_names_that_people_rely_on():

@@ -317,8 +317,9 @@ def test_cancelled_in_the_middle_the_sim_is_as_it_was(share):
     before, counter = state(sim), CancelAfter()
     search_mixed_precision(sim.copy(), batches, budget=0.4, evaluate=evaluate, progress=counter)
     with pytest.raises(Cancelled):
-        search_mixed_precision(sim, batches, budget=0.4, evaluate=evaluate,
-                               progress=CancelAfter(max(1, int(counter.calls * share))))  # fmt: skip
+        search_mixed_precision(
+            sim, batches, budget=0.4, evaluate=evaluate, progress=CancelAfter(max(1, int(counter.calls * share)))
+        )
     assert same(before, state(sim))
 
 
@@ -335,8 +336,9 @@ def test_a_cancelled_search_goes_on_from_its_cache(tmp_path):
     stored = json.loads(path.read_text())
     assert len(stored["passes"]) == 3 and [len(s) for s in stored["scores"].values()] == [1]
     said: list[str] = []
-    again = search_mixed_precision(small()[0], batches, budget=0.4, evaluate=evaluate, cache=path,
-                                   progress=messages(said)).tables  # fmt: skip
+    again = search_mixed_precision(
+        small()[0], batches, budget=0.4, evaluate=evaluate, cache=path, progress=messages(said)
+    ).tables
     assert not [m for m in said if "sensitivity" in m]
     assert all(again[name].equals(expected[name]) for name in ("front", "bits"))
 
@@ -365,8 +367,13 @@ def test_the_cache_of_another_search_is_named(tmp_path, change):
     precision_front(sim, batches, candidates=TWO, cache=path)
     other = {"sim": small("w8a16")[0]}.get(change, sim)
     with pytest.raises(FileError, match="cache of another sim, other data"):
-        precision_front(other, batches[::-1] if change == "data" else batches, cache=path, seed=int(change == "seed"),
-                        candidates=TWO[::-1] if change == "candidates" else TWO)  # fmt: skip
+        precision_front(
+            other,
+            batches[::-1] if change == "data" else batches,
+            cache=path,
+            seed=int(change == "seed"),
+            candidates=TWO[::-1] if change == "candidates" else TWO,
+        )
 
 
 def test_a_cache_in_no_folder_is_found_out_at_once(tmp_path):
@@ -409,8 +416,11 @@ def test_what_is_refused(case):
 def test_what_is_wrong_in_a_table_of_sensitivities():
     sim, batches = small()
     table = by_bits(sim, TWO)
-    for changed, message in ((table.assign(score=-1.0), "below 0"), (table.assign(layer="z"), "'z', which is no layer"),
-                             (table[table.precision == "w4a8"], "without precision 'w8a16'")):  # fmt: skip
+    for changed, message in (
+        (table.assign(score=-1.0), "below 0"),
+        (table.assign(layer="z"), "'z', which is no layer"),
+        (table[table.precision == "w4a8"], "without precision 'w8a16'"),
+    ):
         with pytest.raises(InputError, match=message):
             search_mixed_precision(sim, batches, budget=1, sensitivity=changed, candidates=TWO)
 

@@ -23,11 +23,19 @@ def seed():
 def trained_on(x):
     """A model whose batch norms hold the moments of these very inputs."""
     model = nn.Sequential(
-        nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(),
-        nn.Conv2d(8, 8, 3, groups=8, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
-        nn.ConvTranspose2d(8, 6, 2, 2), nn.BatchNorm2d(6), nn.ReLU(),
-        nn.Flatten(1), nn.Linear(6 * 24 * 24, 12), nn.BatchNorm1d(12),
-    )  # fmt: skip
+        nn.Conv2d(3, 8, 3),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3, groups=8, bias=False),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.ConvTranspose2d(8, 6, 2, 2),
+        nn.BatchNorm2d(6),
+        nn.ReLU(),
+        nn.Flatten(1),
+        nn.Linear(6 * 24 * 24, 12),
+        nn.BatchNorm1d(12),
+    )
     for norm in (m for m in model if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)):
         norm.momentum = None
         with torch.no_grad():
@@ -68,8 +76,11 @@ def test_moments_are_those_of_all_batches_together():
 def test_layers_have_the_moments_gamma_and_beta(target):
     """Batches being the training data, FP32 has these moments, and so have the quantized layers afterwards."""
     sim, batches = sim_of(target=target)
-    distance = lambda: max(float(((m - b).abs() / g).max() + (s / g - 1).abs().max())  # noqa: E731
-                           for m, s, g, b in measured(sim, batches).values())  # fmt: skip
+
+    def distance():
+        moments = measured(sim, batches).values()
+        return max(float(((m - b).abs() / g).max() + (s / g - 1).abs().max()) for m, s, g, b in moments)
+
     before = distance()
     reestimate_batch_norm(sim, batches)
     assert before > 0.1 and distance() < 0.02

@@ -106,8 +106,10 @@ def test_only_the_chosen_readers_are_rescaled():
     model, example = MODELS["llama"]
     sim = qnb.QuantSim(model, example, "w4a16").calibrate([example])
     result = scale_search(sim, [example], layers="model.layers.0.mlp.*", grid=2)
-    assert set(result.table.dropna(subset=["readers"]).layer) <= {"model.layers.0.post_attention_layernorm",
-                                                                  "model.layers.0.mlp.up_proj"}  # fmt: skip
+    assert set(result.table.dropna(subset=["readers"]).layer) <= {
+        "model.layers.0.post_attention_layernorm",
+        "model.layers.0.mlp.up_proj",
+    }
     reference = dict(MODELS["llama"][0].named_parameters())
     for layer in weighted_layers(sim):
         if not layer.layer.startswith("model.layers.0.mlp."):

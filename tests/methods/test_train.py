@@ -170,8 +170,11 @@ def resumed(path, count, **options):
     return sim, train(sim, rows(), checkpoint=path, **OPTIONS | options)
 
 
-@pytest.mark.parametrize("options", [{}, {"optimizer": "sgd", "learning_rate": 1e-4, "patience": 1}, {"metric": True}],
-                         ids=["adam", "sgd", "metric"])  # fmt: skip
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"optimizer": "sgd", "learning_rate": 1e-4, "patience": 1}, {"metric": True}],
+    ids=["adam", "sgd", "metric"],
+)
 def test_a_resumed_training_gives_the_bits_of_an_uninterrupted_one(options, tmp_path):
     options = {("evaluate" if n == "metric" else n): noisy if n == "metric" else v for n, v in options.items()}
     whole, calls = small()[0], CancelAfter()
@@ -277,12 +280,21 @@ def test_a_batch_or_loss_that_does_not_fit_is_an_error_before_any_step(loader, l
 @pytest.mark.parametrize(
     "options",
     [
-        {"epochs": 0}, {"steps": 1.5}, {"learning_rate": 0.0}, {"schedule": "sine"}, {"optimizer": "adamw"},
-        {"warmup": -1}, {"patience": 0}, {"distill": 0.5}, {"temperature": math.nan}, {"evaluate": 3},
-        {"scale_learning_rate": -1.0}, {"device": "cuda"},
+        {"epochs": 0},
+        {"steps": 1.5},
+        {"learning_rate": 0.0},
+        {"schedule": "sine"},
+        {"optimizer": "adamw"},
+        {"warmup": -1},
+        {"patience": 0},
+        {"distill": 0.5},
+        {"temperature": math.nan},
+        {"evaluate": 3},
+        {"scale_learning_rate": -1.0},
+        {"device": "cuda"},
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_an_option_that_does_not_fit_is_an_error(options):
     if "device" in options and torch.cuda.is_available():
         pytest.skip("there is a GPU")
@@ -330,8 +342,9 @@ def test_fixed_and_masked_ranges_stay(models):
     before = state(sim)
     result = train(sim, [batch], steps=3)
     after = state(sim)
-    assert kept and all(torch.equal(before[f"activation_quantizers.{k}.scale"],
-                                    after[f"activation_quantizers.{k}.scale"]) for k in kept)  # fmt: skip
+    assert kept and all(
+        torch.equal(before[f"activation_quantizers.{k}.scale"], after[f"activation_quantizers.{k}.scale"]) for k in kept
+    )
     assert "stay as they are" in result.notes[0]
 
 

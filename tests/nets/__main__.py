@@ -26,8 +26,19 @@ def main(names: list[str]) -> None:
                     for found in figures(name, precision, Path(folder)):
                         outputs = [f"{output} {db:.1f}" for output, db in found.outputs_db.items()]
                         outputs += [f"{output} {share:.0%}" for output, share in found.same.items()]
-                        print(_row([name, precision, found.runtime, f"{found.layer} ({found.op})",
-                                    f"{found.layer_db:.1f}", ", ".join(outputs)]), flush=True)  # fmt: skip
+                        print(
+                            _row(
+                                [
+                                    name,
+                                    precision,
+                                    found.runtime,
+                                    f"{found.layer} ({found.op})",
+                                    f"{found.layer_db:.1f}",
+                                    ", ".join(outputs),
+                                ]
+                            ),
+                            flush=True,
+                        )
                 except QnbError as error:
                     print(_row([name, precision, error.operation, "", "", f"refused: {error.received}"]), flush=True)
 

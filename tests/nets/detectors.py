@@ -52,8 +52,10 @@ class Yolo(nn.Module):
         twice = F.max_pool2d(once, 5, 1, 2)
         low = self.wide(torch.cat([once, twice, F.max_pool2d(twice, 5, 1, 2), once + twice], 1))
         high = self.neck(torch.cat([F.interpolate(low, scale_factor=2.0, mode="nearest"), high], 1))
-        found = [torch.cat([box(f), score(f)], 1).flatten(2)
-                 for box, score, f in zip(self.boxes, self.scores, (high, low), strict=True)]  # fmt: skip
+        found = [
+            torch.cat([box(f), score(f)], 1).flatten(2)
+            for box, score, f in zip(self.boxes, self.scores, (high, low), strict=True)
+        ]
         boxes, scores = torch.cat(found, 2).split([4 * self.bins, self.classes], 1)
         n, _, places = boxes.shape
         boxes = boxes.view(n, 4, self.bins, places).transpose(1, 2).softmax(1)
@@ -86,9 +88,14 @@ class FacePRelu(nn.Module):
     def __init__(self):
         super().__init__()
         self.features = nn.Sequential(
-            nn.Conv2d(3, 10, 3), nn.PReLU(10), nn.MaxPool2d(2, ceil_mode=True),
-            nn.Conv2d(10, 16, 3), nn.PReLU(16), nn.Conv2d(16, 24, 3), nn.PReLU(24),
-        )  # fmt: skip
+            nn.Conv2d(3, 10, 3),
+            nn.PReLU(10),
+            nn.MaxPool2d(2, ceil_mode=True),
+            nn.Conv2d(10, 16, 3),
+            nn.PReLU(16),
+            nn.Conv2d(16, 24, 3),
+            nn.PReLU(24),
+        )
         self.face, self.box, self.points = nn.Conv2d(24, 2, 1), nn.Conv2d(24, 4, 1), nn.Linear(24 * 4, 10)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

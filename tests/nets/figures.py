@@ -68,5 +68,13 @@ def _read(net: str, precision: str, runtime: str, table: pd.DataFrame) -> Figure
     whole = outputs.equal_fraction.notna() & outputs.max_steps.isna()
     layers = table[(table.op != "output") & ~(table.equal_fraction.notna() & table.max_steps.isna())]
     worst = layers.loc[layers.sqnr_db.idxmin()]
-    return Figures(net, precision, runtime, worst.layer, worst.op, worst.sqnr_db,
-                   outputs[~whole].sqnr_db.to_dict(), outputs[whole].equal_fraction.to_dict())  # fmt: skip
+    return Figures(
+        net,
+        precision,
+        runtime,
+        worst.layer,
+        worst.op,
+        worst.sqnr_db,
+        outputs[~whole].sqnr_db.to_dict(),
+        outputs[whole].equal_fraction.to_dict(),
+    )

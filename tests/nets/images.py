@@ -25,9 +25,11 @@ class InvertedV3(nn.Module):
     def __init__(self, inputs: int, hidden: int, outputs: int, kernel: int, stride: int, squeeze: bool, act):
         super().__init__()
         self.body = nn.Sequential(
-            conv(inputs, hidden, 1, act=act), conv(hidden, hidden, kernel, stride, hidden, act=act),
-            SqueezeExcite(hidden) if squeeze else nn.Identity(), conv(hidden, outputs, 1),
-        )  # fmt: skip
+            conv(inputs, hidden, 1, act=act),
+            conv(hidden, hidden, kernel, stride, hidden, act=act),
+            SqueezeExcite(hidden) if squeeze else nn.Identity(),
+            conv(hidden, outputs, 1),
+        )
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
@@ -39,9 +41,11 @@ class MobileNetV3(nn.Module):
         super().__init__()
         self.features = nn.Sequential(
             conv(3, 8, 3, 2, act=nn.Hardswish),
-            InvertedV3(8, 16, 8, 3, 1, True, nn.ReLU), InvertedV3(8, 24, 12, 3, 2, False, nn.ReLU),
-            InvertedV3(12, 36, 12, 5, 1, True, nn.Hardswish), conv(12, 48, 1, act=nn.Hardswish),
-        )  # fmt: skip
+            InvertedV3(8, 16, 8, 3, 1, True, nn.ReLU),
+            InvertedV3(8, 24, 12, 3, 2, False, nn.ReLU),
+            InvertedV3(12, 36, 12, 5, 1, True, nn.Hardswish),
+            conv(12, 48, 1, act=nn.Hardswish),
+        )
         self.classifier = nn.Sequential(nn.Linear(48, 64), nn.Hardswish(), nn.Dropout(0.2), nn.Linear(64, 10))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -54,8 +58,9 @@ class Shuffled(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         half = channels // 2
-        self.branch = nn.Sequential(conv(half, half, 1, act=nn.ReLU), conv(half, half, 3, 1, half),
-                                    conv(half, half, 1, act=nn.ReLU))  # fmt: skip
+        self.branch = nn.Sequential(
+            conv(half, half, 1, act=nn.ReLU), conv(half, half, 3, 1, half), conv(half, half, 1, act=nn.ReLU)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         kept, changed = x.chunk(2, 1)
@@ -88,10 +93,18 @@ class DenseNet(nn.Module):
     def __init__(self):
         super().__init__()
         self.features = nn.Sequential(
-            nn.Conv2d(3, 12, 3, 1, 1, bias=False), PreActivated(12, 8), PreActivated(20, 8),
-            nn.BatchNorm2d(28), nn.ReLU(), nn.Conv2d(28, 14, 1, bias=False), nn.AvgPool2d(2),
-            PreActivated(14, 8), PreActivated(22, 8), nn.BatchNorm2d(30), nn.ReLU(),
-        )  # fmt: skip
+            nn.Conv2d(3, 12, 3, 1, 1, bias=False),
+            PreActivated(12, 8),
+            PreActivated(20, 8),
+            nn.BatchNorm2d(28),
+            nn.ReLU(),
+            nn.Conv2d(28, 14, 1, bias=False),
+            nn.AvgPool2d(2),
+            PreActivated(14, 8),
+            PreActivated(22, 8),
+            nn.BatchNorm2d(30),
+            nn.ReLU(),
+        )
         self.classifier = nn.Linear(30, 10)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -74,8 +74,14 @@ def picture(size: int = 16, channels: int = 3) -> Callable[[int], tuple]:
     return lambda n: (torch.randn(n, channels, size, size),)
 
 
-def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1,
-         act: Callable[[], nn.Module] = nn.Identity) -> nn.Sequential:  # fmt: skip
+def conv(
+    inputs: int,
+    outputs: int,
+    kernel: int = 3,
+    stride: int = 1,
+    groups: int = 1,
+    act: Callable[[], nn.Module] = nn.Identity,
+) -> nn.Sequential:
     """Convolution, batch norm and activation."""
     layer = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
     return nn.Sequential(layer, nn.BatchNorm2d(outputs), act())

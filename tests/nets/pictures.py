@@ -43,8 +43,12 @@ class SuperResolution(nn.Module):
     def __init__(self):
         super().__init__()
         self.head, self.tail = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 12, 3, padding=1)
-        self.blocks = nn.ModuleList([nn.Sequential(nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(),
-                                                   nn.Conv2d(16, 16, 3, padding=1)) for _ in range(2)])  # fmt: skip
+        self.blocks = nn.ModuleList(
+            [
+                nn.Sequential(nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1))
+                for _ in range(2)
+            ]
+        )
         self.shuffle = nn.PixelShuffle(2)
 
     def forward(self, x: Tensor) -> Tensor:

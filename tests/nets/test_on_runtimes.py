@@ -19,8 +19,9 @@ SHORT_DB = {
     ("mobilenet_v3", "w8a8"): (18.0, 18.0),
     # 8-bit rounding in 30 layers; most of all where `wide` reads max pools, which differ little from place to place: of
     # what its norm leaves when it takes the mean away, rounding is a larger part.
-    ("yolo", "w8a8"): (22.0, 14.0), ("yolo", "w4a8"): (22.0, 11.0),
-}  # fmt: skip
+    ("yolo", "w8a8"): (22.0, 14.0),
+    ("yolo", "w4a8"): (22.0, 11.0),
+}
 """What falls short on HTP, and why: least SQNR of outputs, of layers."""
 REFUSED = {
     # A depthwise transposed convolution takes one scale per tensor, and none of 4 bits.

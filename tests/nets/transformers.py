@@ -56,8 +56,9 @@ class Swin(nn.Module):
     def __init__(self, width: int = 16):
         super().__init__()
         self.embed, self.fine, self.rolled = nn.Conv2d(3, width, 2, 2), Windows(width, 8, 0), Windows(width, 8, 2)
-        self.mlp = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(),
-                                 nn.Linear(2 * width, width))  # fmt: skip
+        self.mlp = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
         self.merge = nn.Sequential(nn.LayerNorm(4 * width), nn.Linear(4 * width, 2 * width, bias=False))
         self.head = nn.Linear(2 * width, 10)
 
@@ -88,8 +89,9 @@ class Experts(nn.Module):
     def __init__(self, width: int = 16, count: int = 3):
         super().__init__()
         self.gate = nn.Linear(width, count)
-        self.experts = nn.ModuleList([nn.Sequential(nn.Linear(width, 32), nn.ReLU(), nn.Linear(32, width))
-                                      for _ in range(count)])  # fmt: skip
+        self.experts = nn.ModuleList(
+            [nn.Sequential(nn.Linear(width, 32), nn.ReLU(), nn.Linear(32, width)) for _ in range(count)]
+        )
         self.norm, self.out = nn.LayerNorm(width), nn.Linear(width, 6)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -35,9 +35,7 @@ def compare_json(reference, test, *, path: str = "", decibel: bool = False) -> I
             yield f"{path}: {key!r} is {'missing' if key in keys else 'new'}"
         for key in sorted(keys & other):
             inner = f"{path}.{key}".strip(".")
-            yield from compare_json(
-                reference[key], test[key], path=inner, decibel=decibel or key.endswith("_db")
-            )
+            yield from compare_json(reference[key], test[key], path=inner, decibel=decibel or key.endswith("_db"))
     elif isinstance(reference, list) and isinstance(test, list):
         if len(reference) != len(test):
             yield f"{path}: {len(reference)} entries are now {len(test)}"

@@ -96,9 +96,7 @@ def _value(match: re.Match) -> float:
 def _words(text: str, numbers: list[re.Match]) -> list[str]:
     ends, starts = [0, *(m.end() for m in numbers)], [*(m.start() for m in numbers), len(text)]
     # A rule under a header grows with the numbers beneath it, and so do the blanks between columns.
-    return [
-        re.sub(r"-{3,}", "---", " ".join(text[i:j].split())) for i, j in zip(ends, starts, strict=True)
-    ]
+    return [re.sub(r"-{3,}", "---", " ".join(text[i:j].split())) for i, j in zip(ends, starts, strict=True)]
 
 
 def _decibel_columns(text: str) -> dict[int, list[int]]:

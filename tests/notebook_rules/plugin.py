@@ -53,9 +53,7 @@ class Notebook(IPyNbFile):
 
     def collect(self):
         cells = [
-            NotebookCell.from_parent(
-                self, name=cell.name, cell_num=cell.cell_num, cell=cell.cell, options=cell.options
-            )
+            NotebookCell.from_parent(self, name=cell.name, cell_num=cell.cell_num, cell=cell.cell, options=cell.options)
             for cell in super().collect()
         ]
         yield StoredNotebook.from_parent(self, name="as stored")

@@ -69,10 +69,25 @@ def outcomes(tmp_path_factory):
     environment["PYTHONPATH"] = str(ROOT)
     report = folder / "report.xml"
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", ".", "--nbval", "--nbval-current-env", "--color=no",
-         "-p", "no:cacheprovider", f"--junitxml={report}", f"--rootdir={folder}"],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=240,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            ".",
+            "--nbval",
+            "--nbval-current-env",
+            "--color=no",
+            "-p",
+            "no:cacheprovider",
+            f"--junitxml={report}",
+            f"--rootdir={folder}",
+        ],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
     assert report.exists(), run.stdout + run.stderr
     found = {}
     for case in ElementTree.parse(report).iter("testcase"):

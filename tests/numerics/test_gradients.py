@@ -49,9 +49,7 @@ def test_straight_through_gradients(layout, grid, dtype):
     want_y, want = gradients(
         lambda a, s, z: straight_through(a, spread(s), spread(z), grid), x, scale, zero_point, upstream
     )
-    y, got = gradients(
-        lambda a, s, z: fake_quantize(a, s, z, grid, axis, block_size), x, scale, zero_point, upstream
-    )
+    y, got = gradients(lambda a, s, z: fake_quantize(a, s, z, grid, axis, block_size), x, scale, zero_point, upstream)
     tolerance = {"rtol": 1e-9, "atol": 1e-9} if dtype == torch.float64 else {"rtol": 1e-4, "atol": 1e-4}
     torch.testing.assert_close(y, want_y, **tolerance)
     for got_one, want_one in zip(got, want, strict=True):
@@ -113,7 +111,5 @@ def test_float_grid_gradients(grid):
     )
     assert dx.tolist() == [1, 0, 0, 0] and dz.item() == 0
     assert ds.item() == pytest.approx(torch.tensor(0.3).to(parse_grid(grid).dtype).item() - 0.3, abs=1e-6)
-    _, (dx, *_) = gradients(
-        lambda *a: fake_quantize(*a, grid), x, torch.tensor(1.0), torch.tensor(0.0), torch.ones(4)
-    )
+    _, (dx, *_) = gradients(lambda *a: fake_quantize(*a, grid), x, torch.tensor(1.0), torch.tensor(0.0), torch.ones(4))
     assert dx.tolist() == [1, 1, 0, 0]

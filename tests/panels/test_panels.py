@@ -51,14 +51,21 @@ class TestWorkflowPanel:
             panel.next_button.click()
             settle(flow)
         assert "done" in panel.job.text.value and panel.grid.rows[0]["id"] == "fp32"
-        assert panel.codes == ["flow.check()", 'flow.run("fp16")', 'flow.deploy("fp16", "deploy")',
-                               'flow.run("w16a16")', 'flow.run("w8a16")']  # fmt: skip
+        assert panel.codes == [
+            "flow.check()",
+            'flow.run("fp16")',
+            'flow.deploy("fp16", "deploy")',
+            'flow.run("w16a16")',
+            'flow.run("w8a16")',
+        ]
 
     def test_run_next_stands_beside_the_step_that_it_does(self):
         """The first one, unless that needs a person."""
-        for flow, place in ((stub_flow(*passing("fp16")), 0),
-                            (stub_flow(*passing("w16a16"), stub_run("w8a16", "undecided")), 1),
-                            (stub_flow(stub_run("fp16", "fail"), *passing("w16a16", "w8a8", "w4a8")), 0)):  # fmt: skip
+        for flow, place in (
+            (stub_flow(*passing("fp16")), 0),
+            (stub_flow(*passing("w16a16"), stub_run("w8a16", "undecided")), 1),
+            (stub_flow(stub_run("fp16", "fail"), *passing("w16a16", "w8a8", "w4a8")), 0),
+        ):
             panel = flow.panel()
             assert panel.advice is flow.next()[place] or panel.advice == flow.next()[place]
             lines = [panel.next_button in step.widget.children for step in panel.steps]
@@ -66,7 +73,8 @@ class TestWorkflowPanel:
             assert panel.steps[0].text.value.startswith("<div><b>Next: ") and panel._action() is not None
             assert "Or: " in panel.steps[1].text.value or panel.steps[1].widget.layout.display == "none"
             assert [step.code.code for step in panel.steps if step.code.layout.display is None] == [
-                a.code for a in flow.next()[:2] if a.code]  # fmt: skip
+                a.code for a in flow.next()[:2] if a.code
+            ]
             panel.close()
 
     def test_where_nothing_is_left_to_do_there_is_no_dead_button(self):
@@ -146,8 +154,10 @@ class TestLayerExplorer:
         explorer.bars._heard(None, {"kind": "key", "key": key}, [])
         assert flow.selection.layer == explorer.order[to]
 
-    @pytest.mark.parametrize("message", [{"kind": "click", "place": 10**9}, {"kind": "click"}, {"kind": "key"}, {},
-                                         {"kind": "click", "place": "x"}])  # fmt: skip
+    @pytest.mark.parametrize(
+        "message",
+        [{"kind": "click", "place": 10**9}, {"kind": "click"}, {"kind": "key"}, {}, {"kind": "click", "place": "x"}],
+    )
     def test_odd_messages_do_nothing(self, flow, message):
         explorer = flow.explore("w4a8")
         before = flow.selection.layer

@@ -15,9 +15,10 @@ def test_the_known_tensor_is_the_known_tensor():
 
 
 @pytest.mark.parametrize(
-    "method, options, bits, symmetric, scale, offset", ACTIVATION,
+    "method, options, bits, symmetric, scale, offset",
+    ACTIVATION,
     ids=[f"{m} {'sym' if s else 'asym'}{b}" for m, _, b, s, *_ in ACTIVATION],
-)  # fmt: skip
+)
 class TestActivations:
     def test_streamed(self, method, options, bits, symmetric, scale, offset):
         rule = RULES[method]

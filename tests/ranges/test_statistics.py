@@ -9,9 +9,7 @@ from qnb.errors import CalibrationError, InputError
 from qnb.ranges.histogram import Histogram
 from qnb.ranges.statistics import MinMax
 
-values = st.lists(
-    st.floats(-1e6, 1e6, width=32).filter(lambda v: v == 0 or abs(v) > 1e-6), min_size=1, max_size=60
-)
+values = st.lists(st.floats(-1e6, 1e6, width=32).filter(lambda v: v == 0 or abs(v) > 1e-6), min_size=1, max_size=60)
 
 
 def fed(kind, parts, **options):

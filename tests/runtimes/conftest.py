@@ -76,10 +76,14 @@ def quantized(tmp_path):
         if op:
             g.node(op, ["real"], "y")
         kind = ONNX[activations] if integers else TensorProto.FLOAT
-        metadata = {
-            "inputs": {"x": {"grid": activations, "scale": 0.02, "zero_point": 128}},
-            "outputs": {"y": {"grid": activations, "scale": 0.06, "zero_point": 0}},
-        } if integers else None  # fmt: skip
+        metadata = (
+            {
+                "inputs": {"x": {"grid": activations, "scale": 0.02, "zero_point": 128}},
+                "outputs": {"y": {"grid": activations, "scale": 0.06, "zero_point": 0}},
+            }
+            if integers
+            else None
+        )
         shapes = [batch, 3, 8, 8], [batch, CHANNELS, 8, 8]
         return g.save(tmp_path / name, [value("x", shapes[0], kind)], [value("y", shapes[1], kind)], metadata, external)
 

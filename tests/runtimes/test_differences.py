@@ -38,8 +38,13 @@ def test_what_rounding_leaves_is_no_difference():
 
 
 def test_it_begins_at_the_first_layer_that_differs_more_than_its_inputs():
-    rows = [("stem", "", 55.0, 1), ("boxes", "stem", 50.0, 2), ("scores", "stem", 52.0, 2),
-            ("softmax", "scores", 3.1, 90), ("log", "softmax", -36.0, 200)]  # fmt: skip
+    rows = [
+        ("stem", "", 55.0, 1),
+        ("boxes", "stem", 50.0, 2),
+        ("scores", "stem", 52.0, 2),
+        ("softmax", "scores", 3.1, 90),
+        ("log", "softmax", -36.0, 200),
+    ]
     found = begins(rows)
     assert (found.layer, found.layer_db, found.input_db) == ("softmax", 3.1, 52.0)
     assert found.begins == "it begins at layer 'softmax' (conv2d: 3.1 dB, its input has 52.0 dB)"
@@ -48,8 +53,13 @@ def test_it_begins_at_the_first_layer_that_differs_more_than_its_inputs():
 
 def test_branches_are_followed_and_others_left_alone():
     """Graph order alone would blame ``aside``, whose difference never reaches the output."""
-    rows = [("stem", "", 60.0, 1), ("aside", "stem", 1.0, 90), ("left", "stem", 55.0, 1), ("right", "stem", 9.0, 80),
-            ("add", "left right", 8.0, 80)]  # fmt: skip
+    rows = [
+        ("stem", "", 60.0, 1),
+        ("aside", "stem", 1.0, 90),
+        ("left", "stem", 55.0, 1),
+        ("right", "stem", 9.0, 80),
+        ("add", "left right", 8.0, 80),
+    ]
     assert begins(rows).layer == "right"
 
 

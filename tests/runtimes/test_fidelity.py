@@ -119,8 +119,12 @@ def on_htp(htp, model, x, precision, tmp_path, **how) -> pd.DataFrame:
 @pytest.mark.parametrize("kind", ["conv", "pointwise", "depthwise", "linear"])
 def test_no_16_bit_weight_saturates_on_htp(htp, tmp_path, kind):
     torch.manual_seed(0)
-    model = {"conv": lambda: nn.Conv2d(8, 16, 3), "pointwise": lambda: nn.Conv2d(8, 16, 1),
-             "depthwise": lambda: nn.Conv2d(8, 8, 3, groups=8), "linear": lambda: nn.Linear(8, 16)}[kind]()  # fmt: skip
+    model = {
+        "conv": lambda: nn.Conv2d(8, 16, 3),
+        "pointwise": lambda: nn.Conv2d(8, 16, 1),
+        "depthwise": lambda: nn.Conv2d(8, 8, 3, groups=8),
+        "linear": lambda: nn.Linear(8, 16),
+    }[kind]()
     assert on_htp(htp, model, torch.randn(8, 8, 8, 8), "w16a16", tmp_path).sqnr_db.min() > 75, "55 to 65 if it did"
 
 

@@ -111,8 +111,10 @@ def test_values_of_four_bit_codes(tmp_path):
     from onnx import TensorProto, helper
 
     weights = [helper.make_tensor("s", 1, [], [0.5]), helper.make_tensor("z", TensorProto.UINT4, [], [0])]
-    nodes = [helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
-             helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"])]  # fmt: skip
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"]),
+    ]
     ends = [helper.make_tensor_value_info(name, 1, ["N", 4]) for name in "xy"]
     graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], weights)
     path = tmp_path / "4.onnx"

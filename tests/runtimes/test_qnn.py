@@ -180,12 +180,15 @@ def test_without_onnx_runtime(monkeypatch, quantized):
 @pytest.mark.parametrize(
     ("system", "machine", "libc", "wanted"),
     [
-        ("Linux", "x86_64", ("glibc", "2.35"), None), ("Windows", "AMD64", ("", ""), None),
-        ("Windows", "ARM64", ("", ""), None), ("Linux", "x86_64", ("glibc", "2.31"), "glibc 2.31"),
-        ("Linux", "aarch64", ("glibc", "2.39"), "Linux on aarch64"), ("Darwin", "arm64", ("", ""), "Darwin on arm64"),
+        ("Linux", "x86_64", ("glibc", "2.35"), None),
+        ("Windows", "AMD64", ("", ""), None),
+        ("Windows", "ARM64", ("", ""), None),
+        ("Linux", "x86_64", ("glibc", "2.31"), "glibc 2.31"),
+        ("Linux", "aarch64", ("glibc", "2.39"), "Linux on aarch64"),
+        ("Darwin", "arm64", ("", ""), "Darwin on arm64"),
         ("Linux", "x86_64", ("", ""), "Linux on x86_64"),
     ],
-)  # fmt: skip
+)
 def test_platforms(monkeypatch, system, machine, libc, wanted):
     fakes = {"system": lambda: system, "machine": lambda: machine, "libc_ver": lambda: libc}
     for name, fake in fakes.items():

@@ -34,9 +34,12 @@ def test_what_ran_before_does_not_matter(htp, quantized, x):
     """Codes of a graph with 16-bit weights: alone, and after graphs of other widths and for other SoCs."""
     path = quantized("w16a16.onnx", activations="uint16", weights="int16", integers=True)
     alone = htp(path).run(x)
-    before = [htp(quantized(f"{n}.onnx", activations=a, weights=w), soc)
-              for n, (a, w, soc) in enumerate([("uint8", "int8", "sm8650"), ("uint16", "int8", "sm8450"),
-                                               ("uint16", "int16", "sm8550")])]  # fmt: skip
+    before = [
+        htp(quantized(f"{n}.onnx", activations=a, weights=w), soc)
+        for n, (a, w, soc) in enumerate(
+            [("uint8", "int8", "sm8650"), ("uint16", "int8", "sm8450"), ("uint16", "int16", "sm8550")]
+        )
+    ]
     for runtime in before:
         runtime.values(["y_codes"], x)
         assert torch.equal(htp(path).run(x), alone)
@@ -125,10 +128,12 @@ def test_a_crash_while_it_compiles_quotes_the_log(htp, quantized, double, tmp_pa
 
 @pytest.mark.parametrize(
     ("error", "text"),
-    [("ModuleNotFoundError('No module named onnxruntime')", "cannot import what it needs: No module"),
-     ("type('NoDevice', (Exception,), {})()", "offers no device here")],
+    [
+        ("ModuleNotFoundError('No module named onnxruntime')", "cannot import what it needs: No module"),
+        ("type('NoDevice', (Exception,), {})()", "offers no device here"),
+    ],
     ids=["no module", "no device"],
-)  # fmt: skip
+)
 def test_what_is_not_installed_for_the_process(htp, quantized, double, error, text):
     double(f"raise {error}".replace("{", "{{").replace("}", "}}").format())
     with pytest.raises(DependencyError, match=f"{text}.*pip install"):

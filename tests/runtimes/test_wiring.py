@@ -18,8 +18,14 @@ class Heads(nn.Module):
         best, place = scores.flatten(2).amax(1).topk(5, -1)
         taken = boxes.flatten(2).gather(2, place[:, None].expand(-1, 4, -1)) + 0.5
         joined = torch.cat([boxes, scores], 1).flatten(2).transpose(1, 2)
-        return {"joined": joined, "class": scores.argmax(1), "place": place, "best": best, "taken": taken,
-                "some": joined[:, :, :4]}  # fmt: skip
+        return {
+            "joined": joined,
+            "class": scores.argmax(1),
+            "place": place,
+            "best": best,
+            "taken": taken,
+            "some": joined[:, :, :4],
+        }
 
 
 def wired(precision="w8a16", **layers):

@@ -31,8 +31,9 @@ def made(function, precision="w8a8", target="htp-v75"):
 
 
 @pytest.mark.parametrize("target", ["generic", "htp-v75"])
-@pytest.mark.parametrize(("make", "number"), [(torch.neg, 9.0), (torch.neg, -0.1), (torch.sigmoid, 9.0),
-                                              (torch.sigmoid, 0.3)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("make", "number"), [(torch.neg, 9.0), (torch.neg, -0.1), (torch.sigmoid, 9.0), (torch.sigmoid, 0.3)]
+)
 def test_a_padding_with_a_number_is_in_the_range_and_on_the_grid(target, make, number, tmp_path):
     sim, x = made(lambda net, a, x: F.pad(make(a), (1, 1), value=number), target=target)
     edge = sim(x)[..., 0]
@@ -67,8 +68,10 @@ def joined(net, a, x):
 
 
 def test_a_concatenation_of_a_hardsigmoid_has_a_zero_point():
-    wide, narrow = (next(s.activation(g.key) for g in s.groups if g.op == "cat")
-                    for s, _ in (made(joined, "w8a16"), made(joined, "w8a8")))  # fmt: skip
+    wide, narrow = (
+        next(s.activation(g.key) for g in s.groups if g.op == "cat")
+        for s, _ in (made(joined, "w8a16"), made(joined, "w8a8"))
+    )
     assert 0 < int(wide.zero_point) < 20 and int(narrow.zero_point) == 0
 
 
@@ -93,12 +96,17 @@ def test_a_shuffle_in_steps_gives_the_same_values(plain, factor, tmp_path):
     assert found["steps"] == 2 > found["plain"]
 
 
-@pytest.mark.parametrize(("function", "precision", "target", "soc"), [
-    (crop_then_norm, "w8a8", "htp-v75", "sm8650"), (joined, "w16a16", "htp-v75", "sm8650"),
-    (shuffled, "w8a8", "htp-v75", "sm8650"), (unshuffled, "w8a16", "htp-v75", "sm8650"),
-    (lambda net, a, x: torch.tanh(a), "w8a16", "htp-v68", "sm8350"),
-    (lambda net, a, x: F.hardsigmoid(a), "w8a16", "htp-v69", "sm8450"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("function", "precision", "target", "soc"),
+    [
+        (crop_then_norm, "w8a8", "htp-v75", "sm8650"),
+        (joined, "w16a16", "htp-v75", "sm8650"),
+        (shuffled, "w8a8", "htp-v75", "sm8650"),
+        (unshuffled, "w8a16", "htp-v75", "sm8650"),
+        (lambda net, a, x: torch.tanh(a), "w8a16", "htp-v68", "sm8350"),
+        (lambda net, a, x: F.hardsigmoid(a), "w8a16", "htp-v69", "sm8450"),
+    ],
+)
 def test_htp_agrees(htp, function, precision, target, soc, tmp_path):
     sim, x = made(function, precision, target)
     path = qnb.export_onnx(sim, tmp_path / "m.onnx", batch=1)

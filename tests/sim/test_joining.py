@@ -81,13 +81,19 @@ def test_one_encoding_on_both_sides_needs_no_conversion():
 
 
 FIRSTS = {
-    "softmax": lambda x: x.softmax(1), "sigmoid": torch.sigmoid, "relu": F.relu, "hardswish": F.hardswish,
-    "relu6": F.relu6, "prelu": nn.PReLU(6), "leaky relu": nn.LeakyReLU(),
-}  # fmt: skip
+    "softmax": lambda x: x.softmax(1),
+    "sigmoid": torch.sigmoid,
+    "relu": F.relu,
+    "hardswish": F.hardswish,
+    "relu6": F.relu6,
+    "prelu": nn.PReLU(6),
+    "leaky relu": nn.LeakyReLU(),
+}
 
 
-@pytest.mark.parametrize(("name", "precision"), [*((name, "w8a8") for name in FIRSTS), ("softmax", "w8a16"),
-                                                 ("relu", "w8a16")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "precision"), [*((name, "w8a8") for name in FIRSTS), ("softmax", "w8a16"), ("relu", "w8a16")]
+)
 def test_htp_agrees(htp, name, precision, tmp_path):
     sim, x = made(Heads(FIRSTS[name], twice=True), precision)
     path = qnb.export_onnx(sim, tmp_path / "m.onnx", batch=1)

@@ -31,15 +31,23 @@ def sim():
 def test_each_layer_that_meets_one_is_named(sim):
     found = {(layer, op): limit for layer, op, limit in limits.met(sim)}
     assert set(found) == {
-        ("long", "conv2d"), ("dilated", "conv2d"), ("soft", "softplus"), ("log", "log"), ("erf", "erf"),
-    }  # fmt: skip
+        ("long", "conv2d"),
+        ("dilated", "conv2d"),
+        ("soft", "softplus"),
+        ("log", "log"),
+        ("erf", "erf"),
+    }
     assert found["log", "log"].refused and not found["dilated", "conv2d"].refused
     assert not list(limits.met(qnb.QuantSim(sim.captured, target="generic")))
 
 
-@pytest.mark.parametrize(("arguments", "named"), [
-    ({"dilation": 2}, ["conv"]), ({"stride": 3, "output_padding": 2}, []),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"dilation": 2}, ["conv"]),
+        ({"stride": 3, "output_padding": 2}, []),
+    ],
+)
 def test_a_transposed_convolution_is_dilated_by_its_dilation(arguments, named):
     net = nn.Sequential()
     net.conv = nn.ConvTranspose2d(2, 2, 3, **arguments)

@@ -41,9 +41,14 @@ def test_generic_has_one_quantizer_per_supergroup(batch):
     sim = make(Net(), batch)
     ops = dict(zip(sim.layers().layer, sim.layers().op, strict=True))
     assert ops == {
-        "conv": "conv2d+relu", "depthwise": "conv2d", "relu_1": "relu", "add": "add+relu",
-        "mean": "mean", "fc": "linear", "softmax": "softmax",
-    }  # fmt: skip
+        "conv": "conv2d+relu",
+        "depthwise": "conv2d",
+        "relu_1": "relu",
+        "add": "add+relu",
+        "mean": "mean",
+        "fc": "linear",
+        "softmax": "softmax",
+    }
 
 
 def test_concat_shares_one_encoding(batch):

@@ -13,9 +13,14 @@ from qnb.errors import CalibrationError, FileError, InputError, ModelAttributeEr
 def net():
     torch.manual_seed(0)
     return nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(),
-        nn.Conv2d(8, 8, 3, groups=8, padding=1), nn.ReLU6(), nn.Flatten(), nn.Linear(128, 5),
-    ).eval()  # fmt: skip
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3, groups=8, padding=1),
+        nn.ReLU6(),
+        nn.Flatten(),
+        nn.Linear(128, 5),
+    ).eval()
 
 
 @pytest.fixture
@@ -137,10 +142,18 @@ def test_torch_compile_gives_the_same_numbers(sim, batches):
         torch.testing.assert_close(compiled, sim(batches[0]), atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("precision", [
-    "fp8_e4m3", "bf16", "w2a16", qnb.Precision(qnb.Grid(4, True, "block", 4), qnb.Grid(8)),
-    qnb.Precision(qnb.Grid(8, True), qnb.Grid(8, True)), qnb.Precision(qnb.Grid(8, True, "channel"), None),
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "precision",
+    [
+        "fp8_e4m3",
+        "bf16",
+        "w2a16",
+        qnb.Precision(qnb.Grid(4, True, "block", 4), qnb.Grid(8)),
+        qnb.Precision(qnb.Grid(8, True), qnb.Grid(8, True)),
+        qnb.Precision(qnb.Grid(8, True, "channel"), None),
+    ],
+    ids=str,
+)
 def test_other_precisions_run_copy_and_load(batches, precision, tmp_path):
     sim = qnb.QuantSim(net(), batches[0], precision).calibrate(batches)
     sim.save(tmp_path / "sim")

@@ -16,8 +16,14 @@ from qnb.sim import storage
 
 OLD = Path(__file__).parent / "files" / "version_1.safetensors"
 BATCHES = [torch.randn(8, 8, generator=torch.Generator().manual_seed(i)) for i in range(2)]
-TARGET = replace(targets.get("generic"), name="mine", description="of my own", simulate_bias=True,
-                 fixed_ranges={"tanh": (-1.0, 1.0)}, notes={"w8a8": "fast"})  # fmt: skip
+TARGET = replace(
+    targets.get("generic"),
+    name="mine",
+    description="of my own",
+    simulate_bias=True,
+    fixed_ranges={"tanh": (-1.0, 1.0)},
+    notes={"w8a8": "fast"},
+)
 
 
 def sim_of(precision="w8a8", method="minmax", target="htp-v75", **options):
@@ -191,20 +197,26 @@ class TestEditedHeaders:
     @pytest.mark.parametrize(
         ("change", "says"),
         [
-            ({"count": 7}, "counts"), ({"min": 5.0, "max": -5.0}, "counts"), ({"max": 1e300}, "counts"),
+            ({"count": 7}, "counts"),
+            ({"min": 5.0, "max": -5.0}, "counts"),
+            ({"max": 1e300}, "counts"),
             ({"histogram": {"bins": 5, "exponent": 0, "first": 0, "from": 0}}, "counts"),
             ({"histogram": {"bins": 1 << 40, "exponent": 0, "first": 0, "from": 0}}, "damaged"),
         ],
-    )  # fmt: skip
+    )
     def test_statistics(self, change, says):
         header, tensors = parts(method="percentile")
         header["quantizers"][ACTIVATION]["statistics"] |= change
         refused(header, tensors, says)
 
     @pytest.mark.parametrize(
-        "rule", [{"name": "none", "options": {}}, {"name": "mse", "options": {"x": 1}},
-                 {"name": "percentile", "options": {"percentile": -3}}],
-    )  # fmt: skip
+        "rule",
+        [
+            {"name": "none", "options": {}},
+            {"name": "mse", "options": {"x": 1}},
+            {"name": "percentile", "options": {"percentile": -3}},
+        ],
+    )
     def test_rules(self, rule):
         header, tensors = parts(method="percentile")
         header["quantizers"][ACTIVATION]["rule"] = rule

@@ -15,8 +15,14 @@ from qnb.runtimes import OnnxRuntime, socs
 from qnb.targets import TARGETS, supported
 
 HTP = [name for name in TARGETS if TARGETS[name].htp_arch]
-FLOATS = {"htp-v68": "sm7450", "htp-v69": "sm8450", "htp-v73": "sm8550", "htp-v75": "sm8650", "htp-v79": "sm8750",
-          "htp-v81": "sm8850"}  # fmt: skip
+FLOATS = {
+    "htp-v68": "sm7450",
+    "htp-v69": "sm8450",
+    "htp-v73": "sm8550",
+    "htp-v75": "sm8650",
+    "htp-v79": "sm8750",
+    "htp-v81": "sm8850",
+}
 """For floats QNN must know the SoC."""
 
 

@@ -19,10 +19,17 @@ def drawn() -> list[pairs.Case]:
         kinds.setdefault(case.kind, []).append(case)
     plain = [case for found in kinds.values() for case in draw.sample(found, DRAWN // len(kinds))]
     joined = [pairs.Case("concat", first, "conv") for first in ("softmax", "relu", "hardswish")]
-    moved = [pairs.Case(kind, "tanh", "conv", f"pixel {move}") for kind, move in
-             (("concat", "shuffle"), ("behind", "unshuffle"))]  # fmt: skip
-    before = [*joined, *moved, pairs.Case("concat", "relu", "hardsigmoid"), pairs.Case("pair", "resize", "batch norm"),
-              pairs.Case("pair", "mean", "pad with a number")]  # fmt: skip
+    moved = [
+        pairs.Case(kind, "tanh", "conv", f"pixel {move}")
+        for kind, move in (("concat", "shuffle"), ("behind", "unshuffle"))
+    ]
+    before = [
+        *joined,
+        *moved,
+        pairs.Case("concat", "relu", "hardsigmoid"),
+        pairs.Case("pair", "resize", "batch norm"),
+        pairs.Case("pair", "mean", "pad with a number"),
+    ]
     return [*plain, *before, *(pairs.Case("pair", "conv", second) for second in ("prelu", "leaky relu", "group norm"))]
 
 
@@ -38,11 +45,26 @@ def test_a_drawn_sample_agrees(htp):
 
 def test_the_document_counts_what_is_wrong():
     rows = [
-        {"kind": "pair", "first": first, "second": "conv", "move": "nothing", "precision": "w16a16", "start": "around",
-         "htp_db": db, "htp_where": "x", "ort_db": 90.0, "note": "", "state": state, "named": named}
-        for first, db, state, named in (("add", 80.0, "agree", ""), ("softplus", 38.0, "wrong", "computes it coarsely"),
-                                        ("mul", 3.0, "wrong", ""))
-    ]  # fmt: skip
+        {
+            "kind": "pair",
+            "first": first,
+            "second": "conv",
+            "move": "nothing",
+            "precision": "w16a16",
+            "start": "around",
+            "htp_db": db,
+            "htp_where": "x",
+            "ort_db": 90.0,
+            "note": "",
+            "state": state,
+            "named": named,
+        }
+        for first, db, state, named in (
+            ("add", 80.0, "agree", ""),
+            ("softplus", 38.0, "wrong", "computes it coarsely"),
+            ("mul", 3.0, "wrong", ""),
+        )
+    ]
     text = pairs.markdown(pd.DataFrame(rows), 60)
     assert "| pair | w16a16 | 1 | 1 | 1 |" in text  # agree, refused by name (softplus), wrong
     assert "| pair | mul | conv |" in text.split("## What does not")[1].split("##")[0]

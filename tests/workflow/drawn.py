@@ -26,11 +26,25 @@ def drawn_flow(draw):
         how = draw.choice(["auto", "adaround", "search_mixed_precision", "train"])
         done = {} if how == "auto" else {"recover": [{"method": how, "options": {}}]}
         tried = draw.choice(["equalize + adaround", "search_mixed_precision + train"])
-        runs.append(drawn_run(draw, f"{base.name}+{how}", draw.choice(STATES), precision=base.precision,
-                              base=base.name, auto=how == "auto", tried=tried,
-                              layers=base.settings.get("layers", {}), **done))  # fmt: skip
-    flow = stub_flow(*runs, target=draw.choice(["htp-v75", "htp-v68", "generic", SIXTEEN]),
-                     checked=draw.choice(["ok"] * 5 + [None, "fail"]), model=draw.random() < 0.8)  # fmt: skip
+        runs.append(
+            drawn_run(
+                draw,
+                f"{base.name}+{how}",
+                draw.choice(STATES),
+                precision=base.precision,
+                base=base.name,
+                auto=how == "auto",
+                tried=tried,
+                layers=base.settings.get("layers", {}),
+                **done,
+            )
+        )
+    flow = stub_flow(
+        *runs,
+        target=draw.choice(["htp-v75", "htp-v68", "generic", SIXTEEN]),
+        checked=draw.choice(["ok"] * 5 + [None, "fail"]),
+        model=draw.random() < 0.8,
+    )
     for run in runs:
         if draw.random() < 0.3:
             deployed(flow, run.name, draw.choice(["agrees", "differs", "nowhere", "disagrees", "refused"]))
@@ -38,8 +52,9 @@ def drawn_flow(draw):
             flow.diagnoses = flow.diagnoses | {run.name: "causes"}
     if runs and draw.random() < 0.1:
         base = draw.choice(runs)
-        flow.proposal = drawn_run(draw, f"{base.name}+seq_mse", draw.choice(STATES), precision=base.precision,
-                                  base=base.name)  # fmt: skip
+        flow.proposal = drawn_run(
+            draw, f"{base.name}+seq_mse", draw.choice(STATES), precision=base.precision, base=base.name
+        )
     return flow
 
 
@@ -47,6 +62,13 @@ def drawn_run(draw, name, state, **more):
     close = {"drop": draw.choice([None, CLOSE])} if state == UNDECIDED else {}
     more |= {"db": draw.choice([80.0, 31.0])} if name == CONTROL else {}
     overflow = ["stem.conv"] if name == "fp16" and draw.random() < 0.3 else ()
-    return stub_run(name, state, samples=draw.choice([PAIRED, PAIRED, SEPARATE, NO_N]), overflow=overflow,
-                    method=draw.choice(["minmax", "minmax", "percentile"]), known=draw.random() < 0.9,
-                    **close, **more)  # fmt: skip
+    return stub_run(
+        name,
+        state,
+        samples=draw.choice([PAIRED, PAIRED, SEPARATE, NO_N]),
+        overflow=overflow,
+        method=draw.choice(["minmax", "minmax", "percentile"]),
+        known=draw.random() < 0.9,
+        **close,
+        **more,
+    )

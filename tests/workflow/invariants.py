@@ -69,16 +69,22 @@ def check_new(flow, advice):
         order, layers = advice.run, advice.run.get("layers", {})
         default = order["precision"] + (f"+{len(layers)}" if layers else "")
         assert order.get("name", default) not in runs, "it would replace a run"
-        same = [r for r in runs.values() if r.precision == order["precision"]
-                and r.settings.get("layers", {}) == layers and not r.settings.get("recover")]  # fmt: skip
+        same = [
+            r
+            for r in runs.values()
+            if r.precision == order["precision"]
+            and r.settings.get("layers", {}) == layers
+            and not r.settings.get("recover")
+        ]
         assert not same or (order.get("method") == "minmax" and all(r.settings["method"] != "minmax" for r in same))
     if advice.recover:
         base, method = runs[advice.recover["precision"]], advice.recover["methods"]
         assert f"{base.name}+{method}" not in runs
         tried = [r for r in runs.values() if r.precision == base.precision and r.attempts is not None]
         assert method != "auto" or not tried
-        done = {s["method"] for r in runs.values() if r.precision == base.precision
-                for s in r.settings.get("recover", ())}  # fmt: skip
+        done = {
+            s["method"] for r in runs.values() if r.precision == base.precision for s in r.settings.get("recover", ())
+        }
         assert method not in done
         assert flow.proposal is None or flow.proposal.name != f"{base.name}+{method}"
     if advice.deploy:

@@ -1,6 +1,6 @@
 """The table of `docs/next-steps.md`: usual situations and what is said first. Writes it where it is run:
 
-    python -m tests.workflow.next_steps_table
+python -m tests.workflow.next_steps_table
 """
 
 from pathlib import Path
@@ -35,15 +35,19 @@ SITUATIONS = {
     "FP16 fails, a layer overflows": lambda: stub_flow(stub_run("fp16", "fail", overflow=["stem.conv"])),
     "W16A16 fails at the output": lambda: stub_flow(*passing("fp16"), stub_run("w16a16", "fail", db=31.0)),
     "W16A16 agrees at the output, its metric fails": lambda: stub_flow(
-        *passing("fp16"), stub_run("w16a16", "fail", db=73.7)),
+        *passing("fp16"), stub_run("w16a16", "fail", db=73.7)
+    ),
     "W16A16 is undecided": lambda: stub_flow(*passing("fp16"), stub_run("w16a16", "undecided")),
     "FP16 and W16A16 pass": lambda: stub_flow(*passing("fp16", "w16a16")),
     "W8A16 is undecided, W8A8 fails": lambda: stub_flow(
-        *passing("fp16", "w16a16"), stub_run("w8a16", "undecided"), stub_run("w8a8", "fail")),
+        *passing("fp16", "w16a16"), stub_run("w8a16", "undecided"), stub_run("w8a8", "fail")
+    ),
     "W8A16 is undecided, without per-sample values": lambda: stub_flow(
-        *passing("fp16", "w16a16"), stub_run("w8a16", "undecided", samples=SEPARATE)),
+        *passing("fp16", "w16a16"), stub_run("w8a16", "undecided", samples=SEPARATE)
+    ),
     "W8A16 is too close to call": lambda: stub_flow(
-        *passing("fp16", "w16a16"), stub_run("w8a16", "undecided", drop=CLOSE)),
+        *passing("fp16", "w16a16"), stub_run("w8a16", "undecided", drop=CLOSE)
+    ),
     "W8A16 fails": lambda: stub_flow(*passing("fp16", "w16a16"), stub_run("w8a16", "fail")),
     "Only W8A8 was run, and fails": lambda: stub_flow(stub_run("w8a8", "fail")),
     "All pass down to W8A16, W8A8 fails": lambda: stub_flow(*passing(*DOWN[:3]), stub_run("w8a8", "fail")),
@@ -51,19 +55,22 @@ SITUATIONS = {
     "All pass down to W8A8, W4A8 fails": lambda: stub_flow(*passing(*DOWN[:4]), stub_run("w4a8", "fail")),
     "The same, and a recovery waits to be kept": proposed,
     "The same, and recovery did not help": lambda: stub_flow(
-        *passing(*DOWN[:4]), stub_run("w4a8", "fail"), auto("w4a8", "fail")),
+        *passing(*DOWN[:4]), stub_run("w4a8", "fail"), auto("w4a8", "fail")
+    ),
     "The same, and recovery helped": lambda: stub_flow(
-        *passing(*DOWN[:4]), stub_run("w4a8", "fail"), auto("w4a8", "ok")),
+        *passing(*DOWN[:4]), stub_run("w4a8", "fail"), auto("w4a8", "ok")
+    ),
     "All pass down to W4A8": lambda: stub_flow(*passing(*DOWN)),
     "W4A8 was deployed, and agrees": lambda: deployed(stub_flow(*passing(*DOWN)), "w4a8"),
     "W4A8 was deployed, and its metric differs": lambda: deployed(stub_flow(*passing(*DOWN)), "w4a8", "differs"),
     "W4A8 was deployed, and disagrees with the simulation": lambda: deployed(
-        stub_flow(*passing(*DOWN)), "w4a8", "disagrees"),
-    "The same, and W8A8 was deployed instead": lambda: deployed(deployed(
-        stub_flow(*passing(*DOWN)), "w4a8", "disagrees"), "w8a8"),
-    "W4A8 was deployed, and the target refuses it": lambda: deployed(
-        stub_flow(*passing(*DOWN)), "w4a8", "refused"),
-}  # fmt: skip
+        stub_flow(*passing(*DOWN)), "w4a8", "disagrees"
+    ),
+    "The same, and W8A8 was deployed instead": lambda: deployed(
+        deployed(stub_flow(*passing(*DOWN)), "w4a8", "disagrees"), "w8a8"
+    ),
+    "W4A8 was deployed, and the target refuses it": lambda: deployed(stub_flow(*passing(*DOWN)), "w4a8", "refused"),
+}
 
 
 def table() -> str:

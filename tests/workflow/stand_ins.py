@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-TOOL = '''#!{python}
+TOOL = """#!{python}
 import json, os, shutil, subprocess, sys
 from pathlib import Path
 
@@ -77,9 +77,14 @@ elif name == "qnn-net-run":
             (folder / tensor).write_bytes(bytes(size))
 else:
     sys.exit(f"what is {{name}}?")
-'''
-SDK = ("bin/aarch64-android/qnn-net-run", "lib/aarch64-android/libQnnHtp.so", "lib/aarch64-android/libQnnSystem.so",
-       "lib/aarch64-android/libQnnHtpV75Stub.so", "lib/hexagon-v75/unsigned/libQnnHtpV75Skel.so")  # fmt: skip
+"""
+SDK = (
+    "bin/aarch64-android/qnn-net-run",
+    "lib/aarch64-android/libQnnHtp.so",
+    "lib/aarch64-android/libQnnSystem.so",
+    "lib/aarch64-android/libQnnHtpV75Stub.so",
+    "lib/hexagon-v75/unsigned/libQnnHtpV75Skel.so",
+)
 DEVICES = [{"dsp_arch": "v75", "soc_model": 57}]
 
 
@@ -102,8 +107,15 @@ def run_commands(folder: Path, around: Path, *, shapes, inputs, outputs, native=
         _program(tools / name, text)
     for name in SDK:
         _program(sdk / name, text)
-    known = {"log": str(around / "log"), "device": str(device), "shapes": shapes, "inputs": inputs,
-             "outputs": outputs, "native": native, "devices": DEVICES}  # fmt: skip
+    known = {
+        "log": str(around / "log"),
+        "device": str(device),
+        "shapes": shapes,
+        "inputs": inputs,
+        "outputs": outputs,
+        "native": native,
+        "devices": DEVICES,
+    }
     path = os.pathsep.join([str(tools), "/usr/bin", "/bin"])
     surroundings = {"PATH": path, "QNN_SDK_ROOT": str(sdk), "STAND_INS": json.dumps(known)}
     run = subprocess.run(["sh", "-e", "commands.sh"], cwd=folder, env=surroundings, capture_output=True, text=True)

@@ -27,8 +27,9 @@ PAIRED, SEPARATE, NO_N = "paired", "separate", "no n"
 
 def stub_flow(*runs, target="htp-v75", checked="ok", model=True, **more):
     """A workflow with FP32 and these runs."""
-    flow = qnb.Workflow(torch.nn.Linear(2, 2).eval(), [torch.zeros(1, 2)], lambda model: 1.0, tolerance=TOLERANCE,
-                        target=target, **more)  # fmt: skip
+    flow = qnb.Workflow(
+        torch.nn.Linear(2, 2).eval(), [torch.zeros(1, 2)], lambda model: 1.0, tolerance=TOLERANCE, target=target, **more
+    )
     flow.checked = stub_check(checked)
     if runs:
         reference = Run("fp32", "fp32", qnb.Score(0.9), Verdict("reference", "the reference"), _cost(32, 32), 4_000_000)
@@ -38,8 +39,21 @@ def stub_flow(*runs, target="htp-v75", checked="ok", model=True, **more):
     return flow
 
 
-def stub_run(name, state, precision=None, *, drop=None, size=None, db=None, samples=PAIRED, overflow=(), auto=False,
-             tried="equalize", known=True, **settings):  # fmt: skip
+def stub_run(
+    name,
+    state,
+    precision=None,
+    *,
+    drop=None,
+    size=None,
+    db=None,
+    samples=PAIRED,
+    overflow=(),
+    auto=False,
+    tried="equalize",
+    known=True,
+    **settings,
+):
     """A run with this verdict.
 
     Args:
@@ -63,12 +77,19 @@ def stub_run(name, state, precision=None, *, drop=None, size=None, db=None, samp
     columns = ["layer", "overflow_fraction", "flushed_fraction"]
     float16 = pd.DataFrame([(layer, 0.1, 0.0) for layer in overflow], columns=columns) if overflow else None
     return Run(
-        name, precision, qnb.Score(0.9 - value, None if samples == NO_N else N),
-        Verdict(state, f"loses {value:g} ({state})"), _cost(weights, activations),
-        size if size is not None else 125_000 * weights, drop=Drop(value, low, high, samples == PAIRED, 0.1),
-        comparison=_layers(db) if known else None, output_sqnr_db=db, float16=float16, attempts=attempts,
+        name,
+        precision,
+        qnb.Score(0.9 - value, None if samples == NO_N else N),
+        Verdict(state, f"loses {value:g} ({state})"),
+        _cost(weights, activations),
+        size if size is not None else 125_000 * weights,
+        drop=Drop(value, low, high, samples == PAIRED, 0.1),
+        comparison=_layers(db) if known else None,
+        output_sqnr_db=db,
+        float16=float16,
+        attempts=attempts,
         settings=settings,
-    )  # fmt: skip
+    )
 
 
 @cache
@@ -99,14 +120,24 @@ def deployed(flow, name, state="agrees"):
     on = {
         "nowhere": OnRuntime("htp", title, MISSING, "onnxruntime-qnn: install it"),
         "refused": OnRuntime("htp", title, REFUSED, "the SoC does not take head (Softmax). Choose another precision"),
-        "disagrees": OnRuntime("htp", title, DISAGREES, fidelity=fidelity, score=run.score, drop=_drop(0.0),
-                               differences=differences.find(fidelity, in_a_row(["stem.conv", "head"], 1, 8))),
-    }.get(state) or OnRuntime("htp", title, fidelity=fidelity, score=run.score,
-                              drop=_drop(0.5 if state == "differs" else 0.0))  # fmt: skip
+        "disagrees": OnRuntime(
+            "htp",
+            title,
+            DISAGREES,
+            fidelity=fidelity,
+            score=run.score,
+            drop=_drop(0.0),
+            differences=differences.find(fidelity, in_a_row(["stem.conv", "head"], 1, 8)),
+        ),
+    }.get(state) or OnRuntime(
+        "htp", title, fidelity=fidelity, score=run.score, drop=_drop(0.5 if state == "differs" else 0.0)
+    )
     files = pd.DataFrame([(f"{name}.onnx", "ONNX", 1000)], columns=["file", "what", "size_bytes"])
-    flow.deployments = flow.deployments | {name: Deployment(
-        name, run.precision, flow.target.name, "sm8650", "out", files, (on,), "qairt-converter ...",
-        qnb.Score(0.9))}  # fmt: skip
+    flow.deployments = flow.deployments | {
+        name: Deployment(
+            name, run.precision, flow.target.name, "sm8650", "out", files, (on,), "qairt-converter ...", qnb.Score(0.9)
+        )
+    }
     return flow
 
 

@@ -6,8 +6,21 @@ import pytest
 
 from qnb.workflow.advice import deploy_code, literal, recover_code, run_code
 
-VALUES = ["w8a8", 'a "b" \\ c', "\n\0\x85\u2028", "\U0001f600", "\ud800", True, None, 3, 0.5, -1e-9, {"a": [True, "b"]},
-          ["x", False], {}]  # fmt: skip
+VALUES = [
+    "w8a8",
+    'a "b" \\ c',
+    "\n\0\x85\u2028",
+    "\U0001f600",
+    "\ud800",
+    True,
+    None,
+    3,
+    0.5,
+    -1e-9,
+    {"a": [True, "b"]},
+    ["x", False],
+    {},
+]
 
 
 @pytest.mark.parametrize("value", VALUES, ids=ascii)

@@ -33,9 +33,15 @@ def w8a8(flow, tmp_path_factory):
 def test_the_files_are_there(w8a8):
     folder = Path(w8a8.folder)
     assert sorted(os.listdir(folder)) == [
-        "commands.sh", "expected", "inputs", "w8a8-float.onnx", "w8a8-sm8650-extensions.json",
-        "w8a8-sm8650-htp.json", "w8a8.encodings", "w8a8.onnx",
-    ]  # fmt: skip
+        "commands.sh",
+        "expected",
+        "inputs",
+        "w8a8-float.onnx",
+        "w8a8-sm8650-extensions.json",
+        "w8a8-sm8650-htp.json",
+        "w8a8.encodings",
+        "w8a8.onnx",
+    ]
     listed = w8a8.files.set_index("file").size_bytes
     alone = {name: size for name, size in listed.items() if not name.endswith("/")}
     assert {name: (folder / name).stat().st_size for name in alone} == alone and len(alone) == len(listed) - 2
@@ -65,8 +71,13 @@ def test_it_says_whether_the_simulation_told_the_truth(w8a8):
 
 
 def test_commands_name_the_files_the_inputs_and_the_soc(w8a8):
-    for part in ("--input_network w8a8-float.onnx", "--quantization_overrides w8a8.encodings",
-                 "--source_model_input_shape x 1,1,8,8", "sm8650", "--retrieve_context"):  # fmt: skip
+    for part in (
+        "--input_network w8a8-float.onnx",
+        "--quantization_overrides w8a8.encodings",
+        "--source_model_input_shape x 1,1,8,8",
+        "sm8650",
+        "--retrieve_context",
+    ):
         assert part in w8a8.commands
 
 
@@ -79,8 +90,13 @@ def test_latency_only_where_it_says_something(flow, w8a8, tmp_path):
 
 def test_fp16_is_written_in_its_own_form(flow, tmp_path):
     found = flow.deploy("fp16", tmp_path, runtimes=CPU)
-    assert found.files.file.tolist() == ["fp16.onnx", "fp16-sm8650-htp.json", "fp16-sm8650-extensions.json",
-                                         "inputs/fp16/", "expected/fp16/"]  # fmt: skip
+    assert found.files.file.tolist() == [
+        "fp16.onnx",
+        "fp16-sm8650-htp.json",
+        "fp16-sm8650-extensions.json",
+        "inputs/fp16/",
+        "expected/fp16/",
+    ]
     assert found[CPU].output_sqnr_db > 45
     assert math.isnan(found[CPU].output.equal_fraction.iloc[0]), "floats have no steps to count"
     assert "--float_bitwidth 16" in found.commands

@@ -17,8 +17,11 @@ from qnb.workflow import deploy, documents, ladder, on_runtime
 from qnb.workflow.deployment import Deployment
 
 CPU = "onnxruntime"
-SAYS = ("✗ w8a8 not deployed: on {} output 'classes' disagrees with the simulation (", " expected); it begins at layer "
-        "'softmax' (softmax: ", ", its input is the same)")  # fmt: skip
+SAYS = (
+    "✗ w8a8 not deployed: on {} output 'classes' disagrees with the simulation (",
+    " expected); it begins at layer 'softmax' (softmax: ",
+    ", its input is the same)",
+)
 
 
 class Detector(nn.Module):
@@ -121,8 +124,13 @@ def test_text_and_html(failed):
     _, found = failed
     text, page = repr(found), plain(found._repr_html_())
     assert said(text.splitlines()[0]) and said(page) and found.document().tone == "bad"
-    for words in ("HTP v75 computes something else from them", "these files do not compute", "disagrees",
-                  "run it again with more bits at layer 'softmax'", "Do not ship these files"):  # fmt: skip
+    for words in (
+        "HTP v75 computes something else from them",
+        "these files do not compute",
+        "disagrees",
+        "run it again with more bits at layer 'softmax'",
+        "Do not ship these files",
+    ):
         assert words in text and words in page, words
 
 

@@ -17,8 +17,13 @@ from tests.flows import deployment, new_flow
 def flow():
     made = new_flow()
     made.run("w8a8")
-    deployment(made, db=math.inf, exact=pd.DataFrame({"layer": ["output"], "op": ["output"], "equal_fraction": [1.0]}),
-               elsewhere=("a",), note="No latency.")  # fmt: skip
+    deployment(
+        made,
+        db=math.inf,
+        exact=pd.DataFrame({"layer": ["output"], "op": ["output"], "equal_fraction": [1.0]}),
+        elsewhere=("a",),
+        note="No latency.",
+    )
     made.performance["fp32"] = Performance(400, Latency(0.5, 0.4, 0.6, 30, 1, "onnxruntime-cpu"))
     made.performance["w8a8"] = Performance(100, note="why not")
     return made

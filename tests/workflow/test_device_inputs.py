@@ -24,8 +24,11 @@ def no_export(request, monkeypatch):
     if request.node.name.startswith("test_real_files"):
         return
     monkeypatch.setattr(deploy, "export_onnx", lambda sim, path, **_: path.write_bytes(b""))
-    monkeypatch.setattr(on_runtime, "run", lambda flow, wanted, name, stage, files, report:
-                        report(0, None, "starting") or OnRuntime(name, name, MISSING))  # fmt: skip
+    monkeypatch.setattr(
+        on_runtime,
+        "run",
+        lambda flow, wanted, name, stage, files, report: report(0, None, "starting") or OnRuntime(name, name, MISSING),
+    )
 
 
 class Several(nn.Module):
@@ -43,8 +46,10 @@ class Several(nn.Module):
 
 def several_flow(**arguments):
     torch.manual_seed(0)
-    batches = [{"ids": torch.randint(0, 50, (4, 7)), "features": torch.randn(4, 6), "mask": torch.rand(4, 7) > 0.2}
-               for _ in range(2)]  # fmt: skip
+    batches = [
+        {"ids": torch.randint(0, 50, (4, 7)), "features": torch.randn(4, 6), "mask": torch.rand(4, 7) > 0.2}
+        for _ in range(2)
+    ]
     flow = qnb.Workflow(Several().eval(), batches, lambda m: float(m(**batches[0])["scores"].mean()), **arguments)
     return flow, batches
 
@@ -68,10 +73,17 @@ def several_runs():
 DIGITS = {"shapes": {"x": "1,1,8,8"}, "inputs": {"x": 4 * 64}, "outputs": {"output.raw": 4 * 10}}
 DIGITS_CODES = DIGITS | {"inputs": {"x": 64}, "outputs": {"output_native.raw": 10}, "native": True}
 SHAPES = {"ids": "1,7", "features": "1,6", "mask": "1,7"}
-SEVERAL = {"shapes": SHAPES, "inputs": {"ids": 4 * 7, "features": 4 * 6, "mask": 4 * 7},
-           "outputs": {"scores.raw": 4 * 5, "class.raw": 4}}  # fmt: skip
-SEVERAL_CODES = {"shapes": SHAPES, "inputs": {"ids": 4 * 7, "features": 2 * 6, "mask": 7}, "native": True,
-                 "outputs": {"scores_native.raw": 2 * 5, "class_native.raw": 4}}  # fmt: skip
+SEVERAL = {
+    "shapes": SHAPES,
+    "inputs": {"ids": 4 * 7, "features": 4 * 6, "mask": 4 * 7},
+    "outputs": {"scores.raw": 4 * 5, "class.raw": 4},
+}
+SEVERAL_CODES = {
+    "shapes": SHAPES,
+    "inputs": {"ids": 4 * 7, "features": 2 * 6, "mask": 7},
+    "native": True,
+    "outputs": {"scores_native.raw": 2 * 5, "class_native.raw": 4},
+}
 
 
 @pytest.mark.parametrize(
@@ -104,10 +116,17 @@ def test_several_inputs_are_named_in_the_list(several_runs, tmp_path, run, integ
 
 def _check_run(out, run, tmp_path, needs, lines=4):
     called = run_commands(out, tmp_path / "around", **needs)
-    assert [c[0] for c in called] == ["qairt-converter", "qnn-context-binary-generator", *["adb"] * 5, "qnn-net-run",
-                                      "adb"]  # fmt: skip
-    answered, expected = ({p.relative_to(folder).as_posix(): p.stat().st_size for p in folder.rglob("*.raw")}
-                          for folder in (out / f"{run}-output", out / "expected" / run))  # fmt: skip
+    assert [c[0] for c in called] == [
+        "qairt-converter",
+        "qnn-context-binary-generator",
+        *["adb"] * 5,
+        "qnn-net-run",
+        "adb",
+    ]
+    answered, expected = (
+        {p.relative_to(folder).as_posix(): p.stat().st_size for p in folder.rglob("*.raw")}
+        for folder in (out / f"{run}-output", out / "expected" / run)
+    )
     assert expected == answered and len(expected) == lines * len(needs["outputs"])
 
 
@@ -176,8 +195,9 @@ def test_neither_is_an_inputs_name(tmp_path):
     flow.run("w8a8")
     flow.deploy("w8a8", tmp_path / "out", **CPU)
     (name,) = (i.name for i in flow.captured.inputs)
-    run_commands(tmp_path / "out", tmp_path / "around", shapes={name: "1,4"}, inputs={"x": 16},
-                 outputs={"output.raw": 8})  # fmt: skip
+    run_commands(
+        tmp_path / "out", tmp_path / "around", shapes={name: "1,4"}, inputs={"x": 16}, outputs={"output.raw": 8}
+    )
     assert "$" in name and not [p for p in tmp_path.rglob("made*")]
 
 
@@ -254,8 +274,13 @@ def test_a_fixed_batch_is_one_inference(tmp_path):
     flow.run("w8a8")
     flow.deploy("w8a8", tmp_path / "out", **CPU)
     (name,) = (i.name for i in flow.captured.inputs)
-    run_commands(tmp_path / "out", tmp_path / "around", shapes={name: "6,4"}, inputs={name: 4 * 24},
-                 outputs={"output.raw": 4 * 12})  # fmt: skip
+    run_commands(
+        tmp_path / "out",
+        tmp_path / "around",
+        shapes={name: "6,4"},
+        inputs={name: 4 * 24},
+        outputs={"output.raw": 4 * 12},
+    )
     assert len((tmp_path / "out" / "inputs" / "w8a8" / "input_list.txt").read_text().splitlines()) == 2
 
 

@@ -17,8 +17,13 @@ PER_TENSOR = Precision(weights=Grid(8, symmetric=True), activations=Grid(8))
 
 
 def flow_of(model, batches, precision="w8a8", **arguments):
-    flow = qnb.Workflow(model.eval(), batches, lambda m: -float((m(batches[0]) - model(batches[0])).square().mean()),
-                        target="generic", tolerance=1e-9)  # fmt: skip
+    flow = qnb.Workflow(
+        model.eval(),
+        batches,
+        lambda m: -float((m(batches[0]) - model(batches[0])).square().mean()),
+        target="generic",
+        tolerance=1e-9,
+    )
     flow.run(precision, **arguments)
     return flow
 

@@ -60,7 +60,8 @@ def test_check_names_what_the_target_does_not_run(batch):
     checked = flow.check()
     assert not checked.ok
     said = {f.tone: [g.text for g in checked.findings if g.tone == f.tone] for f in checked.findings}
-    assert said["bad"] == ["htp-v75 has no kernel for erf, layer 'erf': use torch.nn.functional.gelu where it is part "
-                           "of a GELU"]  # fmt: skip
+    assert said["bad"] == [
+        "htp-v75 has no kernel for erf, layer 'erf': use torch.nn.functional.gelu where it is part of a GELU"
+    ]
     assert any("at 16-bit weights htp-v75 computes kernels longer than 7 to 40 dB" in text for text in said["warn"])
     assert any("at 16-bit activations htp-v75 computes log wrongly, layer 'log'" in text for text in said["warn"])

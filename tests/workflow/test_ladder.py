@@ -44,7 +44,10 @@ def test_runs_with_layers_of_their_own_are_restored_accuracy():
     flow.run("w4a8", layers={"stem.conv": "w8a8"})
     flow.run("w8a8", methods={"stem.conv": "percentile"}, name="other ranges")
     assert {r.name: ladder.stage_of(r) for r in flow.runs.values()} == {
-        "fp32": "", "w4a8+1": "restore", "other ranges": "restore"}  # fmt: skip
+        "fp32": "",
+        "w4a8+1": "restore",
+        "other ranges": "restore",
+    }
     assert ladder.row(flow["w4a8+1"])["stage"] == "restore"
 
 
@@ -65,22 +68,44 @@ def walked():
     ("found", "state", "says"),
     [
         ({}, "ok", "simulation agrees to 35 dB"),
-        ({"db": math.inf, "runtime": "onnxruntime"}, "ok", "w8a8 on ONNX Runtime, CPU: metric 0.9759, simulation "
-         "agrees (lossless)"),
+        (
+            {"db": math.inf, "runtime": "onnxruntime"},
+            "ok",
+            "w8a8 on ONNX Runtime, CPU: metric 0.9759, simulation agrees (lossless)",
+        ),
         ({"drop": 0.5}, "fail", "metric 0.4759"),
         ({"drop": 0.5, "__drop": Drop(0.5, 0.0, 0.6, True, None)}, "undecided", "metric 0.4759"),
-        ({"db": 12.0}, "fail", "w8a8 not deployed: on HTP v75 output 'output' disagrees with the simulation (12.0 dB, "
-         "22 expected); it begins at layer 'stem.conv' (conv2d: 12.0 dB, its input is the same)"),
+        (
+            {"db": 12.0},
+            "fail",
+            "w8a8 not deployed: on HTP v75 output 'output' disagrees with the simulation (12.0 dB, "
+            "22 expected); it begins at layer 'stem.conv' (conv2d: 12.0 dB, its input is the same)",
+        ),
         ({"elsewhere": ("conv",)}, "undecided", "agrees to 35 dB"),
         ({"score": None, "__drop": None}, "undecided", "metric not evaluated there"),
-        ({"fidelity": None, "state": "not installed"}, "undecided", "not run on any runtime (HTP v75 (sm8650, "
-         "emulated): not installed)"),
-        ({"fidelity": None, "state": "refused", "score": None, "__drop": None}, "fail",
-         "w8a8 not deployed: HTP v75 refuses its file"),
+        (
+            {"fidelity": None, "state": "not installed"},
+            "undecided",
+            "not run on any runtime (HTP v75 (sm8650, emulated): not installed)",
+        ),
+        (
+            {"fidelity": None, "state": "refused", "score": None, "__drop": None},
+            "fail",
+            "w8a8 not deployed: HTP v75 refuses its file",
+        ),
     ],
-    ids=["ok", "lossless", "metric fails", "metric undecided", "disagrees", "elsewhere", "no metric", "missing",
-         "refused"],
-)  # fmt: skip
+    ids=[
+        "ok",
+        "lossless",
+        "metric fails",
+        "metric undecided",
+        "disagrees",
+        "elsewhere",
+        "no metric",
+        "missing",
+        "refused",
+    ],
+)
 def test_the_target_has_the_last_word(walked, found, state, says):
     changes = {k: v for k, v in found.items() if not k.startswith("__")}
     if "__drop" in found:
@@ -97,8 +122,9 @@ def test_the_target_has_the_last_word(walked, found, state, says):
         assert advice.code == 'print(flow.deployments["w8a8"].commands)'
     else:
         failed = "not deployed" in says
-        assert advice.what in (("Do not ship W8A8",) if failed else ("Look at what the runtime makes of W8A8",
-                                                                     "Get a runtime for W8A8"))  # fmt: skip
+        assert advice.what in (
+            ("Do not ship W8A8",) if failed else ("Look at what the runtime makes of W8A8", "Get a runtime for W8A8")
+        )
         assert advice.code == 'flow.deploy_panel("w8a8")' and says in advice.why
 
 
@@ -144,5 +170,11 @@ def shipped(*runs) -> set[str]:
     report = next(a["code"] for a in documents.panel(flow).next if "deploy" in a["code"])
     panel = flow.deploy_panel()
     panel.close()
-    return {title.split(": ")[1].split(",")[0], deploy, stage.split("take ")[1].split(" there")[0],
-            report.split('"')[1], panel.name, ladder.best(flow).name}  # fmt: skip
+    return {
+        title.split(": ")[1].split(",")[0],
+        deploy,
+        stage.split("take ")[1].split(" there")[0],
+        report.split('"')[1],
+        panel.name,
+        ladder.best(flow).name,
+    }

@@ -115,8 +115,16 @@ def test_following_the_first_advice_leads_to_the_device(tmp_path, monkeypatch):
         done.append(said.what)
         if done[-1] == "Measure FP16 latency":
             flow.run(CONTROL)  # the person wants less
-    assert done == ["Check the model", "Run FP16", "Measure FP16 latency", "Run W8A16", "Run W8A8", "Run W4A8",
-                    "Recover W4A8", "Deploy w4a8+auto"]  # fmt: skip
+    assert done == [
+        "Check the model",
+        "Run FP16",
+        "Measure FP16 latency",
+        "Run W8A16",
+        "Run W8A8",
+        "Run W4A8",
+        "Recover W4A8",
+        "Deploy w4a8+auto",
+    ]
     assert said.what == "Done here: run w4a8+auto on the device" and "qairt" in eval(said.code[6:-1], {"flow": flow})
 
 

@@ -75,8 +75,11 @@ def test_after_a_recovery_without_success_the_best_is_shipped_or_more_is_tried()
 
 
 def test_without_any_that_passes_a_higher_precision_then_the_baseline_then_the_tolerance():
-    flow = stub_flow(*passing(CONTROL), stub_run("w8a16", "fail"),
-                     auto("w8a16", "fail", recover=[{"method": "search_mixed_precision"}, {"method": "train"}]))
+    flow = stub_flow(
+        *passing(CONTROL),
+        stub_run("w8a16", "fail"),
+        auto("w8a16", "fail", recover=[{"method": "search_mixed_precision"}, {"method": "train"}]),
+    )
     said = flow.next()
     assert said[0].run == {"precision": "w8a16", "layers": {"head": CONTROL}}
     assert [a.what for a in said if a.run or a.deploy][1:] == ["Run FP16 instead", "Deploy W16A16"], "htp-v75 runs it"

@@ -69,9 +69,19 @@ def test_stages_are_numbered_as_long_as_the_number_holds(now):
     assert Pace(stages=1).report(0, 4, "a").what == "a"
 
 
-@pytest.mark.parametrize(("seconds", "said"), [
-    (None, ""), (0.4, ""), (0.99, ""), (1.4, "1 s left"), (59.6, "60 s left"), (119, "119 s left"), (120, "2 min left"),
-    (3600, "60 min left"), (7300, "2 h left"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (None, ""),
+        (0.4, ""),
+        (0.99, ""),
+        (1.4, "1 s left"),
+        (59.6, "60 s left"),
+        (119, "119 s left"),
+        (120, "2 min left"),
+        (3600, "60 min left"),
+        (7300, "2 h left"),
+    ],
+)
 def test_time_is_said_in_a_unit_that_can_be_read(seconds, said):
     assert Progress("x", 1, 2, seconds).left == said

@@ -84,16 +84,20 @@ def asked(**request):
     return lambda: {"content": {}, "metadata": {}, **request}
 
 
-@pytest.mark.parametrize(("request_", "stream", "switch", "form"), [
-    (lambda: None, Terminal(), "", Line),
-    (lambda: None, io.StringIO(), "", Log),
-    (lambda: None, Terminal(), "off", None),
-    (lambda: None, None, "", None),
-    (asked(metadata={"cellId": "a1"}, content={"allow_stdin": True}), io.StringIO(), "", CellBar),
-    (asked(metadata={"cellId": "a1"}), io.StringIO(), "off", None),
-    (asked(content={"allow_stdin": True}), io.StringIO(), "", Line),
-    (asked(content={"allow_stdin": False}), io.StringIO(), "", None),
-], ids=["terminal", "log", "off", "no output", "cell", "cell, off", "console", "nbconvert"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("request_", "stream", "switch", "form"),
+    [
+        (lambda: None, Terminal(), "", Line),
+        (lambda: None, io.StringIO(), "", Log),
+        (lambda: None, Terminal(), "off", None),
+        (lambda: None, None, "", None),
+        (asked(metadata={"cellId": "a1"}, content={"allow_stdin": True}), io.StringIO(), "", CellBar),
+        (asked(metadata={"cellId": "a1"}), io.StringIO(), "off", None),
+        (asked(content={"allow_stdin": True}), io.StringIO(), "", Line),
+        (asked(content={"allow_stdin": False}), io.StringIO(), "", None),
+    ],
+    ids=["terminal", "log", "off", "no output", "cell", "cell, off", "console", "nbconvert"],
+)
 def test_the_form_suits_the_place(monkeypatch, request_, stream, switch, form):
     monkeypatch.setattr(progress_cell, "request", request_)
     monkeypatch.setattr(sys, "stderr", stream)

@@ -62,4 +62,5 @@ def test_what_was_deployed_is_in_the_report(tmp_path, interactive):
     for words in ("the simulation agrees to 35 dB on HTP v75", "w8a8.onnx", "Simulation against runtime"):
         assert words in page and words not in before
     assert page.count("Plotly.newPlot" if interactive else "<svg") > before.count(
-        "Plotly.newPlot" if interactive else "<svg")  # fmt: skip
+        "Plotly.newPlot" if interactive else "<svg"
+    )

@@ -41,13 +41,16 @@ def test_listeners_hear_each_change_once(flow):
     assert len(heard) == 1 and "stem.conv" in heard[0]
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"run": "w2a2"}, "no run 'w2a2'"),
-    ({"run": "w4a8", "layers": "stem.con"}, "no layer matches 'stem.con'.*Did you mean 'stem.conv'"),
-    ({"layers": "stem.conv"}, "without a run"),
-    ({"run": "fp32", "layers": "stem.conv"}, "without a run that has layers"),
-    ({"run": "w4a8", "against": "nothing"}, "no run 'nothing'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"run": "w2a2"}, "no run 'w2a2'"),
+        ({"run": "w4a8", "layers": "stem.con"}, "no layer matches 'stem.con'.*Did you mean 'stem.conv'"),
+        ({"layers": "stem.conv"}, "without a run"),
+        ({"run": "fp32", "layers": "stem.conv"}, "without a run that has layers"),
+        ({"run": "w4a8", "against": "nothing"}, "no run 'nothing'"),
+    ],
+)
 def test_what_is_not_there_is_refused_and_nothing_changes(flow, change, message):
     with pytest.raises(InputError, match=message):
         flow.selection.set(**change)

@@ -36,8 +36,14 @@ def test_so_many_samples_decide_and_far_fewer_do_not(worse, tolerance):
     assert at(round(0.6 * wanted))[1].state == UNDECIDED or wanted < 1.7 * n
 
 
-@pytest.mark.parametrize("drop", [Drop(0.01, 0.0, 0.02, True, 0.1), Drop(0.0099, 0.0, 0.02, True, 0.1),
-                                  Drop(0.004, math.nan, math.nan, False, math.nan)])  # fmt: skip
+@pytest.mark.parametrize(
+    "drop",
+    [
+        Drop(0.01, 0.0, 0.02, True, 0.1),
+        Drop(0.0099, 0.0, 0.02, True, 0.1),
+        Drop(0.004, math.nan, math.nan, False, math.nan),
+    ],
+)
 def test_no_realistic_number(drop):
     assert deciding_samples(drop, 500, 0.01) is None
 
@@ -57,13 +63,22 @@ LAYERS = pd.DataFrame({"layer": ["stem", "head"], "sqnr_db": [60.0, 31.0]})
     [
         (OK, 73.7, OK, "agrees with FP32: 73.7 dB at the output, kept"),
         (UNDECIDED, 73.7, UNDECIDED, "agrees with FP32 (73.7 dB at the output), but the metric kept"),
-        (FAIL, 73.7, FAIL, "agrees with FP32 on the calibration data (73.7 dB at the output) but not in the metric: "
-                           "kept; evaluation sees data that calibration did not"),
-        (OK, 31.0, FAIL, "does not agree with FP32: 31.0 dB at the output, below 40 dB; they first diverge at layer "
-                         "'head'; kept"),
+        (
+            FAIL,
+            73.7,
+            FAIL,
+            "agrees with FP32 on the calibration data (73.7 dB at the output) but not in the metric: "
+            "kept; evaluation sees data that calibration did not",
+        ),
+        (
+            OK,
+            31.0,
+            FAIL,
+            "does not agree with FP32: 31.0 dB at the output, below 40 dB; they first diverge at layer 'head'; kept",
+        ),
         (FAIL, math.nan, FAIL, "does not agree with FP32"),
     ],
-)  # fmt: skip
+)
 def test_a_control_has_two_tests_and_says_which_failed(metric, db, state, says):
     verdict = judge_control(Drop(0.0, 0.0, 0.0, True, 1.0), Verdict(metric, "kept"), LAYERS, db)
     assert verdict.state == state and verdict.text.startswith(says)

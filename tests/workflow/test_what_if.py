@@ -49,8 +49,12 @@ def test_keep_is_a_run_with_the_same_settings(flow):
 
 def test_errors_change_nothing(flow):
     trial = flow.what_if("w4a8")
-    for arguments, error in ((("nothing", "w8a8"), InputError), (("stem.conv", "w99"), PrecisionError),
-                             (("stem.conv",), InputError), (("stem.conv", None, "guess"), InputError)):  # fmt: skip
+    for arguments, error in (
+        (("nothing", "w8a8"), InputError),
+        (("stem.conv", "w99"), PrecisionError),
+        (("stem.conv",), InputError),
+        (("stem.conv", None, "guess"), InputError),
+    ):
         with pytest.raises(error):
             trial.change(*arguments)
 

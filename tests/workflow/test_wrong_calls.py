@@ -123,7 +123,7 @@ RECOVER = {
     "submit_recover": (lambda f: f.submit_recover("w4a8", "adaround", iteratons=3), "Did you mean iterations=3"),
     "submit_recover's layers": (lambda f: f.submit_recover("w4a8", "seq_mse", layers="fc*"), "no layer matches"),
     "submit_recover's value": (lambda f: f.submit_recover("w4a8", "seq_mse", candidates=0), "candidates=0"),
-}  # fmt: skip
+}
 OTHERS = {
     "submit: option": (lambda f: f.submit("w8a8", metod="mse"), r"Did you mean method='mse'\?"),
     "submit: percentile": (lambda f: f.submit("w8a8", method="percentile", percentile=0), "50 to 100"),
@@ -166,7 +166,7 @@ DEPLOY = {
     "threads": ({"threads": -1}, "threads=-1"),
     "evaluate": ({"evaluate": "yes"}, "evaluate='yes'"),
     "integer_io": ({"integer_io": "no"}, "integer_io='no'"),
-}  # fmt: skip
+}
 DIRECT = {
     "calibrate: rule": (lambda w: w.sim.calibrate(w.data, "mes"), "Did you mean 'mse'"),
     "calibrate: option": (lambda w: w.sim.calibrate(w.data, metod="mse"), "Did you mean method='mse'"),

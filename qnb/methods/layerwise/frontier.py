@@ -32,8 +32,16 @@ class Frontier:
         operation: for errors.
     """
 
-    def __init__(self, sim, batches, *, reference: bool = True, memory_bytes: int = 2**30,
-                 tick: Callable[[], None] | None = None, operation: str = "methods"):  # fmt: skip
+    def __init__(
+        self,
+        sim,
+        batches,
+        *,
+        reference: bool = True,
+        memory_bytes: int = 2**30,
+        tick: Callable[[], None] | None = None,
+        operation: str = "methods",
+    ):
         self.sim, self.tick = sim, tick or (lambda: None)
         self.nodes = [n for n in sim.graph_module.graph.nodes if n.op != "output"]
         self.place = {node.name: i for i, node in enumerate(self.nodes)}
@@ -80,8 +88,14 @@ class Frontier:
         """From the frontier to this node (a `LayerGroup.output`): what it reads, and how to run it."""
         return Segment(self, self.nodes[self.place[output]])
 
-    def value(self, node: fx.Node, values: Mapping[fx.Node, Any], constants: dict, is_reference: bool,
-              replaced: Mapping[str, torch.Tensor] | None = None) -> Any:  # fmt: skip
+    def value(
+        self,
+        node: fx.Node,
+        values: Mapping[fx.Node, Any],
+        constants: dict,
+        is_reference: bool,
+        replaced: Mapping[str, torch.Tensor] | None = None,
+    ) -> Any:
         """A node's value: kept, or of a constant, computed once per ``constants``."""
         if node in values:
             return values[node]
@@ -89,8 +103,9 @@ class Frontier:
             if node.op == "call_module" and replaced and node.target in replaced:
                 constants[node] = replaced[node.target]
             else:
-                read = partial(self.value, values=values, constants=constants, is_reference=is_reference,
-                               replaced=replaced)  # fmt: skip
+                read = partial(
+                    self.value, values=values, constants=constants, is_reference=is_reference, replaced=replaced
+                )
                 constants[node] = self.call(node, read, is_reference)
         return constants[node]
 
@@ -147,8 +162,13 @@ class Segment:
         kept = (self.frontier.reference if reference else self.frontier.simulated)[batch]
         return {node: kept[node] for node in self.inputs}
 
-    def run(self, values: Mapping[fx.Node, Any], replaced: Mapping[str, torch.Tensor] | None = None,
-            reference: bool = False, watch: Callable[[fx.Node, Any], None] | None = None) -> Any:  # fmt: skip
+    def run(
+        self,
+        values: Mapping[fx.Node, Any],
+        replaced: Mapping[str, torch.Tensor] | None = None,
+        reference: bool = False,
+        watch: Callable[[fx.Node, Any], None] | None = None,
+    ) -> Any:
         """The output (before its own quantizer) of these inputs; with gradients where they are enabled.
 
         Args:
@@ -160,8 +180,9 @@ class Segment:
         """
         values, constants = dict(values), {}
         for node in self.nodes:
-            read = partial(self.frontier.value, values=values, constants=constants, is_reference=reference,
-                           replaced=replaced)  # fmt: skip
+            read = partial(
+                self.frontier.value, values=values, constants=constants, is_reference=reference, replaced=replaced
+            )
             values[node] = self.frontier.call(node, read, reference)
             if watch is not None:
                 watch(node, values[node])

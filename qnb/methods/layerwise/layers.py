@@ -62,8 +62,11 @@ def weighted_layers(sim, layers: str | Iterable[str] | None = None, operation: s
         user, op = site.user, ops.of(site.user)
         if site.layer not in chosen or op.kind != "weighted" or len(site.path) > 1 or ops.name(user) == "embedding":
             continue
-        found.append(WeightedLayer(site.layer, ops.name(user), user.name, groups[user.name], site, _bias(user, op),
-                                   biases.get(site.key)))  # fmt: skip
+        found.append(
+            WeightedLayer(
+                site.layer, ops.name(user), user.name, groups[user.name], site, _bias(user, op), biases.get(site.key)
+            )
+        )
     return found
 
 
@@ -81,6 +84,9 @@ def integer_layers(sim, layers=None, operation: str = "methods") -> list[Weighte
     quantizers = [(layer, sim.weight(layer.weight_key)) for layer in weighted_layers(sim, layers, operation)]
     found = [layer for layer, weight in quantizers if isinstance(weight.grid, Grid) and weight.active]
     if not found:
-        raise PrecisionError(operation, f"no layer with an integer weight grid ({sim.precision.name})",
-                             "use a precision with integer weights, w4a8 say")  # fmt: skip
+        raise PrecisionError(
+            operation,
+            f"no layer with an integer weight grid ({sim.precision.name})",
+            "use a precision with integer weights, w4a8 say",
+        )
     return found

@@ -70,8 +70,9 @@ def put(sim, name: str, value: torch.Tensor) -> None:
     """A tensor of the sim's own in place of the one called ``name``; a parameter stays one."""
     old = attribute(sim.graph_module, name)
     value = value.detach().to(old.dtype)
-    set_tensor(sim.graph_module, name, nn.Parameter(value, old.requires_grad) if isinstance(old, nn.Parameter)
-               else value)  # fmt: skip
+    set_tensor(
+        sim.graph_module, name, nn.Parameter(value, old.requires_grad) if isinstance(old, nn.Parameter) else value
+    )
 
 
 def nodes(sim) -> dict[str, fx.Node]:

@@ -52,8 +52,11 @@ class SearchCache:
             received = f"{str(self.path)!r} is damaged or no cache of a search ({type(error).__name__}: {error})"
             raise FileError(self.operation, received, remedy) from error
         if key != self.key:
-            raise FileError(self.operation, f"{str(self.path)!r} is the cache of another sim, other data, candidates, "
-                            "layers, seed or sensitivity", remedy)  # fmt: skip
+            raise FileError(
+                self.operation,
+                f"{str(self.path)!r} is the cache of another sim, other data, candidates, layers, seed or sensitivity",
+                remedy,
+            )
 
     def save(self) -> None:
         """Write what there is; the file is replaced as a whole."""

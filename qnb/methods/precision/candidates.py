@@ -53,8 +53,12 @@ def parse(sim, candidates: Iterable[str | Precision] | None, operation: str) -> 
     return found
 
 
-def layer_groups(sim, candidates: Sequence[Precision], layers: str | Iterable[str] | None = None,
-                 operation: str = "search_mixed_precision") -> list[Group]:  # fmt: skip
+def layer_groups(
+    sim,
+    candidates: Sequence[Precision],
+    layers: str | Iterable[str] | None = None,
+    operation: str = "search_mixed_precision",
+) -> list[Group]:
     """The groups in graph order: layers that share an activation quantizer (concat, a tied resize) are one.
 
     Args:
@@ -71,8 +75,9 @@ def layer_groups(sim, candidates: Sequence[Precision], layers: str | Iterable[st
     return [Group(*map(tuple, part), *_options(sim, candidates, part[1], part[2])) for part in parts]
 
 
-def movable(sim, candidates: Sequence[Precision], layers, operation: str
-            ) -> list[tuple[list[str], list[str], list[str]]]:  # fmt: skip
+def movable(
+    sim, candidates: Sequence[Precision], layers, operation: str
+) -> list[tuple[list[str], list[str], list[str]]]:
     """(layers, activation keys, weight keys) of what changes together, if it can have the candidates; the sim need not
     be calibrated. Args and errors: as for `layer_groups`."""
     named = sim.named(layers, operation)
@@ -103,8 +108,9 @@ def _connected(sim, layers: list[str]) -> list[tuple[list[str], list[str], list[
         at = found.index(touched[0]) if touched else len(found)
         found = [part for part in found if part not in touched]
         found.insert(at, merged)
-    return [(names, sorted(keys), [k for name in names for k in sim.plan.weights_of.get(name, ())])
-            for names, keys in found]  # fmt: skip
+    return [
+        (names, sorted(keys), [k for name in names for k in sim.plan.weights_of.get(name, ())]) for names, keys in found
+    ]
 
 
 def _quantizers(sim, _, activations: list[str], weights: list[str]):
@@ -158,6 +164,9 @@ def check_budget(budget: float, lowest: float, highest: float, operation: str) -
         raise InputError(operation, f"budget={budget!r}", "give a positive cost, or a share of the highest, 0.5 say")
     found = float(budget * highest if budget <= 1 else budget)
     if found < lowest:
-        raise InputError(operation, f"a budget of {found:.4g}, below the lowest possible cost of {lowest:.4g}",
-                         f"allow {lowest / highest:.2g} of the highest, or add lower candidates")  # fmt: skip
+        raise InputError(
+            operation,
+            f"a budget of {found:.4g}, below the lowest possible cost of {lowest:.4g}",
+            f"allow {lowest / highest:.2g} of the highest, or add lower candidates",
+        )
     return found

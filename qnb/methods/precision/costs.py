@@ -93,8 +93,9 @@ def weight_bytes(sim, groups: Sequence[Group]) -> Costs:
     return found
 
 
-def by_layer(function: Callable[[pd.DataFrame], Sequence[float]], sim, groups: Sequence[Group], operation: str
-             ) -> Costs:  # fmt: skip
+def by_layer(
+    function: Callable[[pd.DataFrame], Sequence[float]], sim, groups: Sequence[Group], operation: str
+) -> Costs:
     """A cost of the user's own: one number per row of a table of layers.
 
     Args:
@@ -114,11 +115,17 @@ def by_layer(function: Callable[[pd.DataFrame], Sequence[float]], sim, groups: S
         outgoing = bits(sim.activation(next(x.key for x in sim.groups if x.layer == row.layer)))[1]
         widths = np.max(np.broadcast_arrays(*weights), axis=0) if weights else np.zeros(1)
         own, widths, _ = np.broadcast_arrays(outgoing, widths, np.zeros(1 if g is None else len(groups[g].options)))
-        table = pd.DataFrame({
-            "layer": row.layer, "op": row.op, "macs": row.macs, "weight_numel": row.weight_numel,
-            "weight_bits": np.repeat(widths, len(incoming)), "activation_bits": np.repeat(own, len(incoming)),
-            "input_bits": np.tile(incoming, len(own)),
-        })  # fmt: skip
+        table = pd.DataFrame(
+            {
+                "layer": row.layer,
+                "op": row.op,
+                "macs": row.macs,
+                "weight_numel": row.weight_numel,
+                "weight_bits": np.repeat(widths, len(incoming)),
+                "activation_bits": np.repeat(own, len(incoming)),
+                "input_bits": np.tile(incoming, len(own)),
+            }
+        )
         found.add(g, h, _checked(function(table), len(table), operation).reshape(len(own), len(incoming)))
     return found
 
@@ -140,6 +147,9 @@ def _checked(costs, count: int, operation: str) -> np.ndarray:
     except (TypeError, ValueError):
         values = np.array([])
     if values.shape != (count,) or not np.isfinite(values).all() or (values < 0).any():
-        raise InputError(operation, f"a cost function that returned {type(costs).__name__} of shape {values.shape}",
-                         "return one finite number, not below 0, for each row of the table")  # fmt: skip
+        raise InputError(
+            operation,
+            f"a cost function that returned {type(costs).__name__} of shape {values.shape}",
+            "return one finite number, not below 0, for each row of the table",
+        )
     return values

@@ -57,8 +57,9 @@ class Problem:
         return Point(cost, sum(float(v[i]) for v, i in zip(self.loss, choice, strict=True)), tuple(map(int, choice)))
 
 
-def pareto_front(problem: Problem, budgets: int = BUDGETS, tick: Callable[[int, int], None] | None = None
-                 ) -> list[Point]:  # fmt: skip
+def pareto_front(
+    problem: Problem, budgets: int = BUDGETS, tick: Callable[[int, int], None] | None = None
+) -> list[Point]:
     """The best point for each of so many budgets between the lowest cost and that of the least loss.
 
     Args:
@@ -119,14 +120,21 @@ class _Program:
         self.start = np.cumsum([0, *(len(v) for v in self.loss)])
         self.integers = int(self.start[-1])
         products = [_Product(g, h, np.asarray(v, dtype=np.float64)) for (g, h), v in problem.pairs.items()]
-        self.costs = np.concatenate([*(np.asarray(v, dtype=np.float64) for v in problem.cost),
-                                     *(p.levels.ravel() for p in products)])  # fmt: skip
+        self.costs = np.concatenate(
+            [*(np.asarray(v, dtype=np.float64) for v in problem.cost), *(p.levels.ravel() for p in products)]
+        )
         self.losses = np.concatenate([*self.loss, np.zeros(self.costs.size - self.integers)])
         rows, right = zip(*self._equations(products), strict=True)
         entries = [(i, column, value) for i, row in enumerate(rows) for column, value in row]
         i, j, values = zip(*entries, strict=True)
-        solver.load(values=np.array(values), rows=np.array(i), columns=np.array(j), right=np.array(right),
-                    size=self.costs.size, integers=self.integers)  # fmt: skip
+        solver.load(
+            values=np.array(values),
+            rows=np.array(i),
+            columns=np.array(j),
+            right=np.array(right),
+            size=self.costs.size,
+            integers=self.integers,
+        )
 
     def _equations(self, products: list[_Product]) -> Iterator[tuple[list[tuple[int, float]], float]]:
         """(entries of a row, right side): one option per group; a product's margins are its factors."""

@@ -48,8 +48,16 @@ class Choices:
         self.lowest = lowest_cost(self.problem)
 
     @classmethod
-    def known(cls, sim, candidates: tuple[Precision, ...], groups: list[Group], cost: str, problem: Problem,
-              lowest: float, highest: float) -> Choices:  # fmt: skip
+    def known(
+        cls,
+        sim,
+        candidates: tuple[Precision, ...],
+        groups: list[Group],
+        cost: str,
+        problem: Problem,
+        lowest: float,
+        highest: float,
+    ) -> Choices:
         """Choices that were found before, with the costs that they had then: what made these is not asked again."""
         made = cls.__new__(cls)
         made.sim, made.candidates, made.groups, made.cost = sim, candidates, groups, cost
@@ -60,8 +68,17 @@ class Choices:
         return Problem(losses, self.problem.cost, self.problem.pairs)
 
 
-def check(sim, *, candidates=None, cost: str | Callable = "bops", sensitivity: str | pd.DataFrame = "fisher",
-          layers=None, cache=None, executor=None, seed: int = 0) -> None:  # fmt: skip
+def check(
+    sim,
+    *,
+    candidates=None,
+    cost: str | Callable = "bops",
+    sensitivity: str | pd.DataFrame = "fisher",
+    layers=None,
+    cache=None,
+    executor=None,
+    seed: int = 0,
+) -> None:
     """Whether a search can be made of a sim, before any work. The sim need not be calibrated.
 
     Args: as for `qnb.methods.search_mixed_precision`.
@@ -77,9 +94,20 @@ def check(sim, *, candidates=None, cost: str | Callable = "bops", sensitivity: s
         raise FileError(OPERATION, f"cache {str(cache)!r} in a folder that does not exist", "choose a folder that does")
 
 
-def precision_front(sim, batches: Iterable, *, candidates=None, cost: str | Callable = "bops",
-                    sensitivity: str | pd.DataFrame = "fisher", evaluate: Callable | None = None, executor=None,
-                    cache=None, layers=None, seed: int = 0, progress=None) -> PrecisionFront:  # fmt: skip
+def precision_front(
+    sim,
+    batches: Iterable,
+    *,
+    candidates=None,
+    cost: str | Callable = "bops",
+    sensitivity: str | pd.DataFrame = "fisher",
+    evaluate: Callable | None = None,
+    executor=None,
+    cache=None,
+    layers=None,
+    seed: int = 0,
+    progress=None,
+) -> PrecisionFront:
     """The whole front, without choosing: what `qnb.methods.search_mixed_precision` chooses from. The sim stays.
 
     Args: as there.
@@ -91,8 +119,16 @@ def precision_front(sim, batches: Iterable, *, candidates=None, cost: str | Call
     >>> front.table().cost.is_monotonic_increasing, front.table().predicted.is_monotonic_decreasing
     (True, True)
     """
-    return solved(Choices(sim, candidates, cost, layers), reiterable(batches, OPERATION), sensitivity, evaluate,
-                  executor, cache, seed, progress or (lambda *_: None))  # fmt: skip
+    return solved(
+        Choices(sim, candidates, cost, layers),
+        reiterable(batches, OPERATION),
+        sensitivity,
+        evaluate,
+        executor,
+        cache,
+        seed,
+        progress or (lambda *_: None),
+    )
 
 
 def solved(choices: Choices, batches, sensitivity, evaluate, executor, cache, seed: int, progress) -> PrecisionFront:
@@ -100,14 +136,31 @@ def solved(choices: Choices, batches, sensitivity, evaluate, executor, cache, se
     sim, groups = choices.sim, choices.groups
     given = isinstance(sensitivity, pd.DataFrame)
     losses = given_losses(sim, groups, sensitivity, OPERATION) if given else None
-    kept = SearchCache(cache, lambda: fingerprint(
-        sim, batches, [repr(p) for p in choices.candidates], [g.layers for g in groups], seed,
-        sensitivity.to_json() if given else sensitivity,
-    ), OPERATION)  # fmt: skip
+    kept = SearchCache(
+        cache,
+        lambda: fingerprint(
+            sim,
+            batches,
+            [repr(p) for p in choices.candidates],
+            [g.layers for g in groups],
+            seed,
+            sensitivity.to_json() if given else sensitivity,
+        ),
+        OPERATION,
+    )
     if losses is None:
         options = {"evaluate": evaluate, "loss": None, "executor": executor, "seed": seed}
-        losses = measured_losses(sim.copy(), batches, groups, choices.candidates, kept.passes, method=sensitivity,
-                                 options=options, keep=kept.save, progress=progress)  # fmt: skip
+        losses = measured_losses(
+            sim.copy(),
+            batches,
+            groups,
+            choices.candidates,
+            kept.passes,
+            method=sensitivity,
+            options=options,
+            keep=kept.save,
+            progress=progress,
+        )
     points = pareto_front(choices.with_losses(losses), tick=lambda done, total: progress(done, total, "solving"))
     return PrecisionFront(choices, points, kept, seed)
 
@@ -144,9 +197,14 @@ class PrecisionFront:
         scratch, done = self.choices.sim.copy(), 0
         for some in each:
             found = evaluate_trials(
-                self.choices.sim, self._trials(some, scratch), evaluate, executor=executor, seed=self.seed,
-                message="verifying", progress=lambda n, _, message, done=done: report(done + n, len(missing), message),
-            )  # fmt: skip
+                self.choices.sim,
+                self._trials(some, scratch),
+                evaluate,
+                executor=executor,
+                seed=self.seed,
+                message="verifying",
+                progress=lambda n, _, message, done=done: report(done + n, len(missing), message),
+            )
             known |= dict(zip((names[i] for i in some), found, strict=True))
             self.cache.save()
             done += len(some)
@@ -209,8 +267,10 @@ class PrecisionFront:
     def order_text(self) -> str:
         """What `order` found, as a sentence."""
         right, within, wrong = self.order()
-        return (f"Of {right + within + wrong} pairs of measured points {right} are in the predicted order, "
-                f"{within} are not, within the metric's noise, and {wrong} beyond it.")  # fmt: skip
+        return (
+            f"Of {right + within + wrong} pairs of measured points {right} are in the predicted order, "
+            f"{within} are not, within the metric's noise, and {wrong} beyond it."
+        )
 
     def table(self, chosen: int | None = None) -> pd.DataFrame:
         """One row per point, columns `qnb.columns.FRONT`; ``attrs["cost"]`` names the cost."""

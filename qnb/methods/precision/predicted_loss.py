@@ -36,9 +36,18 @@ def _grids(precision: Precision) -> set[tuple]:
     return {("weights", precision.weights), ("activations", precision.activations)}
 
 
-def measured_losses(sim, batches, groups: Sequence[Group], candidates: Sequence[Precision],
-                    known: dict[str, dict[str, float]], *, method: str, options: dict, keep: Callable[[], None],
-                    progress) -> list[np.ndarray]:  # fmt: skip
+def measured_losses(
+    sim,
+    batches,
+    groups: Sequence[Group],
+    candidates: Sequence[Precision],
+    known: dict[str, dict[str, float]],
+    *,
+    method: str,
+    options: dict,
+    keep: Callable[[], None],
+    progress,
+) -> list[np.ndarray]:
     """Per group ``[options]``: the sum of its quantizers' scores, each alone on its grid (`qnb.sensitivity`).
 
     One pass has one candidate in all groups; as a quantizer's score depends on its own grid only, a few passes give
@@ -53,8 +62,9 @@ def measured_losses(sim, batches, groups: Sequence[Group], candidates: Sequence[
     for index, precision in enumerate(wanted):
         if precision.name not in known:
             sim.set_precision(layers, precision)
-            known[precision.name] = _scores(sim, batches, layers, method, options,
-                                            _numbered(progress, index, len(wanted)))  # fmt: skip
+            known[precision.name] = _scores(
+                sim, batches, layers, method, options, _numbered(progress, index, len(wanted))
+            )
             keep()
     return [np.array([_loss(sim, group, option, wanted, known) for option in group.options]) for group in groups]
 
@@ -101,5 +111,7 @@ def given_losses(sim, groups: Sequence[Group], scores: pd.DataFrame, operation: 
     named = {name for _, name in total}
     if absent := sorted({p.name for g in groups for p in g.options} - named):
         raise InputError(operation, f"a sensitivity table without precision {absent[0]!r}", source)
-    return [np.array([sum(total.get((layer, p.name), 0.0) for layer in group.layers) for p in group.options])
-            for group in groups]  # fmt: skip
+    return [
+        np.array([sum(total.get((layer, p.name), 0.0) for layer in group.layers) for p in group.options])
+        for group in groups
+    ]

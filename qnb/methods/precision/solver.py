@@ -46,16 +46,18 @@ class Solver(Process):
                 return self.ask(**question)["x"]
         except Failed as error:
             raise InputError(
-                OPERATION, f"costs or losses that the solver cannot work with ({error})",
+                OPERATION,
+                f"costs or losses that the solver cannot work with ({error})",
                 "look for values that are infinite, not a number, or many magnitudes apart",
-            ) from error  # fmt: skip
+            ) from error
         except Ended as error:
             raise _ended(error) from error
 
 
 def _ended(error: Ended) -> DependencyError:
-    return DependencyError(OPERATION, f"the solver's process {error.how}",
-                           "run it again; if memory was short, choose fewer candidates")  # fmt: skip
+    return DependencyError(
+        OPERATION, f"the solver's process {error.how}", "run it again; if memory was short, choose fewer candidates"
+    )
 
 
 _spare = Spare(Solver, solver_worker.IDLE_S)

@@ -39,8 +39,13 @@ class Program:
             constraints.append(LinearConstraint(row[None], -np.inf, float(most)))
         integrality = np.zeros(objective.size)
         integrality[: self.integers] = 1
-        result = milp(objective, integrality=integrality, bounds=Bounds(0, upper), constraints=constraints,
-                      options={"mip_rel_gap": 0.0})  # fmt: skip
+        result = milp(
+            objective,
+            integrality=integrality,
+            bounds=Bounds(0, upper),
+            constraints=constraints,
+            options={"mip_rel_gap": 0.0},
+        )
         if result.x is None:
             raise ValueError(result.message)
         return {"x": result.x[: self.integers]}

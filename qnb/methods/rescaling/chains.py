@@ -110,10 +110,14 @@ def _pair(sim, first: fx.Node, by_node: dict[str, WeightedLayer]) -> Pair | None
             if not _plain(reader, second) or not _reads_channels(reader, node, axis):
                 return None
             return Pair(
-                by_node[first.name], second, tuple(between),
-                ceiling=min(s.ceiling for s in steps), signed=all(s.signed for s in steps),
-                repeat=math.prod(s.repeat for s in steps), shifts=all(s.shifts for s in steps) and not _pads(reader),
-            )  # fmt: skip
+                by_node[first.name],
+                second,
+                tuple(between),
+                ceiling=min(s.ceiling for s in steps),
+                signed=all(s.signed for s in steps),
+                repeat=math.prod(s.repeat for s in steps),
+                shifts=all(s.shifts for s in steps) and not _pads(reader),
+            )
         step = through(sim.captured.module, reader, axis) if reader.args[0] is node else None
         if step is None:
             return None
@@ -132,9 +136,11 @@ def _only_reader(node: fx.Node) -> fx.Node | None:
 def _plain(node: fx.Node, layer: WeightedLayer) -> bool:
     """A constant weight on the right of the op, read as it is stored."""
     weight = node.args[ops.of(node).weight]
-    return isinstance(weight, fx.Node) and weight.op == "get_attr" and (
-        weight.meta["val"].dim() >= 3 if layer.op in SPATIAL else weight.meta["val"].dim() == 2
-    )  # fmt: skip
+    return (
+        isinstance(weight, fx.Node)
+        and weight.op == "get_attr"
+        and (weight.meta["val"].dim() >= 3 if layer.op in SPATIAL else weight.meta["val"].dim() == 2)
+    )
 
 
 def _reads_channels(second: fx.Node, source: fx.Node, axis: int) -> bool:

@@ -51,8 +51,11 @@ class Ranges:
         graph = nodes(sim)
         self.of = {
             layer.node: as_matrix(attribute(sim.reference, layer.weight).detach().abs(), graph[layer.node])
-            .amax(-1).double() for pair in found for layer in (pair.first, pair.second)
-        }  # fmt: skip
+            .amax(-1)
+            .double()
+            for pair in found
+            for layer in (pair.first, pair.second)
+        }
 
     def of_pair(self, pair: Pair) -> tuple[torch.Tensor, torch.Tensor]:
         """Ranges of the channels between, as outputs of the first and as inputs of the second."""
@@ -65,8 +68,9 @@ class Ranges:
         second *= scales.repeat_interleave(pair.repeat).view(second.shape[0], 1, -1)
 
 
-def settle(sim, found: list[Pair], spread: Mapping[str, Spread], iterations: int, tick: Callable[[int], None]
-           ) -> tuple[list[torch.Tensor], list[float]]:  # fmt: skip
+def settle(
+    sim, found: list[Pair], spread: Mapping[str, Spread], iterations: int, tick: Callable[[int], None]
+) -> tuple[list[torch.Tensor], list[float]]:
     """The scale of every pair's channels, and the largest change in octaves by iteration.
 
     Args:

@@ -83,8 +83,11 @@ class Fold:
         norm = self.maker.node.meta.get("folded_batch_norm")
         if norm is None:
             return {}
-        return {self.maker.node.name: {part: norm[part].double() / scale.to(norm[part].device).double()
-                                       for part in ("gamma", "beta")}}  # fmt: skip
+        return {
+            self.maker.node.name: {
+                part: norm[part].double() / scale.to(norm[part].device).double() for part in ("gamma", "beta")
+            }
+        }
 
 
 def find_folds(sim, chosen: set[str]) -> tuple[list[Fold], list[str]]:

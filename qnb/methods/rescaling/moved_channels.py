@@ -11,14 +11,18 @@ from torch import fx
 from qnb.graph import ops
 from qnb.methods.layerwise.unfold import Product
 
-_MOVES = frozenset("""
+_MOVES = frozenset(
+    """
     view reshape _unsafe_view flatten unflatten transpose permute t mT adjoint squeeze unsqueeze slice select split
     split_with_sizes chunk tensor_split unbind getitem expand repeat movedim swapaxes narrow pixel_shuffle
     pixel_unshuffle channel_shuffle repeat_interleave
-""".split())  # fmt: skip
-_SAME = frozenset("""
+""".split()
+)
+_SAME = frozenset(
+    """
     relu leaky_relu prelu neg abs clone contiguous detach alias dropout feature_dropout alpha_dropout to _to_copy
-""".split())  # fmt: skip
+""".split()
+)
 """``f(x / s) = f(x) / s`` for positive s, element by element."""
 _POOLS = {f"{kind}_pool{n}d": n for kind in ("max", "avg", "adaptive_max", "adaptive_avg") for n in (1, 2, 3)}
 
@@ -121,8 +125,10 @@ def _merged(numbers: torch.Tensor, axes: list[int], shape=None) -> torch.Tensor 
 
 def _compact(numbers: torch.Tensor) -> torch.Tensor:
     """Without the axes along which one value is only repeated."""
-    repeated = (slice(0, 1) if stride == 0 and n else slice(None)
-                for n, stride in zip(numbers.shape, numbers.stride(), strict=True))  # fmt: skip
+    repeated = (
+        slice(0, 1) if stride == 0 and n else slice(None)
+        for n, stride in zip(numbers.shape, numbers.stride(), strict=True)
+    )
     return numbers[tuple(repeated)]
 
 

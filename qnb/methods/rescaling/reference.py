@@ -16,8 +16,12 @@ from qnb.errors import InputError
 from qnb.graph.attributes import attribute, set_tensor
 
 
-def replace_reference(sim, tensors: Mapping[str, torch.Tensor], operation: str,
-                      statistics: Mapping[str, Mapping[str, torch.Tensor]] | None = None) -> None:  # fmt: skip
+def replace_reference(
+    sim,
+    tensors: Mapping[str, torch.Tensor],
+    operation: str,
+    statistics: Mapping[str, Mapping[str, torch.Tensor]] | None = None,
+) -> None:
     """Put ``tensors`` (by name) into the sim and into a reference of its own; the one it shared stays as it is.
 
     Args:
@@ -30,8 +34,11 @@ def replace_reference(sim, tensors: Mapping[str, torch.Tensor], operation: str,
     """
     for name in tensors:
         if not torch.equal(attribute(sim.graph_module, name), attribute(sim.reference, name)):
-            raise InputError(operation, f"weights that were changed since the capture ({name!r})",
-                             "do this first, on a sim whose weights are still the model's")  # fmt: skip
+            raise InputError(
+                operation,
+                f"weights that were changed since the capture ({name!r})",
+                "do this first, on a sim whose weights are still the model's",
+            )
     device = next(iter(tensors.values())).device if tensors else None
     module = sim.captured.module
     kept = {n.target: attribute(module, n.target) for n in module.graph.nodes if n.op == "get_attr"}
@@ -53,8 +60,9 @@ def _with_statistics(graph: fx.Graph, statistics: Mapping[str, Mapping[str, torc
     for node in copied.nodes:
         if node.name in statistics:
             old = node.meta["folded_batch_norm"]
-            node.meta["folded_batch_norm"] = old | {k: _like(old[k], v.to(old[k].device))
-                                                    for k, v in statistics[node.name].items()}  # fmt: skip
+            node.meta["folded_batch_norm"] = old | {
+                k: _like(old[k], v.to(old[k].device)) for k, v in statistics[node.name].items()
+            }
     return copied
 
 

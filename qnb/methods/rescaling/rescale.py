@@ -74,8 +74,11 @@ class Rescaling:
     def _check(self, folds: list[Fold]) -> None:
         for name in (name for fold in folds for name in fold.names):
             if not torch.equal(attribute(self.sim.graph_module, name), attribute(self.sim.reference, name)):
-                raise InputError(self.operation, f"weights that were changed since the capture ({name!r})",
-                                 "do this first, on a sim whose weights are still the model's")  # fmt: skip
+                raise InputError(
+                    self.operation,
+                    f"weights that were changed since the capture ({name!r})",
+                    "do this first, on a sim whose weights are still the model's",
+                )
 
     def _search(self, fold: Fold, alphas: list[float], must: bool, progress) -> dict:
         """Choose one fold's scales and leave the sim with them; a row of the table."""
@@ -103,8 +106,19 @@ class Rescaling:
             self.walk.shelf.release(target)
         after = before if best is None else least
         readers = ", ".join(reading.product.layer.layer for reading in fold.readings)
-        return dict(zip(COLUMNS, (fold.maker.layer, torch.nan if best is None else best, readers,
-                                  sqnr_db(1.0, before), sqnr_db(1.0, after)), strict=True))  # fmt: skip
+        return dict(
+            zip(
+                COLUMNS,
+                (
+                    fold.maker.layer,
+                    torch.nan if best is None else best,
+                    readers,
+                    sqnr_db(1.0, before),
+                    sqnr_db(1.0, after),
+                ),
+                strict=True,
+            )
+        )
 
     def _scale(self, fold: Fold, magnitudes: Magnitudes, alpha: float) -> torch.Tensor:
         scale = self.scales(magnitudes, alpha).double().clamp(1e-5, 1e5)

@@ -33,8 +33,9 @@ class Spread:
         return Spread(self.low / scales, self.high / scales, self.seen)
 
 
-def spreads(sim, names: Collection[str], batches: Iterable | None, tick: Callable[[], None],
-            operation: str) -> dict[str, Spread]:  # fmt: skip
+def spreads(
+    sim, names: Collection[str], batches: Iterable | None, tick: Callable[[], None], operation: str
+) -> dict[str, Spread]:
     """By node. What neither batches nor a batch norm says is unbounded.
 
     Args:

@@ -68,5 +68,8 @@ def _cuts(walk: Frontier) -> dict[int, fx.Node]:
             crossing[cut].append(node)
         if any(user.op == "output" for user in node.users):
             crossing[-1].append(node)
-    return {cut: values[0] for cut, values in enumerate(crossing)
-            if len(values) == 1 and not isinstance(values[0].meta.get("val"), tuple | list)}  # fmt: skip
+    return {
+        cut: values[0]
+        for cut, values in enumerate(crossing)
+        if len(values) == 1 and not isinstance(values[0].meta.get("val"), tuple | list)
+    }

@@ -52,8 +52,14 @@ class LayerProblem:
         return slice(start, start + count)
 
 
-def sampled(walk: Frontier, product: Product, segment: Segment, targets: list[Tensor],
-            tick: Callable[[], None], generator: torch.Generator | None = None) -> LayerProblem:  # fmt: skip
+def sampled(
+    walk: Frontier,
+    product: Product,
+    segment: Segment,
+    targets: list[Tensor],
+    tick: Callable[[], None],
+    generator: torch.Generator | None = None,
+) -> LayerProblem:
     """The problem of the layer that the walk stands before.
 
     Args:

@@ -100,8 +100,12 @@ class Schedule:
 
 
 @torch.enable_grad()
-def learn(roundings: Sequence[SoftRounding], reconstruction: Callable[[list[Tensor]], Tensor], schedule: Schedule,
-          after: Callable[[int, Tensor], None]) -> int:  # fmt: skip
+def learn(
+    roundings: Sequence[SoftRounding],
+    reconstruction: Callable[[list[Tensor]], Tensor],
+    schedule: Schedule,
+    after: Callable[[int, Tensor], None],
+) -> int:
     """Minimize ``reconstruction(W~) + lambda regularizer(h(V), beta)`` over V (equation 25); returns the iterations.
 
     Args:

@@ -45,8 +45,11 @@ def _names(sim, layer: WeightedLayer) -> set[str]:
 
 
 def _same(a: WeightQuantizer, b: WeightQuantizer) -> bool:
-    return a is b or ((a.grid, a.axis, a.active) == (b.grid, b.axis, b.active) and torch.equal(a.scale, b.scale)
-                      and torch.equal(a.zero_point, b.zero_point))  # fmt: skip
+    return a is b or (
+        (a.grid, a.axis, a.active) == (b.grid, b.axis, b.active)
+        and torch.equal(a.scale, b.scale)
+        and torch.equal(a.zero_point, b.zero_point)
+    )
 
 
 def put_everywhere(sim, layer: WeightedLayer, weight: Tensor) -> None:

@@ -113,8 +113,11 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Any], d
             elif value is None or isinstance(value, bool | int | float | str):
                 plain[f"{index}/{name}"] = value
             else:
-                raise FileError("qnb.methods.train", f"an optimizer that keeps a {type(value).__name__} ({name!r})",
-                                "train without checkpoint, or with another optimizer")  # fmt: skip
+                raise FileError(
+                    "qnb.methods.train",
+                    f"an optimizer that keeps a {type(value).__name__} ({name!r})",
+                    "train without checkpoint, or with another optimizer",
+                )
     return plain, tensors
 
 

@@ -70,6 +70,7 @@ class Distillation:
         """Their sum over all outputs of floats, a 0-dim tensor."""
         terms = [
             soft_divergence(y, t, self.temperature) if scores else relative_error(y, t)
-            for y, t, scores in zip(outputs, targets, self.scores, strict=True) if t.is_floating_point()
-        ]  # fmt: skip
+            for y, t, scores in zip(outputs, targets, self.scores, strict=True)
+            if t.is_floating_point()
+        ]
         return torch.stack(terms).sum()

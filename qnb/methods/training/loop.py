@@ -66,8 +66,18 @@ class Training:
         draws: what the loader draws from, epoch after epoch.
     """
 
-    def __init__(self, sim, loader, objective: Objective, settings: Settings, evaluate: Callable | None,
-                 home: torch.device | None, checkpoint: Checkpoint | None, progress: Report, draws: Draws):  # fmt: skip
+    def __init__(
+        self,
+        sim,
+        loader,
+        objective: Objective,
+        settings: Settings,
+        evaluate: Callable | None,
+        home: torch.device | None,
+        checkpoint: Checkpoint | None,
+        progress: Report,
+        draws: Draws,
+    ):
         self.sim, self.loader, self.objective, self.settings = sim, loader, objective, settings
         self.evaluate, self.home, self.checkpoint, self.progress = evaluate, home, checkpoint, progress
         saved = checkpoint.read() if checkpoint is not None else None
@@ -129,8 +139,11 @@ class Training:
             loss.backward()
         value = float(loss.detach())
         if not math.isfinite(value):
-            raise InputError(OPERATION, f"a loss of {value} at step {self.place.step + 1}",
-                             f"take a learning_rate below {self.settings.learning_rate}")  # fmt: skip
+            raise InputError(
+                OPERATION,
+                f"a loss of {value} at step {self.place.step + 1}",
+                f"take a learning_rate below {self.settings.learning_rate}",
+            )
         self.trained.take_gradients()
         self.optimizer.step()
         self.scheduler.step()
@@ -143,8 +156,13 @@ class Training:
         self.report(f"training: loss {value:.4g}")
 
     def _record(self, rate: float, loss: float = math.nan) -> None:
-        row = {"step": self.place.step, "epoch": self.place.epoch, "loss": loss, "learning_rate": rate,
-               "metric": math.nan}  # fmt: skip
+        row = {
+            "step": self.place.step,
+            "epoch": self.place.epoch,
+            "loss": loss,
+            "learning_rate": rate,
+            "metric": math.nan,
+        }
         self.place.history.append(row)
         if math.isfinite(loss):
             self.progress.row(**row)
@@ -180,8 +198,11 @@ class Training:
         settings = self.settings
         groups = self.trained.groups(settings.learning_rate, settings.scale_learning_rate)
         if not groups:
-            raise InputError(OPERATION, "nothing to train: no parameter requires a gradient, and learn_scales=False",
-                             "let some parameters of the model require gradients, or learn_scales=True")  # fmt: skip
+            raise InputError(
+                OPERATION,
+                "nothing to train: no parameter requires a gradient, and learn_scales=False",
+                "let some parameters of the model require gradients, or learn_scales=True",
+            )
         make = settings.optimizer if callable(settings.optimizer) else OPTIMIZERS[settings.optimizer]
         return make(groups)
 

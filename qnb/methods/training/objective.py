@@ -27,8 +27,14 @@ class Objective:
         draws: what the user's loss draws from.
     """
 
-    def __init__(self, sim, loss: Callable[[Any, Any], Tensor] | None, distill: float, temperature: float,
-                 draws: Draws | None = None):  # fmt: skip
+    def __init__(
+        self,
+        sim,
+        loss: Callable[[Any, Any], Tensor] | None,
+        distill: float,
+        temperature: float,
+        draws: Draws | None = None,
+    ):
         self.sim, self.loss, self.share, self.temperature = sim, loss, distill, temperature
         self.draws, self.distillation = draws or Draws(0), None
 
@@ -74,11 +80,17 @@ class Objective:
         with torch.enable_grad():
             loss = self(batch)
         if not loss.requires_grad:
-            raise InputError(OPERATION, "outputs that depend on nothing that is trained",
-                             "check which parameters of the model require gradients")  # fmt: skip
+            raise InputError(
+                OPERATION,
+                "outputs that depend on nothing that is trained",
+                "check which parameters of the model require gradients",
+            )
         if not torch.isfinite(loss):
-            raise EvaluateError(OPERATION, f"a loss of {float(loss.detach())} on the first batch",
-                                "look for NaN in that batch, or for a division by zero in the loss")  # fmt: skip
+            raise EvaluateError(
+                OPERATION,
+                f"a loss of {float(loss.detach())} on the first batch",
+                "look for NaN in that batch, or for a division by zero in the loss",
+            )
 
     def _users(self, output: Any, target: Any) -> Tensor:
         try:

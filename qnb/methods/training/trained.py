@@ -42,8 +42,10 @@ class Trained:
     def groups(self, learning_rate: float, scale_learning_rate: float) -> list[dict[str, Any]]:
         """For an optimiser; what is learned of ranges has no weight decay."""
         scales = [p for learned in self.ranges.values() for p in learned.parameters()]
-        groups = [{"params": list(self.parameters.values()), "lr": learning_rate},
-                  {"params": scales, "lr": scale_learning_rate, "weight_decay": 0.0}]  # fmt: skip
+        groups = [
+            {"params": list(self.parameters.values()), "lr": learning_rate},
+            {"params": scales, "lr": scale_learning_rate, "weight_decay": 0.0},
+        ]
         return [group for group in groups if group["params"]]
 
     def require_gradient(self, needed: bool = True) -> None:

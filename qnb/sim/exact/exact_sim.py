@@ -23,10 +23,17 @@ from qnb.sim.superfluous import superfluous
 
 _CONV = dict.fromkeys(("conv1d", "conv2d", "conv3d"), integer_ops.conv)
 _COMMON = _CONV | {
-    "linear": integer_ops.linear, "matmul": integer_ops.matmul, "mm": integer_ops.matmul, "bmm": integer_ops.matmul,
-    "add": integer_ops.two("add"), "mul": integer_ops.two("mul"), "mean": integer_ops.mean,
-    "adaptive_avg_pool2d": integer_ops.mean, "avg_pool2d": integer_ops.average_pool, "softmax": integer_ops.softmax,
-}  # fmt: skip
+    "linear": integer_ops.linear,
+    "matmul": integer_ops.matmul,
+    "mm": integer_ops.matmul,
+    "bmm": integer_ops.matmul,
+    "add": integer_ops.two("add"),
+    "mul": integer_ops.two("mul"),
+    "mean": integer_ops.mean,
+    "adaptive_avg_pool2d": integer_ops.mean,
+    "avg_pool2d": integer_ops.average_pool,
+    "softmax": integer_ops.softmax,
+}
 _TABLES = dict.fromkeys(("sigmoid", "tanh", "gelu", "hardswish"), integer_ops.unary)
 _TRANSPOSED = dict.fromkeys((f"conv_transpose{n}d" for n in (1, 2, 3)), integer_ops.conv_transpose)
 KERNELS: dict[str, tuple[ModuleType, dict[str, Callable], tuple[int, ...]]] = {
@@ -59,8 +66,11 @@ class ExactSim(QuantSim):
         return ExactSim(self.sim, self.runtime)
 
     def _fixed(self, operation: str):
-        raise InputError(f"{operation} of an exact simulation", "its integer kernels are made for fixed encodings",
-                         "change the QuantSim and call exact() again")  # fmt: skip
+        raise InputError(
+            f"{operation} of an exact simulation",
+            "its integer kernels are made for fixed encodings",
+            "change the QuantSim and call exact() again",
+        )
 
     def calibrate(self, *_, **__):
         self._fixed("calibrate")

@@ -185,8 +185,16 @@ def mean(
 
 
 def average_pool(
-    windows: Tensor, count: int, s_x: float, z_x: int, s_y: float, z_y: int, qmin: int, qmax: int,
-    kernel: tuple[int, int] = (0, 0), stride: tuple[int, int] = (0, 0),
+    windows: Tensor,
+    count: int,
+    s_x: float,
+    z_x: int,
+    s_y: float,
+    z_y: int,
+    qmin: int,
+    qmax: int,
+    kernel: tuple[int, int] = (0, 0),
+    stride: tuple[int, int] = (0, 0),
 ) -> Tensor:
     """Output codes of AveragePool: `mean` of each window, but for two kinds that have kernels of their own.
 

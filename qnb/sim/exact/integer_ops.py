@@ -44,8 +44,9 @@ def conv(rules: ModuleType, layer: Layer, x: Tensor, weight: Tensor, bias=None, 
     return conv_transpose(rules, layer, x, weight, bias, *rest, rule=rule, **named)
 
 
-def conv_transpose(rules: ModuleType, layer: Layer, x: Tensor, weight: Tensor, bias=None, *rest,
-                   rule: str = "requantize", **named) -> Tensor:  # fmt: skip
+def conv_transpose(
+    rules: ModuleType, layer: Layer, x: Tensor, weight: Tensor, bias=None, *rest, rule: str = "requantize", **named
+) -> Tensor:
     """Any convolution: its sums, and a rule."""
     channels = [1, -1] + [1] * (x.dim() - 2)
     total = layer.op(layer.inputs[0].centred(x), layer.weight, None, *rest, **named)
@@ -70,8 +71,9 @@ def matmul(rules: ModuleType, layer: Layer, a: Tensor, b: Tensor) -> Tensor:
     return y.real(rules.requantize(total, first.scale, scale, y.scale, y.zero_point, *y.ends))
 
 
-def _requantized(rules, layer: Layer, total: Tensor, s_x: float, s_w: Tensor, shape: list[int],
-                 rule: str = "requantize") -> Tensor:  # fmt: skip
+def _requantized(
+    rules, layer: Layer, total: Tensor, s_x: float, s_w: Tensor, shape: list[int], rule: str = "requantize"
+) -> Tensor:
     """Accumulator -> output: the bias added, then the runtime's rule. ``shape`` lines channels up with the sums."""
     wide = spread(s_w, total.shape[shape.index(-1) - len(shape)])
     if layer.bias is not None:

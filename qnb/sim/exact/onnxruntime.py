@@ -105,8 +105,16 @@ def mean(total: Tensor, count: int, s_x: float, z_x: int, s_y: float, z_y: int, 
 
 
 def average_pool(
-    windows: Tensor, count: int, s_x: float, z_x: int, s_y: float, z_y: int, qmin: int, qmax: int,
-    kernel: tuple[int, int] = (0, 0), stride: tuple[int, int] = (0, 0),
+    windows: Tensor,
+    count: int,
+    s_x: float,
+    z_x: int,
+    s_y: float,
+    z_y: int,
+    qmin: int,
+    qmax: int,
+    kernel: tuple[int, int] = (0, 0),
+    stride: tuple[int, int] = (0, 0),
 ) -> Tensor:
     """Output codes of AveragePool: a float32 sum in the window's order, over count and s_y, z_y inside the rounding.
 

@@ -67,13 +67,41 @@ def gru(do: Arithmetic, projected: Value, states: tuple[Value, ...]) -> tuple[Va
 
 
 CELLS = {
-    "lstm": Cell(lstm, 4, {
-        "input_projection": "", "hidden_projection": "", "gate_inputs": "", "gates": "sigmoid", "candidate": "tanh",
-        "output_gate": "sigmoid", "kept": "", "added": "", "cell_state": "", "cell_tanh": "tanh", "hidden_state": "",
-    }, ("hidden_state", "cell_state"), ("kept", "added", "cell_state")),
-    "gru": Cell(gru, 3, {
-        "input_projection": "", "hidden_projection": "", "gate_inputs": "", "gates": "sigmoid", "reset_hidden": "",
-        "candidate_input": "", "candidate": "tanh", "difference": "", "moved": "", "hidden_state": "",
-    }, ("hidden_state",)),
-}  # fmt: skip
+    "lstm": Cell(
+        lstm,
+        4,
+        {
+            "input_projection": "",
+            "hidden_projection": "",
+            "gate_inputs": "",
+            "gates": "sigmoid",
+            "candidate": "tanh",
+            "output_gate": "sigmoid",
+            "kept": "",
+            "added": "",
+            "cell_state": "",
+            "cell_tanh": "tanh",
+            "hidden_state": "",
+        },
+        ("hidden_state", "cell_state"),
+        ("kept", "added", "cell_state"),
+    ),
+    "gru": Cell(
+        gru,
+        3,
+        {
+            "input_projection": "",
+            "hidden_projection": "",
+            "gate_inputs": "",
+            "gates": "sigmoid",
+            "reset_hidden": "",
+            "candidate_input": "",
+            "candidate": "tanh",
+            "difference": "",
+            "moved": "",
+            "hidden_state": "",
+        },
+        ("hidden_state",),
+    ),
+}
 """By the op's name."""

@@ -97,9 +97,15 @@ def _site(plan: Plan, node: fx.Node, layer: str, target: Target) -> RecurrentSit
             else:
                 key = f"{node.name}_{kind}_{found.suffix(index)}"
                 plan.activations[key] = ActivationSite(
-                    key, "activation", f"{layer}.{kind}_{found.suffix(index)}", layer, [], inside=node,
-                    fixed=target.fixed_ranges.get(bounded_by), least_bits=16 if kind in CELLS[op].summed else 0,
-                )  # fmt: skip
+                    key,
+                    "activation",
+                    f"{layer}.{kind}_{found.suffix(index)}",
+                    layer,
+                    [],
+                    inside=node,
+                    fixed=target.fixed_ranges.get(bounded_by),
+                    least_bits=16 if kind in CELLS[op].summed else 0,
+                )
                 mine[kind] = key
         keys.append(mine)
     return replace(found, keys=tuple(keys))

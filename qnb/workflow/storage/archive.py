@@ -39,8 +39,11 @@ class Writer:
     def json(self, name: str, content: Any) -> None:
         data = json.dumps(content, allow_nan=False).encode()
         if len(data) > schema.LARGEST:
-            raise FileError(self.operation, f"{len(data):,} bytes of results in {name}, more than can be read again",
-                            "save fewer runs, or evaluate without per-sample values")  # fmt: skip
+            raise FileError(
+                self.operation,
+                f"{len(data):,} bytes of results in {name}, more than can be read again",
+                "save fewer runs, or evaluate without per-sample values",
+            )
         self._zip.writestr(name, data, zipfile.ZIP_DEFLATED)
 
     def tensors(self, name: str, data: bytes) -> None:
@@ -106,6 +109,7 @@ class Reader:
 
 
 _SIZES = {
-    zipfile.ZIP_STORED: lambda info: info.file_size == info.compress_size, zipfile.ZIP_DEFLATED: lambda info: True,
-}  # fmt: skip
+    zipfile.ZIP_STORED: lambda info: info.file_size == info.compress_size,
+    zipfile.ZIP_DEFLATED: lambda info: True,
+}
 """Forms that members may have, and whether their sizes go together."""

@@ -8,11 +8,35 @@ from __future__ import annotations
 import ast
 
 LONGEST = 10_000
-STEPS = frozenset((
-    "advice", "change", "check", "choose", "compare", "deploy", "deploy_panel", "discard", "explore", "keep", "layer",
-    "measure", "next", "panel", "precision_panel", "recover", "recovery_panel", "run", "search_mixed_precision",
-    "sensitivity", "submit", "summary", "undo", "verify", "what_if",
-))  # fmt: skip
+STEPS = frozenset(
+    (
+        "advice",
+        "change",
+        "check",
+        "choose",
+        "compare",
+        "deploy",
+        "deploy_panel",
+        "discard",
+        "explore",
+        "keep",
+        "layer",
+        "measure",
+        "next",
+        "panel",
+        "precision_panel",
+        "recover",
+        "recovery_panel",
+        "run",
+        "search_mixed_precision",
+        "sensitivity",
+        "submit",
+        "summary",
+        "undo",
+        "verify",
+        "what_if",
+    )
+)
 """What a line may call; not what writes to a path of the file's choice."""
 RESULTS = frozenset(("checked", "commands", "deployments", "fronts", "proposal", "runs", "sensitivities", "table"))
 """What it may read."""

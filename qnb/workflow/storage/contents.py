@@ -13,14 +13,25 @@ FORMAT, VERSION = "qnb.workflow", 2
 MODEL = "qnb.model"
 """The kind of ``model.safetensors``."""
 
-SCHEMA = schema.record({
-    "format": {"const": FORMAT}, "version": schema.COUNT,
-    "written": schema.record(dict.fromkeys(("date", "qnb", "torch", "python"), schema.TEXT)),
-    "model": schema.TEXT, "target": targets.SCHEMA, "tolerance": schema.FINITE | {"minimum": 0},
-    "method": schema.TEXT, "seed": schema.WHOLE, "forwards": schema.maybe(schema.COUNT),
-    "check": schema.maybe(CHECK), "runs": schema.list_of(RUN, 10_000), "proposal": schema.maybe(RUN),
-    "sensitivities": schema.list_of(SENSITIVITY), "fronts": schema.list_of(FRONT),
-    "diagnoses": schema.list_of(DIAGNOSIS), "deployments": schema.list_of(DEPLOYMENT),
-    "performance": schema.table_of(PERFORMANCE),
-})  # fmt: skip
+SCHEMA = schema.record(
+    {
+        "format": {"const": FORMAT},
+        "version": schema.COUNT,
+        "written": schema.record(dict.fromkeys(("date", "qnb", "torch", "python"), schema.TEXT)),
+        "model": schema.TEXT,
+        "target": targets.SCHEMA,
+        "tolerance": schema.FINITE | {"minimum": 0},
+        "method": schema.TEXT,
+        "seed": schema.WHOLE,
+        "forwards": schema.maybe(schema.COUNT),
+        "check": schema.maybe(CHECK),
+        "runs": schema.list_of(RUN, 10_000),
+        "proposal": schema.maybe(RUN),
+        "sensitivities": schema.list_of(SENSITIVITY),
+        "fronts": schema.list_of(FRONT),
+        "diagnoses": schema.list_of(DIAGNOSIS),
+        "deployments": schema.list_of(DEPLOYMENT),
+        "performance": schema.table_of(PERFORMANCE),
+    }
+)
 """``model`` is the name of the model's class; ``forwards`` how many passes an evaluation takes."""

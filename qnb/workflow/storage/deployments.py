@@ -18,25 +18,55 @@ from qnb.workflow.storage.source import Source
 from qnb.workflow.storage.tables import COUNT, NUMBER, TEXT
 
 _MS = schema.FINITE | {"minimum": 0}
-LATENCY = schema.maybe(schema.record({
-    "median_ms": _MS, "low_ms": _MS, "high_ms": _MS, "runs": schema.COUNT, "threads": schema.maybe(schema.COUNT),
-    "runtime": schema.TEXT,
-}))  # fmt: skip
+LATENCY = schema.maybe(
+    schema.record(
+        {
+            "median_ms": _MS,
+            "low_ms": _MS,
+            "high_ms": _MS,
+            "runs": schema.COUNT,
+            "threads": schema.maybe(schema.COUNT),
+            "runtime": schema.TEXT,
+        }
+    )
+)
 _WORDS = ("output", "part", "why", "layer", "op")
 _DIFFERENCE = schema.record(
     dict.fromkeys(_WORDS, schema.TEXT)
-    | dict.fromkeys(("sqnr_db", "expected_db", "equal_fraction", "layer_db", "input_db"), schema.NUMBER))  # fmt: skip
-_RUNTIME = schema.record({
-    "runtime": schema.TEXT, "title": schema.TEXT, "state": schema.TEXT, "note": schema.TEXT, "fidelity": TABLE,
-    "exact": TABLE, "score": schema.maybe(SCORE), "drop": schema.maybe(DROP),
-    "placement": schema.table_of(schema.COUNT), "elsewhere": schema.list_of(schema.TEXT), "latency": LATENCY,
-}, {"differences": schema.list_of(_DIFFERENCE), "known": schema.list_of(schema.TEXT)})  # fmt: skip
+    | dict.fromkeys(("sqnr_db", "expected_db", "equal_fraction", "layer_db", "input_db"), schema.NUMBER)
+)
+_RUNTIME = schema.record(
+    {
+        "runtime": schema.TEXT,
+        "title": schema.TEXT,
+        "state": schema.TEXT,
+        "note": schema.TEXT,
+        "fidelity": TABLE,
+        "exact": TABLE,
+        "score": schema.maybe(SCORE),
+        "drop": schema.maybe(DROP),
+        "placement": schema.table_of(schema.COUNT),
+        "elsewhere": schema.list_of(schema.TEXT),
+        "latency": LATENCY,
+    },
+    {"differences": schema.list_of(_DIFFERENCE), "known": schema.list_of(schema.TEXT)},
+)
 """Without ``differences`` and ``known``: from a time when neither was looked for."""
-DEPLOYMENT = schema.record({
-    "run": schema.TEXT, "precision": schema.TEXT, "target": schema.TEXT, "soc": schema.TEXT, "folder": schema.TEXT,
-    "files": values.OBJECT, "runtimes": schema.list_of(_RUNTIME), "commands": schema.TEXT, "reference": SCORE,
-    "seconds": schema.FINITE, "settings": values.OPTIONS,
-})  # fmt: skip
+DEPLOYMENT = schema.record(
+    {
+        "run": schema.TEXT,
+        "precision": schema.TEXT,
+        "target": schema.TEXT,
+        "soc": schema.TEXT,
+        "folder": schema.TEXT,
+        "files": values.OBJECT,
+        "runtimes": schema.list_of(_RUNTIME),
+        "commands": schema.TEXT,
+        "reference": SCORE,
+        "seconds": schema.FINITE,
+        "settings": values.OPTIONS,
+    }
+)
 PERFORMANCE = schema.record({"file_bytes": schema.COUNT, "latency": LATENCY, "note": schema.TEXT})
 _FILES = {"file": TEXT, "what": TEXT, "size_bytes": COUNT}
 _EXACT = {LAYER: TEXT, OP: TEXT, "equal_fraction": NUMBER}
@@ -50,39 +80,54 @@ def _fields(value) -> dict[str, Any]:
 
 def deployment(found: Deployment) -> dict:
     return _fields(found) | {
-        "files": tables.pack(found.files), "reference": score(found.reference),
-        "runtimes": [_on_runtime(r) for r in found.runtimes], "settings": values.encode(found.settings),
-    }  # fmt: skip
+        "files": tables.pack(found.files),
+        "reference": score(found.reference),
+        "runtimes": [_on_runtime(r) for r in found.runtimes],
+        "settings": values.encode(found.settings),
+    }
 
 
 def _on_runtime(on: OnRuntime) -> dict:
     return _fields(on) | {
-        "fidelity": tables.pack(on.fidelity), "exact": tables.pack(on.exact), "score": score(on.score),
-        "drop": drop(on.drop), "elsewhere": list(on.elsewhere), "known": list(on.known),
+        "fidelity": tables.pack(on.fidelity),
+        "exact": tables.pack(on.exact),
+        "score": score(on.score),
+        "drop": drop(on.drop),
+        "elsewhere": list(on.elsewhere),
+        "known": list(on.known),
         "latency": on.latency and asdict(on.latency),
-        "differences": [{k: number(v) if isinstance(v, float) else v for k, v in vars(d).items()}
-                        for d in on.differences],
-    }  # fmt: skip
+        "differences": [
+            {k: number(v) if isinstance(v, float) else v for k, v in vars(d).items()} for d in on.differences
+        ],
+    }
 
 
 def read_deployment(stored: dict, source: Source) -> Deployment:
-    return Deployment(**stored | {
-        "files": tables.unpack(stored["files"], source, _FILES, rows=1),
-        "reference": read_score(stored["reference"], source),
-        "runtimes": tuple(_judged(_read_on_runtime(r, source), r, stored["precision"]) for r in stored["runtimes"]),
-        "settings": values.decode(stored["settings"], source),
-    })  # fmt: skip
+    return Deployment(
+        **stored
+        | {
+            "files": tables.unpack(stored["files"], source, _FILES, rows=1),
+            "reference": read_score(stored["reference"], source),
+            "runtimes": tuple(_judged(_read_on_runtime(r, source), r, stored["precision"]) for r in stored["runtimes"]),
+            "settings": values.decode(stored["settings"], source),
+        }
+    )
 
 
 def _read_on_runtime(stored: dict, source: Source) -> OnRuntime:
-    return OnRuntime(**stored | {
-        "fidelity": tables.maybe(stored["fidelity"], source, _FIDELITY),
-        "exact": tables.maybe(stored["exact"], source, _EXACT), "score": read_score(stored["score"], source),
-        "drop": read_drop(stored["drop"]), "elsewhere": tuple(stored["elsewhere"]),
-        "latency": _latency(stored["latency"]),
-        "differences": tuple(_difference(d) for d in stored.get("differences", ())),
-        "known": tuple(stored.get("known", ())),
-    })  # fmt: skip
+    return OnRuntime(
+        **stored
+        | {
+            "fidelity": tables.maybe(stored["fidelity"], source, _FIDELITY),
+            "exact": tables.maybe(stored["exact"], source, _EXACT),
+            "score": read_score(stored["score"], source),
+            "drop": read_drop(stored["drop"]),
+            "elsewhere": tuple(stored["elsewhere"]),
+            "latency": _latency(stored["latency"]),
+            "differences": tuple(_difference(d) for d in stored.get("differences", ())),
+            "known": tuple(stored.get("known", ())),
+        }
+    )
 
 
 def _difference(stored: dict) -> Difference:

@@ -16,14 +16,20 @@ from qnb.workflow.storage.source import Source
 from qnb.workflow.storage.tables import COUNT, NUMBER, TEXT
 
 _REMARK = schema.record({"tone": {"enum": ["warn", "bad"]}, "text": schema.TEXT})
-CHECK = schema.record({
-    "model": schema.TEXT, "facts": schema.table_of(schema.TEXT) | {"required": ["layers"]},
-    "findings": schema.list_of(_REMARK), "ops": values.OBJECT, "capture_sqnr_db": schema.NUMBER,
-})  # fmt: skip
+CHECK = schema.record(
+    {
+        "model": schema.TEXT,
+        "facts": schema.table_of(schema.TEXT) | {"required": ["layers"]},
+        "findings": schema.list_of(_REMARK),
+        "ops": values.OBJECT,
+        "capture_sqnr_db": schema.NUMBER,
+    }
+)
 SENSITIVITY = schema.record({"run": schema.TEXT, "method": schema.TEXT, "table": values.OBJECT})
 _FINDING = schema.record(dict.fromkeys(("what", "evidence", "technique", "code"), schema.TEXT))
-DIAGNOSIS = schema.record({"run": schema.TEXT, "state": schema.TEXT, "verdict": schema.TEXT,
-                           "found": schema.list_of(_FINDING)})  # fmt: skip
+DIAGNOSIS = schema.record(
+    {"run": schema.TEXT, "state": schema.TEXT, "verdict": schema.TEXT, "found": schema.list_of(_FINDING)}
+)
 _OPS = {"op": TEXT, "layers": COUNT, "weights": COUNT}
 _SCORES = {c: TEXT if c in (columns.LAYER, columns.KIND) else NUMBER for c in columns.SENSITIVITY}
 
@@ -31,17 +37,26 @@ _SCORES = {c: TEXT if c in (columns.LAYER, columns.KIND) else NUMBER for c in co
 def check(found: Check | None) -> dict | None:
     if found is None:
         return None
-    return {"model": found.model, "facts": dict(found.facts), "findings": [asdict(f) for f in found.findings],
-            "ops": tables.pack(found.ops), "capture_sqnr_db": number(found.capture_sqnr_db)}  # fmt: skip
+    return {
+        "model": found.model,
+        "facts": dict(found.facts),
+        "findings": [asdict(f) for f in found.findings],
+        "ops": tables.pack(found.ops),
+        "capture_sqnr_db": number(found.capture_sqnr_db),
+    }
 
 
 def read_check(stored: dict | None, source: Source) -> Check | None:
     if stored is None:
         return None
-    return Check(**stored | {
-        "findings": tuple(Remark(**f) for f in stored["findings"]), "ops": tables.unpack(stored["ops"], source, _OPS),
-        "capture_sqnr_db": float(stored["capture_sqnr_db"]),
-    })  # fmt: skip
+    return Check(
+        **stored
+        | {
+            "findings": tuple(Remark(**f) for f in stored["findings"]),
+            "ops": tables.unpack(stored["ops"], source, _OPS),
+            "capture_sqnr_db": float(stored["capture_sqnr_db"]),
+        }
+    )
 
 
 def sensitivity(found: Sensitivity) -> dict:

@@ -21,39 +21,64 @@ from qnb.workflow.storage.source import Source
 
 _LIST = {"type": "array", "maxItems": schema.MANY}
 _NAMES = schema.list_of(schema.TEXT)
-_GROUP = schema.record({"layers": _NAMES, "activations": _NAMES, "weights": _NAMES, "options": _LIST,
-                        "option_of": _LIST, "costs": _LIST})  # fmt: skip
+_GROUP = schema.record(
+    {"layers": _NAMES, "activations": _NAMES, "weights": _NAMES, "options": _LIST, "option_of": _LIST, "costs": _LIST}
+)
 _PAIR = schema.record({"groups": _LIST | {"minItems": 2, "maxItems": 2}, "costs": schema.list_of(_LIST)})
 _COST = schema.FINITE | {"minimum": 0}
 _OPTIONS = schema.table_of(values.ANY, {"enum": list(DECIDING)})
-FRONT = schema.record({
-    "run": schema.TEXT, "options": _OPTIONS, "chosen": schema.COUNT, "seed": schema.WHOLE, "cost": schema.TEXT,
-    "lowest": _COST, "highest": schema.FINITE | {"exclusiveMinimum": 0},
-    "candidates": schema.list_of(PRECISION, 1000) | {"minItems": 2},
-    "groups": schema.list_of(_GROUP) | {"minItems": 1}, "pairs": schema.list_of(_PAIR),
-    "points": schema.list_of(schema.record({"cost": _COST, "loss": _COST, "choice": _LIST})) | {"minItems": 1},
-    "reference": schema.maybe(SCORE),
-    "scores": schema.list_of(schema.record({"point": schema.COUNT, "score": SCORE})),
-})  # fmt: skip
+FRONT = schema.record(
+    {
+        "run": schema.TEXT,
+        "options": _OPTIONS,
+        "chosen": schema.COUNT,
+        "seed": schema.WHOLE,
+        "cost": schema.TEXT,
+        "lowest": _COST,
+        "highest": schema.FINITE | {"exclusiveMinimum": 0},
+        "candidates": schema.list_of(PRECISION, 1000) | {"minItems": 2},
+        "groups": schema.list_of(_GROUP) | {"minItems": 1},
+        "pairs": schema.list_of(_PAIR),
+        "points": schema.list_of(schema.record({"cost": _COST, "loss": _COST, "choice": _LIST})) | {"minItems": 1},
+        "reference": schema.maybe(SCORE),
+        "scores": schema.list_of(schema.record({"point": schema.COUNT, "score": SCORE})),
+    }
+)
 
 
 def pack(found: MixedPrecision) -> dict:
     front, choices = found.front, found.front.choices
     places = {precision: i for i, precision in enumerate(choices.candidates)}
-    groups = [{"layers": list(g.layers), "activations": list(g.activations), "weights": list(g.weights),
-               "options": [places[p] for p in g.options], "option_of": list(map(int, g.option_of)),
-               "costs": np.asarray(cost, dtype=float).tolist()}
-              for g, cost in zip(choices.groups, choices.problem.cost, strict=True)]  # fmt: skip
-    pairs = [{"groups": [int(g), int(h)], "costs": np.asarray(cost, dtype=float).tolist()}
-             for (g, h), cost in choices.problem.pairs.items()]  # fmt: skip
+    groups = [
+        {
+            "layers": list(g.layers),
+            "activations": list(g.activations),
+            "weights": list(g.weights),
+            "options": [places[p] for p in g.options],
+            "option_of": list(map(int, g.option_of)),
+            "costs": np.asarray(cost, dtype=float).tolist(),
+        }
+        for g, cost in zip(choices.groups, choices.problem.cost, strict=True)
+    ]
+    pairs = [
+        {"groups": [int(g), int(h)], "costs": np.asarray(cost, dtype=float).tolist()}
+        for (g, h), cost in choices.problem.pairs.items()
+    ]
     return {
-        "run": found.run, "options": values.encode(found.options), "chosen": found.chosen, "seed": front.seed,
-        "cost": choices.cost, "lowest": float(choices.lowest), "highest": float(choices.highest),
-        "candidates": [precision_to_json(p) for p in choices.candidates], "groups": groups, "pairs": pairs,
+        "run": found.run,
+        "options": values.encode(found.options),
+        "chosen": found.chosen,
+        "seed": front.seed,
+        "cost": choices.cost,
+        "lowest": float(choices.lowest),
+        "highest": float(choices.highest),
+        "candidates": [precision_to_json(p) for p in choices.candidates],
+        "groups": groups,
+        "pairs": pairs,
         "points": [{"cost": p.cost, "loss": p.loss, "choice": list(p.choice)} for p in front.points],
         "reference": score(front.reference),
         "scores": [{"point": i, "score": score(s)} for i, s in front.scores.items()],
-    }  # fmt: skip
+    }
 
 
 def unpack(stored: dict, flow, source: Source) -> MixedPrecision:

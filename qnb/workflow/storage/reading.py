@@ -117,12 +117,14 @@ def _fill(flow: Workflow, content: dict, found: Simulations, source: Source) -> 
     names = {*(part["run"] for part in told), *content["performance"]}
     if missing := sorted(names - flow.runs.keys()):
         raise source.error(f"it tells of run {missing[0][:80]!r}, which it does not hold")
-    flow.sensitivities = _by_run("sensitivities", [findings.read_sensitivity(s, source)
-                                                   for s in content["sensitivities"]], source)  # fmt: skip
+    flow.sensitivities = _by_run(
+        "sensitivities", [findings.read_sensitivity(s, source) for s in content["sensitivities"]], source
+    )
     flow.fronts = _by_run("fronts", [fronts.unpack(f, flow, source) for f in content["fronts"]], source)
     flow.diagnoses = _by_run("diagnoses", [findings.read_diagnosis(d, variable) for d in content["diagnoses"]], source)
-    flow.deployments = _by_run("deployments", [deployments.read_deployment(d, source)
-                                               for d in content["deployments"]], source)  # fmt: skip
+    flow.deployments = _by_run(
+        "deployments", [deployments.read_deployment(d, source) for d in content["deployments"]], source
+    )
     flow.performance = {n: deployments.read_performance(p) for n, p in content["performance"].items()}
 
 

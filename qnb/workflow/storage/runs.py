@@ -19,35 +19,75 @@ from qnb.workflow.storage.tables import COUNT, FLAG, KNOWN, NUMBER, TEXT
 from qnb.workflow.verdict import FAIL, OK, REFERENCE, UNDECIDED, Verdict
 
 TABLE, CALL = schema.maybe(values.OBJECT), schema.maybe(values.OPTIONS)
-SCORE = schema.record({
-    "value": schema.FINITE, "n": schema.maybe(schema.COUNT), "higher_is_better": schema.FLAG,
-    "per_sample": schema.maybe({"type": "array", "maxItems": schema.MANY}),
-})  # fmt: skip
-DROP = schema.record({"value": schema.FINITE, "low": schema.NUMBER, "high": schema.NUMBER, "paired": schema.FLAG,
-                      "p_value": schema.maybe(schema.NUMBER)})  # fmt: skip
-ADVICE = schema.record({"what": schema.TEXT, "why": schema.TEXT, "code": schema.TEXT, "run": CALL, "deploy": CALL,
-                        "recover": CALL})  # fmt: skip
-RESULT = schema.record({
-    "method": schema.TEXT, "table": values.OBJECT, "history": values.OBJECT, "options": values.OPTIONS,
-    "seconds": schema.FINITE, "notes": schema.list_of(schema.TEXT), "output_before_db": schema.NUMBER,
-    "output_after_db": schema.NUMBER, "tables": schema.table_of(values.OBJECT),
-})  # fmt: skip
+SCORE = schema.record(
+    {
+        "value": schema.FINITE,
+        "n": schema.maybe(schema.COUNT),
+        "higher_is_better": schema.FLAG,
+        "per_sample": schema.maybe({"type": "array", "maxItems": schema.MANY}),
+    }
+)
+DROP = schema.record(
+    {
+        "value": schema.FINITE,
+        "low": schema.NUMBER,
+        "high": schema.NUMBER,
+        "paired": schema.FLAG,
+        "p_value": schema.maybe(schema.NUMBER),
+    }
+)
+ADVICE = schema.record(
+    {"what": schema.TEXT, "why": schema.TEXT, "code": schema.TEXT, "run": CALL, "deploy": CALL, "recover": CALL}
+)
+RESULT = schema.record(
+    {
+        "method": schema.TEXT,
+        "table": values.OBJECT,
+        "history": values.OBJECT,
+        "options": values.OPTIONS,
+        "seconds": schema.FINITE,
+        "notes": schema.list_of(schema.TEXT),
+        "output_before_db": schema.NUMBER,
+        "output_after_db": schema.NUMBER,
+        "tables": schema.table_of(values.OBJECT),
+    }
+)
 _DONE = schema.record({"method": schema.TEXT, "options": values.OPTIONS})
 _AS_THEY_ARE = ("layers", "methods")
 """Settings by names of layers, which may be any text."""
-SETTINGS = values.OPTIONS | {"properties": {
-    "from": schema.TEXT, "layers": schema.table_of(schema.TEXT), "methods": schema.table_of(schema.TEXT),
-    "method": schema.TEXT, "options": values.OPTIONS, "recover": schema.list_of(_DONE), "target": schema.TEXT,
-    "data": schema.TEXT,
-}}  # fmt: skip
-RUN = schema.record({
-    "name": schema.TEXT, "precision": schema.TEXT, "score": SCORE, "drop": schema.maybe(DROP),
-    "verdict": schema.record({"state": {"enum": [OK, FAIL, UNDECIDED, REFERENCE]}, "text": schema.TEXT}),
-    "size_bytes": schema.COUNT, "activation_bytes": schema.COUNT, "output_sqnr_db": schema.NUMBER,
-    "seconds": schema.FINITE, "settings": SETTINGS, "cost": values.OBJECT, "comparison": TABLE, "float16": TABLE,
-    "attempts": TABLE, "recovery": schema.list_of(RESULT), "next": schema.list_of(ADVICE),
-    "sim": schema.maybe(schema.COUNT),
-})  # fmt: skip
+SETTINGS = values.OPTIONS | {
+    "properties": {
+        "from": schema.TEXT,
+        "layers": schema.table_of(schema.TEXT),
+        "methods": schema.table_of(schema.TEXT),
+        "method": schema.TEXT,
+        "options": values.OPTIONS,
+        "recover": schema.list_of(_DONE),
+        "target": schema.TEXT,
+        "data": schema.TEXT,
+    }
+}
+RUN = schema.record(
+    {
+        "name": schema.TEXT,
+        "precision": schema.TEXT,
+        "score": SCORE,
+        "drop": schema.maybe(DROP),
+        "verdict": schema.record({"state": {"enum": [OK, FAIL, UNDECIDED, REFERENCE]}, "text": schema.TEXT}),
+        "size_bytes": schema.COUNT,
+        "activation_bytes": schema.COUNT,
+        "output_sqnr_db": schema.NUMBER,
+        "seconds": schema.FINITE,
+        "settings": SETTINGS,
+        "cost": values.OBJECT,
+        "comparison": TABLE,
+        "float16": TABLE,
+        "attempts": TABLE,
+        "recovery": schema.list_of(RESULT),
+        "next": schema.list_of(ADVICE),
+        "sim": schema.maybe(schema.COUNT),
+    }
+)
 """``sim`` is the number of its simulation's file."""
 
 _TEXTS = {columns.LAYER, columns.MODULE, columns.OP, "tried", "verdict"}
@@ -81,8 +121,13 @@ def drop(found: Drop | None) -> dict | None:
     if found is None:
         return None
     p_value = None if found.p_value is None else number(found.p_value)
-    return {"value": number(found.value), "low": number(found.low), "high": number(found.high),
-            "paired": bool(found.paired), "p_value": p_value}  # fmt: skip
+    return {
+        "value": number(found.value),
+        "low": number(found.low),
+        "high": number(found.high),
+        "paired": bool(found.paired),
+        "p_value": p_value,
+    }
 
 
 def read_drop(stored: dict | None) -> Drop | None:
@@ -104,23 +149,33 @@ def read_advice(stored: dict, source: Source, variable: str) -> Advice:
 def result(found: Result) -> dict:
     """A recovery method's result."""
     return {
-        "method": found.method, "table": tables.pack(found.table), "history": tables.pack(found.history),
-        "options": values.encode(found.options), "seconds": found.seconds, "notes": list(found.notes),
-        "output_before_db": number(found.output_before_db), "output_after_db": number(found.output_after_db),
+        "method": found.method,
+        "table": tables.pack(found.table),
+        "history": tables.pack(found.history),
+        "options": values.encode(found.options),
+        "seconds": found.seconds,
+        "notes": list(found.notes),
+        "output_before_db": number(found.output_before_db),
+        "output_after_db": number(found.output_after_db),
         "tables": {name: tables.pack(t) for name, t in found.tables.items()},
-    }  # fmt: skip
+    }
 
 
 def read_result(stored: dict, source: Source) -> Result:
     table = tables.unpack(stored["table"], source)
     tables.check(table, {name: NUMBER for name in table.columns if name.endswith("_db")}, source)
-    return Result(**stored | {
-        "table": table, "history": tables.unpack(stored["history"], source),
-        "options": values.decode(stored["options"], source),
-        "notes": tuple(stored["notes"]), "output_before_db": float(stored["output_before_db"]),
-        "output_after_db": float(stored["output_after_db"]),
-        "tables": {name: tables.unpack(t, source) for name, t in stored["tables"].items()},
-    })  # fmt: skip
+    return Result(
+        **stored
+        | {
+            "table": table,
+            "history": tables.unpack(stored["history"], source),
+            "options": values.decode(stored["options"], source),
+            "notes": tuple(stored["notes"]),
+            "output_before_db": float(stored["output_before_db"]),
+            "output_after_db": float(stored["output_after_db"]),
+            "tables": {name: tables.unpack(t, source) for name, t in stored["tables"].items()},
+        }
+    )
 
 
 def settings(found: dict[str, Any]) -> dict[str, Any]:
@@ -135,14 +190,24 @@ def read_settings(stored: dict, source: Source) -> dict[str, Any]:
 
 def pack(run: Run, sim: int | None) -> dict[str, Any]:
     return {
-        "name": run.name, "precision": run.precision, "score": score(run.score), "drop": drop(run.drop),
-        "verdict": {"state": run.verdict.state, "text": run.verdict.text}, "size_bytes": int(run.size_bytes),
-        "activation_bytes": int(run.activation_bytes), "output_sqnr_db": number(run.output_sqnr_db),
-        "seconds": run.seconds, "settings": settings(run.settings), "cost": tables.pack(run.cost),
-        "comparison": tables.pack(run.comparison), "float16": tables.pack(run.float16),
-        "attempts": tables.pack(run.attempts), "recovery": [result(r) for r in run.recovery],
-        "next": [advice(a) for a in run.next], "sim": sim,
-    }  # fmt: skip
+        "name": run.name,
+        "precision": run.precision,
+        "score": score(run.score),
+        "drop": drop(run.drop),
+        "verdict": {"state": run.verdict.state, "text": run.verdict.text},
+        "size_bytes": int(run.size_bytes),
+        "activation_bytes": int(run.activation_bytes),
+        "output_sqnr_db": number(run.output_sqnr_db),
+        "seconds": run.seconds,
+        "settings": settings(run.settings),
+        "cost": tables.pack(run.cost),
+        "comparison": tables.pack(run.comparison),
+        "float16": tables.pack(run.float16),
+        "attempts": tables.pack(run.attempts),
+        "recovery": [result(r) for r in run.recovery],
+        "next": [advice(a) for a in run.next],
+        "sim": sim,
+    }
 
 
 def unpack(stored: dict, sim, source: Source, variable: str) -> Run:
@@ -160,12 +225,21 @@ def unpack(stored: dict, sim, source: Source, variable: str) -> Run:
     if comparison is not None and (list(comparison.layer) != layers or (layers and comparison[OWN].isna().all())):
         raise source.error(f"run {stored['name'][:80]!r} with figures of other layers than its simulation has")
     return Run(
-        stored["name"], stored["precision"], read_score(stored["score"], source), Verdict(**stored["verdict"]),
-        tables.unpack(stored["cost"], source, _COST), stored["size_bytes"], stored["activation_bytes"],
-        drop=read_drop(stored["drop"]), comparison=comparison, sim=sim,
-        output_sqnr_db=float(stored["output_sqnr_db"]), float16=tables.maybe(stored["float16"], source, _FLOAT16),
+        stored["name"],
+        stored["precision"],
+        read_score(stored["score"], source),
+        Verdict(**stored["verdict"]),
+        tables.unpack(stored["cost"], source, _COST),
+        stored["size_bytes"],
+        stored["activation_bytes"],
+        drop=read_drop(stored["drop"]),
+        comparison=comparison,
+        sim=sim,
+        output_sqnr_db=float(stored["output_sqnr_db"]),
+        float16=tables.maybe(stored["float16"], source, _FLOAT16),
         recovery=tuple(read_result(r, source) for r in stored["recovery"]),
         attempts=tables.maybe(stored["attempts"], source, _ATTEMPTS),
-        settings=read_settings(stored["settings"], source), seconds=stored["seconds"],
+        settings=read_settings(stored["settings"], source),
+        seconds=stored["seconds"],
         next=tuple(read_advice(a, source, variable) for a in stored["next"]),
-    )  # fmt: skip
+    )

@@ -22,8 +22,10 @@ from qnb.targets import Target
 OPERATION = "qnb.load"
 CLOSE = 1e-4
 """Of a tensor's largest magnitude."""
-REMEDY = ("give the model that was saved, or leave model, calibration and evaluate out to look at what was found; a "
-          "new Workflow(model, ...) begins with another model")  # fmt: skip
+REMEDY = (
+    "give the model that was saved, or leave model, calibration and evaluate out to look at what was found; a "
+    "new Workflow(model, ...) begins with another model"
+)
 
 
 def captured_again(model: nn.Module, calibration, stored: Captured, target: Target) -> Captured:
@@ -65,8 +67,9 @@ def _signature(captured: Captured) -> list[tuple]:
 
 def _shapes(stored: Captured) -> Any:
     """``dynamic_shapes`` that let vary what the stored graph lets vary."""
-    free = [{axis: torch.export.Dim.AUTO for axis, d in enumerate(i.shape) if not isinstance(d, int)}
-            for i in stored.inputs]  # fmt: skip
+    free = [
+        {axis: torch.export.Dim.AUTO for axis, d in enumerate(i.shape) if not isinstance(d, int)} for i in stored.inputs
+    ]
     args, kwargs = stored.called.build(free)
     return kwargs or args
 

@@ -15,8 +15,13 @@ from qnb.workflow.storage.source import Source
 _NATIVE_TEXT = pd.Series(["text"]).dtype
 """Of a column of text: it depends on the version of pandas."""
 _NUMBERS = ("float64", "float32", "int64", "int32", "Int64", "bool")
-_COLUMN = schema.record({"name": schema.TEXT, "dtype": {"enum": [*_NUMBERS, "text", "object", "guess"]},
-                         "values": {"type": "array", "maxItems": schema.MANY}})  # fmt: skip
+_COLUMN = schema.record(
+    {
+        "name": schema.TEXT,
+        "dtype": {"enum": [*_NUMBERS, "text", "object", "guess"]},
+        "values": {"type": "array", "maxItems": schema.MANY},
+    }
+)
 SCHEMA = schema.record({"columns": schema.list_of(_COLUMN, 10_000)}, {"index": _COLUMN, "attrs": values.OPTIONS})
 TEXT, NUMBER, KNOWN, COUNT, FLAG = "text", "number", "a number that is known", "a count", "yes or no"
 """What a column must hold; values that are known are not NaN, counts are whole and not negative."""

@@ -102,7 +102,10 @@ def _coded(kind: str, content: Any, source: Source, depth: int) -> Any:
 
 
 _CODED = {
-    "$float": {"enum": ["nan", "inf", "-inf"]}, "$tuple": schema.list_of(ANY),
-    "$dict": schema.list_of({"type": "array", "minItems": 2, "maxItems": 2}), "$precision": PRECISION,
-    "$missing": {"const": True}, "$named": {"anyOf": [schema.IDENTIFIER, {"const": _LAMBDA}]},
-}  # fmt: skip
+    "$float": {"enum": ["nan", "inf", "-inf"]},
+    "$tuple": schema.list_of(ANY),
+    "$dict": schema.list_of({"type": "array", "minItems": 2, "maxItems": 2}),
+    "$precision": PRECISION,
+    "$missing": {"const": True},
+    "$named": {"anyOf": [schema.IDENTIFIER, {"const": _LAMBDA}]},
+}

@@ -15,20 +15,39 @@ from qnb.workflow.storage.simulations import Simulations
 from qnb.workflow.storage.source import Source
 
 _FRAME = schema.maybe(schema.table_of({"type": "array", "maxItems": schema.MANY}))
-_RESULT = values.OBJECT | {"properties": {"table": _FRAME, "history": _FRAME, "tables": schema.table_of(_FRAME)},
-                           "required": ["table", "history"]}  # fmt: skip
-_RUN = values.OBJECT | {"properties": {
-    "cost": _FRAME, "comparison": _FRAME, "float16": _FRAME, "attempts": _FRAME, "recovery": schema.list_of(_RESULT),
-    "settings": values.OBJECT | {"properties": {"layers": values.OBJECT, "methods": values.OBJECT}},
-}, "required": ["cost", "comparison", "float16", "settings"]}  # fmt: skip
+_RESULT = values.OBJECT | {
+    "properties": {"table": _FRAME, "history": _FRAME, "tables": schema.table_of(_FRAME)},
+    "required": ["table", "history"],
+}
+_RUN = values.OBJECT | {
+    "properties": {
+        "cost": _FRAME,
+        "comparison": _FRAME,
+        "float16": _FRAME,
+        "attempts": _FRAME,
+        "recovery": schema.list_of(_RESULT),
+        "settings": values.OBJECT | {"properties": {"layers": values.OBJECT, "methods": values.OBJECT}},
+    },
+    "required": ["cost", "comparison", "float16", "settings"],
+}
 _RUNTIME = values.OBJECT | {"properties": {"fidelity": _FRAME, "exact": _FRAME}, "required": ["fidelity", "exact"]}
-_DEPLOYMENT = values.OBJECT | {"properties": {"files": _FRAME, "runtimes": schema.list_of(_RUNTIME)},
-                               "required": ["files", "runtimes", "settings"]}  # fmt: skip
+_DEPLOYMENT = values.OBJECT | {
+    "properties": {"files": _FRAME, "runtimes": schema.list_of(_RUNTIME)},
+    "required": ["files", "runtimes", "settings"],
+}
 SCHEMA = schema.record(
-    {"format": schema.TEXT, "version": schema.COUNT, "model": schema.TEXT, "target": schema.TEXT,
-     "tolerance": schema.FINITE, "method": schema.TEXT, "seed": schema.WHOLE, "runs": schema.list_of(_RUN, 10_000)},
+    {
+        "format": schema.TEXT,
+        "version": schema.COUNT,
+        "model": schema.TEXT,
+        "target": schema.TEXT,
+        "tolerance": schema.FINITE,
+        "method": schema.TEXT,
+        "seed": schema.WHOLE,
+        "runs": schema.list_of(_RUN, 10_000),
+    },
     {"deployments": schema.list_of(_DEPLOYMENT), "performance": values.OBJECT},
-)  # fmt: skip
+)
 """As far as it is read here; what comes of it is checked as content of today's version."""
 
 
@@ -38,27 +57,49 @@ def upgraded(content: dict[str, Any], reader: archive.Reader, source: Source) ->
     if content["target"] not in TARGETS:
         raise source.error(f"a workflow for target {content['target'][:80]!r}, which this qnb does not have")
     unknown = {"date": "", "qnb": "", "torch": "", "python": ""}
-    return {"performance": {}} | content | {
-        "version": VERSION, "written": unknown, "target": targets.to_json(TARGETS[content["target"]]),
-        "forwards": None, "check": None, "proposal": None, "sensitivities": [], "fronts": [], "diagnoses": [],
-        "runs": [_run(r, number, reader) for number, r in enumerate(content["runs"])],
-        "deployments": [_deployment(d) for d in content.get("deployments", ())],
-    }  # fmt: skip
+    return (
+        {"performance": {}}
+        | content
+        | {
+            "version": VERSION,
+            "written": unknown,
+            "target": targets.to_json(TARGETS[content["target"]]),
+            "forwards": None,
+            "check": None,
+            "proposal": None,
+            "sensitivities": [],
+            "fronts": [],
+            "diagnoses": [],
+            "runs": [_run(r, number, reader) for number, r in enumerate(content["runs"])],
+            "deployments": [_deployment(d) for d in content.get("deployments", ())],
+        }
+    )
 
 
 def _run(stored: dict, number: int, reader: archive.Reader) -> dict:
     frames = {name: _frame(stored.get(name)) for name in ("cost", "comparison", "float16", "attempts")}
     recovery = [_result(r) for r in stored.get("recovery", ())]
-    return {"activation_bytes": 0} | stored | frames | {
-        "recovery": recovery, "next": [], "settings": runs.settings(stored["settings"]),
-        "sim": number if archive.SIM.format(number) in reader else None,
-    }  # fmt: skip
+    return (
+        {"activation_bytes": 0}
+        | stored
+        | frames
+        | {
+            "recovery": recovery,
+            "next": [],
+            "settings": runs.settings(stored["settings"]),
+            "sim": number if archive.SIM.format(number) in reader else None,
+        }
+    )
 
 
 def _result(stored: dict) -> dict:
     tables = {name: _frame(table) for name, table in stored.get("tables", {}).items()}
-    return stored | {"table": _frame(stored["table"]), "history": _frame(stored["history"]), "tables": tables,
-                     "options": values.encode(stored.get("options"))}  # fmt: skip
+    return stored | {
+        "table": _frame(stored["table"]),
+        "history": _frame(stored["history"]),
+        "tables": tables,
+        "options": values.encode(stored.get("options")),
+    }
 
 
 def _deployment(stored: dict) -> dict:

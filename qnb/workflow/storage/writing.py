@@ -51,10 +51,16 @@ def _content(flow, now: datetime) -> tuple[dict[str, Any], list]:
         return len(numbered) - 1
 
     return {
-        "format": FORMAT, "version": VERSION,
+        "format": FORMAT,
+        "version": VERSION,
         "written": {"date": now.isoformat(timespec="seconds"), **settings.versions()},
-        "model": documents.model_name(flow), "target": targets.to_json(flow.target), "tolerance": flow.tolerance,
-        "method": flow.method, "seed": flow.seed, "forwards": flow._forwards, "check": findings.check(flow.checked),
+        "model": documents.model_name(flow),
+        "target": targets.to_json(flow.target),
+        "tolerance": flow.tolerance,
+        "method": flow.method,
+        "seed": flow.seed,
+        "forwards": flow._forwards,
+        "check": findings.check(flow.checked),
         "runs": [runs.pack(run, number(run)) for run in kept.values()],
         "proposal": None if proposal is None else runs.pack(proposal, number(proposal)),
         "sensitivities": [findings.sensitivity(s) for s in about(flow.sensitivities)],
@@ -62,4 +68,4 @@ def _content(flow, now: datetime) -> tuple[dict[str, Any], list]:
         "diagnoses": [findings.diagnosis(d) for d in about(flow.diagnoses)],
         "deployments": [deployments.deployment(d) for d in about(flow.deployments)],
         "performance": {n: deployments.performance(p) for n, p in flow.performance.items() if n in kept},
-    }, numbered  # fmt: skip
+    }, numbered

@@ -22,8 +22,10 @@ def chain(layers, seed=0):
     """Layers in a row with BOPs: macs x weight bits x the bits that the layer before gives; some read two back."""
     random = np.random.default_rng(seed)
     macs = random.choice([1e5, 2e5, 4e5, 1e6], layers)
-    loss = [10 ** random.uniform(-4, 0) * (4.0 ** (4 - BITS[:, 0]) + random.uniform(0.1, 1) * 4.0 ** (6 - BITS[:, 1]))
-            for _ in range(layers)]  # fmt: skip
+    loss = [
+        10 ** random.uniform(-4, 0) * (4.0 ** (4 - BITS[:, 0]) + random.uniform(0.1, 1) * 4.0 ** (6 - BITS[:, 1]))
+        for _ in range(layers)
+    ]
     pairs = {(g, g + 1): macs[g] * np.outer(BITS[:, 1], BITS[:, 0]) for g in range(layers - 1)}
     pairs |= {(g, g + 3): 0.3 * macs[g] * np.outer(BITS[:, 1], BITS[:, 0]) for g in range(0, layers - 3, 3)}
     return Problem(loss, [np.zeros(5)] * layers, pairs)
@@ -34,8 +36,11 @@ def greedy(problem):
     point = min((problem.point([i] * len(problem.loss)) for i in range(5)), key=lambda p: p.loss)
     path = [point]
     while True:
-        changes = [problem.point([*point.choice[:g], i, *point.choice[g + 1 :]])
-                   for g, v in enumerate(problem.loss) for i in range(len(v))]  # fmt: skip
+        changes = [
+            problem.point([*point.choice[:g], i, *point.choice[g + 1 :]])
+            for g, v in enumerate(problem.loss)
+            for i in range(len(v))
+        ]
         changes = [p for p in changes if p.cost < point.cost]
         if not changes:
             return path
@@ -50,8 +55,12 @@ def problems(draw):
     real = st.floats(1e-6, 1e3)
     loss, cost = (draw(st.sampled_from([whole, real])) for _ in range(2))
     vector = lambda n, of: np.array(draw(st.lists(of, min_size=n, max_size=n)))  # noqa: E731
-    pairs = {(g, h): vector(a * b, cost).reshape(a, b) for g, a in enumerate(sizes) for h, b in enumerate(sizes)
-             if g < h and draw(st.booleans())}  # fmt: skip
+    pairs = {
+        (g, h): vector(a * b, cost).reshape(a, b)
+        for g, a in enumerate(sizes)
+        for h, b in enumerate(sizes)
+        if g < h and draw(st.booleans())
+    }
     return Problem([vector(n, loss) for n in sizes], [vector(n, cost) for n in sizes], pairs)
 
 
@@ -61,8 +70,13 @@ def test_no_choice_is_better(problem):
     choices, front = everything(problem), pareto_front(problem, budgets=8)
     for point in front:
         assert problem.point(point.choice) == point
-        better = [c for c in choices if c.cost <= point.cost and c.loss <= point.loss
-                  and (c.cost < point.cost * (1 - 1e-7) or c.loss < point.loss * (1 - 1e-7))]  # fmt: skip
+        better = [
+            c
+            for c in choices
+            if c.cost <= point.cost
+            and c.loss <= point.loss
+            and (c.cost < point.cost * (1 - 1e-7) or c.loss < point.loss * (1 - 1e-7))
+        ]
         assert not better, (point, better)
     assert front[0].cost == pytest.approx(min(c.cost for c in choices)) == pytest.approx(lowest_cost(problem))
     assert front[-1].loss == pytest.approx(min(c.loss for c in choices))

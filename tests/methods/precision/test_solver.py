@@ -46,8 +46,11 @@ def hard() -> Problem:
     random = np.random.default_rng(0)
     groups = 40
     pairs = {(g, h): random.uniform(0, 1, (4, 4)) for g in range(groups) for h in range(g)}
-    return Problem([random.uniform(0, 1, 4) for _ in range(groups)], [random.uniform(0, 1, 4) for _ in range(groups)],
-                   {(h, g): cost for (g, h), cost in pairs.items()})  # fmt: skip
+    return Problem(
+        [random.uniform(0, 1, 4) for _ in range(groups)],
+        [random.uniform(0, 1, 4) for _ in range(groups)],
+        {(h, g): cost for (g, h), cost in pairs.items()},
+    )
 
 
 def test_it_can_be_stopped_within_a_program():

@@ -19,8 +19,10 @@ def folds(model, example, target="htp-v75"):
 
 def pairs(model, example):
     """Maker -> (its readers, how many channels are free)."""
-    return {f.maker.layer: (tuple(r.product.layer.layer for r in f.readings), int(f.free.sum()))
-            for f in folds(model, example)[1]}  # fmt: skip
+    return {
+        f.maker.layer: (tuple(r.product.layer.layer for r in f.readings), int(f.free.sum()))
+        for f in folds(model, example)[1]
+    }
 
 
 @torch.no_grad()
@@ -44,8 +46,21 @@ def change(sim, example, found):
 
 
 MODELS = {**zoo(), **transformers_zoo()}
-COUNT = {"resnet20": 6, "mobilenet_v2": 1, "lstm": 0, "gru": 0, "unet": 1, "functional": 0, "attention": 1, "reused": 0,
-         "bert": 2, "gpt2": 6, "llama": 9, "vit": 7, "whisper": 6}  # fmt: skip
+COUNT = {
+    "resnet20": 6,
+    "mobilenet_v2": 1,
+    "lstm": 0,
+    "gru": 0,
+    "unet": 1,
+    "functional": 0,
+    "attention": 1,
+    "reused": 0,
+    "bert": 2,
+    "gpt2": 6,
+    "llama": 9,
+    "vit": 7,
+    "whisper": 6,
+}
 
 
 @pytest.mark.parametrize("target", ["htp-v75", "generic"])
@@ -147,8 +162,9 @@ def test_channels_that_something_else_reads_keep_their_scale():
 
 
 def test_what_a_batch_norm_was_is_scaled_along():
-    model = warmed_up(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 3)),
-                      torch.randn(8, 3, 9, 9))  # fmt: skip
+    model = warmed_up(
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 3)), torch.randn(8, 3, 9, 9)
+    )
     _, (fold,) = folds(model, torch.randn(8, 3, 9, 9))
     scale = torch.tensor([1.0, 2.0, 4.0, 0.5])
     (statistics,) = fold.statistics(scale).values()

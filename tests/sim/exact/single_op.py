@@ -109,9 +109,15 @@ def accumulate(x: Codes, weight: Weight, kind: str, bias_rule: Callable) -> tupl
 
 
 def build(
-    op: str, inputs: list[Codes], scale: float, zero_point: int, weight: Weight | None = None, after: str = "",
-    constants: tuple[np.ndarray, ...] = (), **attributes: object,
-) -> bytes:  # fmt: skip
+    op: str,
+    inputs: list[Codes],
+    scale: float,
+    zero_point: int,
+    weight: Weight | None = None,
+    after: str = "",
+    constants: tuple[np.ndarray, ...] = (),
+    **attributes: object,
+) -> bytes:
     """Model of uint8 inputs -> DequantizeLinear -> op (-> ``after``) -> QuantizeLinear -> a uint8 output."""
     graph = Graph()
     names = [graph.activation(f"x{i}", value) for i, value in enumerate(inputs)]

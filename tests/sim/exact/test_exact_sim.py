@@ -66,9 +66,15 @@ def test_the_same_numbers_again(sim, small, runtime):
 
 @pytest.mark.parametrize(
     ("name", "arguments"),
-    [("calibrate", ([],)), ("set_precision", ("0", "w4a8")), ("enable", ()), ("disable", ("0",)),
-     ("load_encodings", ("x.encodings",)), ("save", ("x.qsim",))],
-)  # fmt: skip
+    [
+        ("calibrate", ([],)),
+        ("set_precision", ("0", "w4a8")),
+        ("enable", ()),
+        ("disable", ("0",)),
+        ("load_encodings", ("x.encodings",)),
+        ("save", ("x.qsim",)),
+    ],
+)
 def test_it_cannot_be_changed(sim, name, arguments):
     with pytest.raises(InputError, match=f"^{name} of an exact simulation: .*change the QuantSim and call exact"):
         getattr(sim.exact("htp"), name)(*arguments)
@@ -202,8 +208,11 @@ def test_layers_on_htp(htp, tmp_path, name):
     runtime = htp(export_onnx(sim, tmp_path / "m.onnx", batch=1, integer_io=True), SOC, threads=1)
     exact = sim.exact("htp")
     assert exact.layers_exact == [g.layer for g in sim.groups]
-    assert agreement(exact, runtime, batch)["equal_fraction"].min() >= 0.999 > agreement(
-        sim, runtime, batch)["equal_fraction"].min()  # fmt: skip
+    assert (
+        agreement(exact, runtime, batch)["equal_fraction"].min()
+        >= 0.999
+        > agreement(sim, runtime, batch)["equal_fraction"].min()
+    )
 
 
 @pytest.mark.slow
@@ -244,8 +253,12 @@ STACKS = {
     "channels": st.sampled_from([4, 7, 16]),
     "seed": st.integers(0, 2**16),
 }
-QUIET = {"deadline": None, "derandomize": True, "database": None,
-         "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]}  # fmt: skip
+QUIET = {
+    "deadline": None,
+    "derandomize": True,
+    "database": None,
+    "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+}
 
 
 def stack_agreement(kinds, channels, seed, runtime, open_, folder):

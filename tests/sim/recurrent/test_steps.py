@@ -12,10 +12,14 @@ from qnb.targets import TARGETS
 
 STEPS, SAMPLES, FEATURES, HIDDEN = 6, 3, 5, 4
 OPTIONS = {
-    "plain": {}, "batch first": {"batch_first": True}, "no bias": {"bias": False}, "layers": {"num_layers": 3},
-    "both ways": {"bidirectional": True}, "dropout": {"num_layers": 2, "dropout": 0.5},
+    "plain": {},
+    "batch first": {"batch_first": True},
+    "no bias": {"bias": False},
+    "layers": {"num_layers": 3},
+    "both ways": {"bidirectional": True},
+    "dropout": {"num_layers": 2, "dropout": 0.5},
     "all": {"batch_first": True, "num_layers": 2, "bidirectional": True, "bias": False},
-}  # fmt: skip
+}
 
 
 class Recurrent(nn.Module):

@@ -34,10 +34,27 @@ def again(value):
 
 @pytest.mark.parametrize(
     "value",
-    [None, True, 3, 2.5, "nan", "inf", "$tuple", [1, [2.0, None]], (1, ("a",)), {"a": {"b": (1,)}}, {"$float": 1},
-     {1: "a", (2, 3): "b"}, {}, [], (), Precision(Grid(4, True, "block", 32), Grid(8)), ["w8a8", Precision()]],
+    [
+        None,
+        True,
+        3,
+        2.5,
+        "nan",
+        "inf",
+        "$tuple",
+        [1, [2.0, None]],
+        (1, ("a",)),
+        {"a": {"b": (1,)}},
+        {"$float": 1},
+        {1: "a", (2, 3): "b"},
+        {},
+        [],
+        (),
+        Precision(Grid(4, True, "block", 32), Grid(8)),
+        ["w8a8", Precision()],
+    ],
     ids=repr,
-)  # fmt: skip
+)
 def test_values(value):
     back = again(value)
     assert back == value and type(back) is type(value)
@@ -51,9 +68,21 @@ def test_values_that_json_has_no_form_for():
 
 
 @pytest.mark.parametrize(
-    "stored", [{"$code": 1}, {"$float": "1"}, {"$tuple": 1}, {"$dict": [[1]]}, {"$dict": [[[1], 2]]}, 10**400,
-               {"$precision": {"weights": None}}, {"$table": {}}, {"$named": 1}, {"$named": "a.b"}, {"$named": "f()"}],
-)  # fmt: skip
+    "stored",
+    [
+        {"$code": 1},
+        {"$float": "1"},
+        {"$tuple": 1},
+        {"$dict": [[1]]},
+        {"$dict": [[[1], 2]]},
+        10**400,
+        {"$precision": {"weights": None}},
+        {"$table": {}},
+        {"$named": 1},
+        {"$named": "a.b"},
+        {"$named": "f()"},
+    ],
+)
 def test_values_that_are_none(stored):
     with pytest.raises(FileError):
         values.decode(stored, SOURCE)
@@ -91,11 +120,18 @@ def test_tables(name):
 
 @pytest.mark.parametrize(
     "line",
-    ['flow.run("w4a8", layers={"stem": "w8a8"})', "flow.fronts['w8a8'].verify(4)", "flow.layer('w16a16', 'a.b')",
-     "flow.recover('w8a8', candidates=[Precision(weights=Grid(bits=8), activations=None)])",
-     'print(flow.deployments["w8a8"].commands)', 'flow.what_if("w8a8").change(["a"], method="mse").keep()',
-     'flow.recover("w8a8", "search_mixed_precision", budget=-1.5, cost=mine)', "flow.check()\nflow.run('fp16')", ""],
-)  # fmt: skip
+    [
+        'flow.run("w4a8", layers={"stem": "w8a8"})',
+        "flow.fronts['w8a8'].verify(4)",
+        "flow.layer('w16a16', 'a.b')",
+        "flow.recover('w8a8', candidates=[Precision(weights=Grid(bits=8), activations=None)])",
+        'print(flow.deployments["w8a8"].commands)',
+        'flow.what_if("w8a8").change(["a"], method="mse").keep()',
+        'flow.recover("w8a8", "search_mixed_precision", budget=-1.5, cost=mine)',
+        "flow.check()\nflow.run('fp16')",
+        "",
+    ],
+)
 def test_lines_of_code_that_a_workflow_gives(line):
     assert code.checked(line, "flow") == line
     assert code.checked(line, "mine") == line.replace("flow.", "mine.")
@@ -103,28 +139,59 @@ def test_lines_of_code_that_a_workflow_gives(line):
 
 @pytest.mark.parametrize(
     "line",
-    ["import os", "__import__('os').system('x')", "flow.run(__import__('os'))", "flow.save('/etc/passwd')", "f(1",
-     "flow.run('w8a8'); open('x')", "flow.evaluate.__globals__", "flow.evaluate()", "flow.run(*[open('x')])",
-     "flow.run('x', **{'a': open('y')})", "print(open('x'))", "print(flow, file=open('x'))", "flow.run(lambda: 1)",
-     "flow.run([x for x in 'a'])", "flow.run(f'{open(1)}')", "flow.run(x := 1)", "flow.runs[open('x')].keep()",
-     "flow.run(Grid(open('x')))", "(lambda: flow)().run('x')", "@flow.run\ndef f(): 1", "flow.run('x'" + "(" * 5000,
-     "flow = 1", "del flow", "x" * 20_000],
+    [
+        "import os",
+        "__import__('os').system('x')",
+        "flow.run(__import__('os'))",
+        "flow.save('/etc/passwd')",
+        "f(1",
+        "flow.run('w8a8'); open('x')",
+        "flow.evaluate.__globals__",
+        "flow.evaluate()",
+        "flow.run(*[open('x')])",
+        "flow.run('x', **{'a': open('y')})",
+        "print(open('x'))",
+        "print(flow, file=open('x'))",
+        "flow.run(lambda: 1)",
+        "flow.run([x for x in 'a'])",
+        "flow.run(f'{open(1)}')",
+        "flow.run(x := 1)",
+        "flow.runs[open('x')].keep()",
+        "flow.run(Grid(open('x')))",
+        "(lambda: flow)().run('x')",
+        "@flow.run\ndef f(): 1",
+        "flow.run('x'" + "(" * 5000,
+        "flow = 1",
+        "del flow",
+        "x" * 20_000,
+    ],
     ids=lambda line: line[:30],
-)  # fmt: skip
+)
 def test_lines_of_code_that_none_gives(line):
     assert code.checked(line, "flow") == ""
 
 
 @pytest.mark.parametrize(
     ("cls", "schema"),
-    [(Run, runs.RUN), (Result, runs.RESULT), (Score, runs.SCORE), (Drop, runs.DROP),
-     (advice.Advice, runs.ADVICE), (check.Check, found.CHECK), (check.Finding, found._REMARK),
-     (Sensitivity, found.SENSITIVITY), (findings.Findings, found.DIAGNOSIS),
-     (findings.Finding, found._FINDING), (Deployment, deployments.DEPLOYMENT),
-     (OnRuntime, deployments._RUNTIME), (Performance, deployments.PERFORMANCE),
-     (Latency, deployments.LATENCY["anyOf"][1]), (Target, targets.SCHEMA)],
+    [
+        (Run, runs.RUN),
+        (Result, runs.RESULT),
+        (Score, runs.SCORE),
+        (Drop, runs.DROP),
+        (advice.Advice, runs.ADVICE),
+        (check.Check, found.CHECK),
+        (check.Finding, found._REMARK),
+        (Sensitivity, found.SENSITIVITY),
+        (findings.Findings, found.DIAGNOSIS),
+        (findings.Finding, found._FINDING),
+        (Deployment, deployments.DEPLOYMENT),
+        (OnRuntime, deployments._RUNTIME),
+        (Performance, deployments.PERFORMANCE),
+        (Latency, deployments.LATENCY["anyOf"][1]),
+        (Target, targets.SCHEMA),
+    ],
     ids=lambda value: getattr(value, "__name__", ""),
-)  # fmt: skip
+)
 def test_every_field_is_in_the_schema(cls, schema):
     """Whoever adds a field is told to save it."""
     assert {field.name for field in dataclasses.fields(cls)} == set(schema["properties"])

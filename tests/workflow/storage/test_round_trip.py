@@ -60,9 +60,21 @@ def same(a, b, where=""):
 
 
 @pytest.mark.parametrize(
-    "part", ["checked", "runs", "proposal", "sensitivities", "diagnoses", "deployments", "performance", "target",
-             "tolerance", "method", "_forwards"],
-)  # fmt: skip
+    "part",
+    [
+        "checked",
+        "runs",
+        "proposal",
+        "sensitivities",
+        "diagnoses",
+        "deployments",
+        "performance",
+        "target",
+        "tolerance",
+        "method",
+        "_forwards",
+    ],
+)
 def test_every_result_is_equal(full, loaded, part):
     assert getattr(full, part)
     same(getattr(full, part), getattr(loaded, part), part)
@@ -112,11 +124,23 @@ def test_the_report_is_the_same_and_tells_all(full, loaded, tmp_path):
         flow.report(tmp_path / name, interactive=False)
     pages = [(tmp_path / name).read_text() for name in ("full", "loaded")]
     assert pages[1].replace(NOTE, "").split("<footer>")[0] == pages[0].split("<footer>")[0]
-    for words in ("can be quantized", "Layers by kind", "What auto tried", "Layers before and after", "loss ends at",
-                  "The weights are sensitive", "Most sensitive", "mixes of precisions", "Points measured",
-                  "Proposed, not kept yet", "Simulation against runtime", "Size and speed", "Next: ",
-                  "percentile ranges, percentile 99.5, head at w8a8, seed 0, calibration data",
-                  f"Made by qnb {qnb.__version__} on 20"):  # fmt: skip
+    for words in (
+        "can be quantized",
+        "Layers by kind",
+        "What auto tried",
+        "Layers before and after",
+        "loss ends at",
+        "The weights are sensitive",
+        "Most sensitive",
+        "mixes of precisions",
+        "Points measured",
+        "Proposed, not kept yet",
+        "Simulation against runtime",
+        "Size and speed",
+        "Next: ",
+        "percentile ranges, percentile 99.5, head at w8a8, seed 0, calibration data",
+        f"Made by qnb {qnb.__version__} on 20",
+    ):
         assert words in pages[0], words
     assert all(run.name in pages[0] for run in full.runs.values())
 
@@ -208,8 +232,9 @@ def test_weights_are_stored_once_and_as_they_are(full, path):
     with zipfile.ZipFile(path) as archive:
         members = {info.filename: info for info in archive.infolist()}
         plain = archive.read("sims/1.safetensors")
-    assert all((info.compress_type == zipfile.ZIP_STORED) == name.endswith(".safetensors")
-               for name, info in members.items())  # fmt: skip
+    assert all(
+        (info.compress_type == zipfile.ZIP_STORED) == name.endswith(".safetensors") for name, info in members.items()
+    )
     assert b"reference/" not in plain and b"model/" not in plain and b'"graph"' not in plain
     assert len(members) == 3 + 7
 

@@ -128,7 +128,7 @@ RUN, FRONT = ("runs", 3), ("fronts", 0)
         ((*FRONT, "highest"), 0, "minimum"),
     ],
     ids=lambda value: str(value)[:40],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_named(load, content, path, value, says):
     put(content, path, value)
     with pytest.raises(FileError, match=says) as error:
@@ -164,10 +164,14 @@ def test_a_line_of_code_that_is_no_step_is_left_out(load, content, code, kept):
 
 @pytest.mark.parametrize(
     ("path", "value"),
-    [((*FRONT, "options", "cost"), {"$named": ATTACK}), ((*FRONT, "options"), {f"x={ATTACK}, y": 1}),
-     ((*FRONT, "options", "cost"), {"$table": {"columns": []}}), ((*RUN, "settings", "options"), {f"x={ATTACK}": 1}),
-     ((*RUN, "settings", "options"), {"x": {"$named": ATTACK}})],
-)  # fmt: skip
+    [
+        ((*FRONT, "options", "cost"), {"$named": ATTACK}),
+        ((*FRONT, "options"), {f"x={ATTACK}, y": 1}),
+        ((*FRONT, "options", "cost"), {"$table": {"columns": []}}),
+        ((*RUN, "settings", "options"), {f"x={ATTACK}": 1}),
+        ((*RUN, "settings", "options"), {"x": {"$named": ATTACK}}),
+    ],
+)
 def test_what_comes_to_stand_in_a_line_of_code_is_a_name_or_a_literal(load, content, path, value):
     put(content, path, value)
     with pytest.raises(FileError):
@@ -182,8 +186,10 @@ def test_text_in_a_line_of_code_is_a_literal(load, content):
 
 
 class TestArchive:
-    @pytest.mark.parametrize("name", ["sims/7.safetensors", "sims/01.safetensors", "../x", "sims/0.pt", "notes.txt",
-                                      "/workflow.json", "sims/"])  # fmt: skip
+    @pytest.mark.parametrize(
+        "name",
+        ["sims/7.safetensors", "sims/01.safetensors", "../x", "sims/0.pt", "notes.txt", "/workflow.json", "sims/"],
+    )
     def test_members_that_no_file_has(self, load, name):
         with pytest.raises(FileError, match="no .qnb file has|not those that its runs name"):
             load(**{name: b"x"})
@@ -261,8 +267,26 @@ def places(node, path=()):
         yield from places(node[key], (*path, key))
 
 
-VALUES = (None, True, -1, 7, 1.5, 1e308, 10**400, "", ATTACK, "nan", [], {}, [1], {"a": 1}, {"$float": "nan"},
-          {"$named": ATTACK}, {"$table": {"columns": []}}, {"$dict": [[[1], 2]]})  # fmt: skip
+VALUES = (
+    None,
+    True,
+    -1,
+    7,
+    1.5,
+    1e308,
+    10**400,
+    "",
+    ATTACK,
+    "nan",
+    [],
+    {},
+    [1],
+    {"a": 1},
+    {"$float": "nan"},
+    {"$named": ATTACK},
+    {"$table": {"columns": []}},
+    {"$dict": [[[1], 2]]},
+)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -26,8 +26,9 @@ def saved(tmp_path_factory):
 def load(path, model=None, calibration=None, evaluate=None):
     own = twofold()
     given = zip((model, calibration, evaluate), own, strict=True)
-    return qnb.load(path, **dict(zip(("model", "calibration", "evaluate"),
-                                     (o if g is None else g for g, o in given), strict=True)))  # fmt: skip
+    return qnb.load(
+        path, **dict(zip(("model", "calibration", "evaluate"), (o if g is None else g for g, o in given), strict=True))
+    )
 
 
 def test_the_same_model_goes_on(saved):
@@ -73,9 +74,12 @@ class Longer(Twofold):
 
 @pytest.mark.parametrize(
     ("kind", "says"),
-    [(WithoutRelu, "structure differs at 'tanh'.*where the file has 'relu'"), (OtherOutput, "output is nested"),
-     (Longer, "structure differs at 'mul'|operations")],
-)  # fmt: skip
+    [
+        (WithoutRelu, "structure differs at 'tanh'.*where the file has 'relu'"),
+        (OtherOutput, "output is nested"),
+        (Longer, "structure differs at 'mul'|operations"),
+    ],
+)
 def test_another_structure_is_refused(saved, kind, says):
     torch.manual_seed(0)
     other = kind()
@@ -145,10 +149,14 @@ class TestHowItWasCaptured:
 
     @pytest.mark.parametrize(
         "arguments",
-        [{"example_inputs": torch.zeros(2, 3, 6, 6)}, {"example_inputs": {"x": torch.zeros(5, 3, 6, 6)}},
-         {"dynamic_shapes": ({0: torch.export.Dim("batch", max=64)},)}, {"example_inputs": torch.zeros(1, 3, 6, 6)}],
+        [
+            {"example_inputs": torch.zeros(2, 3, 6, 6)},
+            {"example_inputs": {"x": torch.zeros(5, 3, 6, 6)}},
+            {"dynamic_shapes": ({0: torch.export.Dim("batch", max=64)},)},
+            {"example_inputs": torch.zeros(1, 3, 6, 6)},
+        ],
         ids=["another size", "by keyword", "only the batch varies", "one sample"],
-    )  # fmt: skip
+    )
     def test_it_goes_on(self, arguments, tmp_path):
         model, batches, evaluate = twofold()
         flow = qnb.Workflow(model, batches, evaluate, **arguments)
@@ -156,7 +164,8 @@ class TestHowItWasCaptured:
         flow.save(tmp_path / "x.qnb")
         loaded = load(tmp_path / "x.qnb")
         assert repr(loaded["w8a8"]) == repr(flow["w8a8"]) and [*map(str, loaded.captured.inputs)] == [
-            *map(str, flow.captured.inputs)]  # fmt: skip
+            *map(str, flow.captured.inputs)
+        ]
         assert loaded.run("w4a8").cost.equals(flow.run("w4a8").cost)
 
 
