@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 COMMA := ,
 STAMP := $(VENV)/.installed-$(subst $(COMMA),-,$(EXTRAS))
 # What the JupyterLab extension is built of; an installation holds a copy of what is built.
-EXTENSION := $(wildcard qnb/labextension/*.* qnb/labextension/.yarnrc.yml qnb/labextension/yarn.lock) \
-  $(shell find qnb/labextension/src qnb/labextension/style qnb/labextension/schema qnb/labextension/templates -type f)
+EXTENSION := $(wildcard labextension/*.* labextension/.yarnrc.yml labextension/yarn.lock) \
+  $(shell find labextension/src labextension/style labextension/schema labextension/templates -type f)
 NOTEBOOK := notebooks/00-tour.ipynb
 # Tests run file by file in two processes; tests/conftest.py says in which order.
 PARALLEL ?= -n 2 --dist loadfile --no-loadscope-reorder
@@ -46,7 +46,7 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
-	$(BIN)/python -m pytest qnb tests notebooks --doctest-modules --nbval --nbval-current-env --ignore qnb/labextension $(PARALLEL)
+	$(BIN)/python -m pytest qnb tests notebooks --doctest-modules --nbval --nbval-current-env $(PARALLEL)
 
 check: $(STAMP)
 	$(BIN)/ruff check .
@@ -67,5 +67,5 @@ screenshots: $(STAMP)
 	$(BIN)/python -m tools.screenshots
 
 clean:
-	rm -rf $(VENV) build dist qnb/labextension/node_modules .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist labextension/node_modules .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

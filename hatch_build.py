@@ -1,4 +1,4 @@
-"""Build the JupyterLab extension (qnb/labextension) and put it, with the notebooks, into the wheel.
+"""Build the JupyterLab extension (labextension) and put it, with the notebooks, into the wheel.
 
 The extension is built only where its sources are newer than what is in build/labextension.
 """
@@ -56,7 +56,7 @@ def output(root: Path) -> Path:
 
 def sources(root: Path) -> list[Path]:
     """What the extension is made of."""
-    folder = root / "qnb" / "labextension"
+    folder = root / "labextension"
     made = {"node_modules", "lib", ".yarn"}
     ours = [
         path
@@ -85,7 +85,7 @@ def has_node() -> bool:
 
 def build(root: Path) -> None:
     """Install the packages the build needs, bundle the TypeScript, copy templates and notebooks."""
-    folder = root / "qnb" / "labextension"
+    folder = root / "labextension"
     if packages_are_stale(folder):
         run(folder, "jupyter_builder.jlpm", "workspaces", "focus", "--production")
     run(folder, "jupyter_builder.extension_commands.build", str(folder))

@@ -130,7 +130,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Ladder:
-    """The workflow's stages, each with what was reached (see `qnb.workflow.ladder.Stage`)."""
+    """The workflow's stages, each with what was reached (see `qnb.workflow.guidance.stages.Stage`)."""
 
     stages: Sequence[dict]
 

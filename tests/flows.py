@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import qnb
-from qnb.measures.score import Drop
+from qnb.measures.metrics.score import Drop
 from qnb.runtimes import Latency, differences, wiring
-from qnb.workflow.deployment import Deployment, OnRuntime
-from qnb.workflow.performance import Performance
+from qnb.workflow.deployment.performance import Performance
+from qnb.workflow.deployment.result import Deployment, OnRuntime
 
 EVIL = "<img src=x onerror=alert(1)>"
 

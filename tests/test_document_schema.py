@@ -16,7 +16,7 @@ from tests.charts.test_svg import FIGURES
 from tests.fuzz import edits
 from tests.labextension import documents as docs
 
-SOURCES = ROOT / "qnb" / "labextension" / "src"
+SOURCES = ROOT / "labextension" / "src"
 
 
 def check(document: dict) -> None:

@@ -44,15 +44,15 @@ APART = {
 }
 """Beside the stack: each may import these."""
 LATE = {
-    "workflow/display.py": {"charts"},
-    "workflow/documents.py": {"charts"},
-    "workflow/layer_documents.py": {"charts"},
-    "workflow/deploy_documents.py": {"charts"},
-    "workflow/recovery_documents.py": {"charts"},
-    "workflow/sensitivities.py": {"charts"},
-    "workflow/mixed_precision.py": {"charts"},
+    "workflow/documents/display.py": {"charts"},
+    "workflow/documents/workflow.py": {"charts"},
+    "workflow/documents/layers.py": {"charts"},
+    "workflow/documents/deployment.py": {"charts"},
+    "workflow/documents/recovery.py": {"charts"},
+    "workflow/recovery/sensitivities.py": {"charts"},
+    "workflow/recovery/pareto_front.py": {"charts"},
     "workflow/workflow.py": {"panels"},
-    "workflow/recovering.py": {"panels"},
+    "workflow/recovery/recovering.py": {"panels"},
     "demo/__main__.py": {"workflow"},
     "sim/quantsim.py": {"export"},
 }
@@ -126,7 +126,7 @@ def test_imports_go_downward(file):
         ("graph/capture.py", "if True:\n    try:\n        import qnb.targets\n    except ImportError: pass"),
         ("measures/layers.py", "import qnb\nqnb.QuantSim"),
         ("workflow/run.py", "def f():\n    from qnb import charts"),
-        ("workflow/display.py", "from qnb import charts"),
+        ("workflow/documents/display.py", "from qnb import charts"),
         ("sim/quantsim.py", "def show():\n    from qnb import charts"),
         ("charts/layers.py", "from qnb.measures import compare_layers"),
         ("demo/digits.py", "from qnb.workflow import Workflow"),
@@ -140,10 +140,10 @@ def test_an_upward_import_is_found(file, source):
 @pytest.mark.parametrize(
     ("file", "source"),
     [
-        ("sim/quantsim.py", "from qnb.sim.plan import LayerGroup\nfrom qnb import errors, targets"),
+        ("sim/quantsim.py", "from qnb.sim.placement.plan import LayerGroup\nfrom qnb import errors, targets"),
         ("sim/quantsim.py", "from .plan import LayerGroup\nfrom ..graph import capture"),
         ("sim/quantsim.py", "class A:\n    def _repr_html_(self):\n        from qnb import charts, html"),
-        ("workflow/display.py", "def f():\n    from qnb import charts\n    import qnb.html"),
+        ("workflow/documents/display.py", "def f():\n    from qnb import charts\n    import qnb.html"),
         ("charts/layers.py", "from qnb import columns, html\nfrom qnb.errors import InputError"),
         ("demo/__main__.py", "def main():\n    from qnb.workflow import Workflow"),
         ("panels/run.py", "from qnb.workflow import Workflow\nfrom qnb import charts"),

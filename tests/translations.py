@@ -10,8 +10,8 @@ from unittest.mock import patch
 
 import torch
 
-from qnb.export import onnx_file
-from qnb.export.float_model import float_model
+from qnb.export.onnx import file as onnx_file
+from qnb.export.onnx.float_model import float_model
 
 KEPT = 48
 LARGEST = 2_000_000

@@ -22,7 +22,7 @@ from qnb.errors import PrecisionError
 from qnb.export import export_onnx
 from qnb.graph import capture
 from qnb.html import decibel
-from qnb.measures.error import ErrorStats
+from qnb.measures.layers.error import ErrorStats
 from qnb.runtimes import OnnxRuntime, QnnHtp, Runtime
 from qnb.runtimes.fidelity import fidelity
 from qnb.runtimes.onnxruntime import MOVES

@@ -12,11 +12,11 @@ from torch import fx, nn
 from qnb.errors import InputError
 from qnb.graph import export, names
 from qnb.graph.captured import MANY, Captured, Input, as_call, check_device
-from qnb.graph.clean import remove_noise, restore_batch_norm
 from qnb.graph.constants import fold_constants
 from qnb.graph.fold import fold_batch_norm
 from qnb.graph.masks import mask_last
 from qnb.graph.recurrent import restore_recurrent
+from qnb.graph.simplify import remove_noise, restore_batch_norm
 from qnb.graph.structure import Structure, flatten
 from qnb.graph.written_out import write_out
 

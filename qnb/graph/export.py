@@ -9,10 +9,10 @@ from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from qnb.errors import QnbError
-from qnb.graph.blame import capture_error
-from qnb.graph.flat import Flat, Refused
+from qnb.graph.capture_errors import capture_error
 from qnb.graph.functional import functional
 from qnb.graph.structure import TENSOR, Structure
+from qnb.graph.traced_model import Flat, Refused
 from qnb.quiet import quiet
 
 PREFIX = "model."

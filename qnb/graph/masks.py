@@ -44,7 +44,8 @@ def mask_last(module: fx.GraphModule) -> None:
 def _learned(module: fx.GraphModule) -> set[fx.Node]:
     """Values that some parameter had a part in. A mask is none of them.
 
-    `qnb.sim.zones` draws the line again for the finished graph, where products of activations count too.
+    `qnb.sim.placement.tensor_roles` draws the line again for the finished graph, where products of activations
+    count too.
     """
     learned, parameters = set(), dict(module.named_parameters())
     for node in module.graph.nodes:

@@ -10,7 +10,7 @@ import torch
 from torch import fx
 
 from qnb.graph import ops
-from qnb.graph.blame import is_users, short
+from qnb.graph.capture_errors import is_users, short
 from qnb.graph.structure import Structure
 
 _ROOT = "model"

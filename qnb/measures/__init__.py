@@ -2,13 +2,13 @@
 
 from qnb.measures.cost import cost as cost
 from qnb.measures.cost import model_bytes as model_bytes
-from qnb.measures.layers import compare_layers as compare_layers
+from qnb.measures.layers.compare import compare_layers as compare_layers
+from qnb.measures.layers.profile import LayerProfile as LayerProfile
+from qnb.measures.layers.profile import profile_layers as profile_layers
+from qnb.measures.layers.weights import weight_channels as weight_channels
 from qnb.measures.memory import activation_bytes as activation_bytes
-from qnb.measures.profile import LayerProfile as LayerProfile
-from qnb.measures.profile import profile_layers as profile_layers
-from qnb.measures.score import Drop as Drop
-from qnb.measures.score import Score as Score
-from qnb.measures.score import accuracy as accuracy
-from qnb.measures.score import paired_drop as paired_drop
-from qnb.measures.sensitivity import sensitivity as sensitivity
-from qnb.measures.weights import weight_channels as weight_channels
+from qnb.measures.metrics.score import Drop as Drop
+from qnb.measures.metrics.score import Score as Score
+from qnb.measures.metrics.score import accuracy as accuracy
+from qnb.measures.metrics.score import paired_drop as paired_drop
+from qnb.measures.sensitivity.estimate import sensitivity as sensitivity

@@ -16,8 +16,8 @@ from qnb import columns
 from qnb.arguments import check_kind, check_options
 from qnb.errors import CalibrationError, InputError
 from qnb.graph.batches import reiterable
-from qnb.measures.layers import compare_layers
-from qnb.measures.outputs import output_db
+from qnb.measures.layers.compare import compare_layers
+from qnb.measures.layers.outputs import output_db
 from qnb.methods.report import Report
 from qnb.methods.result import Found, Result
 from qnb.methods.undo import all_or_nothing

@@ -78,7 +78,7 @@ def search_mixed_precision(
         sensitivity: a method of `qnb.sensitivity`, or a DataFrame with columns ``layer, precision, score``.
         evaluate: ``evaluate(model) -> float`` or `qnb.Score`, to verify points with.
         verify: how many points at least are measured, spread over the front.
-        executor: evaluates points in workers, see `qnb.measures.trials.evaluate_trials`.
+        executor: evaluates points in workers, see `qnb.measures.sensitivity.trials.evaluate_trials`.
         cache: path of a file that keeps sensitivities and scores; a search that was cancelled goes on from there.
         layers: a name, a glob or a list of them; the others keep their precision. None means all.
         seed: of sensitivities and evaluations.

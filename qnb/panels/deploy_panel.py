@@ -11,9 +11,10 @@ from qnb.html import TONES, escape
 from qnb.panels.base import Panel, heading, line
 from qnb.panels.deploy_views import DeployViews
 from qnb.panels.widgets import Plot
-from qnb.workflow import deploy_documents, ladder
-from qnb.workflow.advice import FOLDER, deploy_code
-from qnb.workflow.deploy import RUNTIMES, default_soc
+from qnb.workflow.deployment.deploy import RUNTIMES, default_soc
+from qnb.workflow.documents import deployment as deploy_documents
+from qnb.workflow.guidance import stages
+from qnb.workflow.guidance.next_step import FOLDER, deploy_code
 
 TITLES = {"onnxruntime": "ONNX Runtime, CPU", "htp": "HTP"}
 MEASURES = {"Model size": "size_bytes", "File size": "file_bytes", "Latency": "latency_ms"}
@@ -28,7 +29,7 @@ class DeployPanel(Panel):
     """
 
     def __init__(self, flow, name: str | None = None):
-        best = ladder.best(flow)
+        best = stages.best(flow)
         self.name = (
             flow[name].name if name else best.name if best else flow.selection.run or next(reversed(flow.runs), None)
         )

@@ -9,7 +9,7 @@ from qnb.columns import LAYER, OP, SQNR_DB
 from qnb.html import escape
 from qnb.modules import module_groups
 from qnb.panels.widgets import CodeButton, Grid, Plot
-from qnb.workflow import deploy_documents
+from qnb.workflow.documents import deployment as deploy_documents
 
 TABS = ("Layer by layer", "At the outputs", "Table of layers", "Files", "On the device")
 PRE = (

@@ -8,13 +8,13 @@ from qnb import charts
 from qnb.columns import LAYER
 from qnb.document import Document
 from qnb.errors import InputError
-from qnb.measures.groups import fold
+from qnb.measures.layers.groups import fold
 from qnb.modules import module_groups
 from qnb.panels.base import Panel, heading, line
 from qnb.panels.layer_views import LayerViews
 from qnb.panels.what_if_bar import WhatIfBar
 from qnb.panels.widgets import Plot
-from qnb.workflow import layer_documents
+from qnb.workflow.documents import layers as layer_documents
 
 NONE = "(none)"
 

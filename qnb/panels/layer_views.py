@@ -11,8 +11,9 @@ from qnb.document import Table
 from qnb.modules import module_groups
 from qnb.panels.base import columns
 from qnb.panels.widgets import Grid, Plot
-from qnb.workflow import display, layer_documents
-from qnb.workflow.job import Job
+from qnb.workflow.documents import display
+from qnb.workflow.documents import layers as layer_documents
+from qnb.workflow.jobs.job import Job
 
 SHOWN = [LAYER, OP, SQNR_DB, OWN_SQNR_DB, "saturated_fraction"]
 TABS = ("Values", "Value by value", "Weight ranges", "Worst cases", "All layers")

@@ -11,9 +11,9 @@ from qnb.html import TONES, escape
 from qnb.methods import METHODS
 from qnb.panels.base import Panel, heading, line
 from qnb.panels.recovery_views import RecoveryViews
-from qnb.workflow import recovery_documents as documents
-from qnb.workflow.advice import recover_code
-from qnb.workflow.recover import AUTO
+from qnb.workflow.documents import recovery as documents
+from qnb.workflow.guidance.next_step import recover_code
+from qnb.workflow.recovery.recover import AUTO
 from qnb.workflow.verdict import FAIL, UNDECIDED
 
 

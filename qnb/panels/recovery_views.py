@@ -13,7 +13,7 @@ from qnb.columns import LAYER
 from qnb.html import decibel
 from qnb.modules import module_groups
 from qnb.panels.widgets import Grid, Plot
-from qnb.workflow import recovery_documents as documents
+from qnb.workflow.documents import recovery as documents
 
 TABS = ("Before and after", "History", "What was done", "Table of layers")
 EVERY_S = 1.0

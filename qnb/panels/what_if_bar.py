@@ -14,7 +14,7 @@ PRECISIONS = ("w16a16", "w8a16", "w8a8", "w4a16", "w4a8", "fp16", "fp32")
 
 
 class WhatIfBar:
-    """Drives `qnb.workflow.what_if.WhatIf`.
+    """Drives `qnb.workflow.recovery.what_if.WhatIf`.
 
     Args:
         panel: the `LayerExplorer` it belongs to.

@@ -11,10 +11,11 @@ from qnb.document import Document
 from qnb.html import escape
 from qnb.panels.base import Panel, columns, heading, line
 from qnb.panels.widgets import CodeButton, Grid, Plot
-from qnb.workflow import documents, ladder
-from qnb.workflow.advice import FOLDER, deploy_code, recover_code, run_code
-from qnb.workflow.next_steps import next_steps
-from qnb.workflow.recover import AUTO
+from qnb.workflow.documents import workflow as documents
+from qnb.workflow.guidance import stages
+from qnb.workflow.guidance.next_step import FOLDER, deploy_code, recover_code, run_code
+from qnb.workflow.guidance.next_steps import next_steps
+from qnb.workflow.recovery.recover import AUTO
 from qnb.workflow.verdict import FAIL, UNDECIDED
 
 REDUCED = ("w8a16", "w8a8", "w4a16", "w4a8")
@@ -33,7 +34,7 @@ class WorkflowPanel(Panel):
     def build(self) -> list[widgets.Widget]:
         self.head = widgets.HTML()
         self.stages = {
-            name: widgets.HTML(layout=widgets.Layout(flex="0 1 560px", min_width="0")) for name in ladder.TITLES
+            name: widgets.HTML(layout=widgets.Layout(flex="0 1 560px", min_width="0")) for name in stages.TITLES
         }
         self.precision = widgets.Combobox(
             options=REDUCED,
@@ -65,7 +66,7 @@ class WorkflowPanel(Panel):
     def draw(self) -> None:
         flow = self.flow
         self.head.value = heading(*_title(flow))
-        for stage in ladder.stages(flow):
+        for stage in stages.stages(flow):
             self.stages[stage.stage].value = _stage(stage)
         self.results.layout.display = "flex" if flow.runs else "none"
         if flow.runs:
@@ -78,7 +79,7 @@ class WorkflowPanel(Panel):
         for button in self.run_buttons:
             button.disabled = busy
         self.recover_button.disabled = busy or self._lost() is None
-        self.deploy_button.disabled = busy or ladder.best(flow) is None
+        self.deploy_button.disabled = busy or stages.best(flow) is None
         self.next_button.disabled = busy
         self.next_button.layout.display = None if self._action() else "none"
 
@@ -147,7 +148,7 @@ class WorkflowPanel(Panel):
     def _lost(self) -> str | None:
         """The first reduced run that is not within tolerance."""
         lost = (r for r in self.flow.runs.values() if r.verdict.state in (FAIL, UNDECIDED))
-        return next((r.name for r in lost if ladder.stage_of(r) == "reduce"), None)
+        return next((r.name for r in lost if stages.stage_of(r) == "reduce"), None)
 
     def _recover(self, order: dict | None = None) -> None:
         order = order or {"precision": self._lost(), "methods": AUTO}
@@ -155,7 +156,7 @@ class WorkflowPanel(Panel):
         self.note(recover_code(self.flow.variable, order["precision"], (order["methods"],)))
 
     def _deploy(self, order: dict | None = None) -> None:
-        flow, order = self.flow, order or {"name": ladder.best(self.flow).name, "folder": FOLDER}
+        flow, order = self.flow, order or {"name": stages.best(self.flow).name, "folder": FOLDER}
         flow.start(f"flow.deploy({order['name']!r})", lambda report: flow.deploy(**order, progress=report))
         self.note(deploy_code(flow.variable, order))
 
@@ -188,12 +189,12 @@ def _title(flow) -> tuple[str, str]:
     return documents.model_name(flow), f"for {flow.target.name}{metric}, tolerance {flow.tolerance:g}"
 
 
-def _stage(stage: ladder.Stage) -> str:
+def _stage(stage: stages.Stage) -> str:
     """A stage in one line: mark and name, its figures, what was found."""
     figures = " · ".join(
         filter(None, [stage.metric and f"metric {stage.metric}", stage.drop and f"drop {stage.drop}", stage.size])
     )
-    state = ladder.WORDS[stage.state]
+    state = stages.WORDS[stage.state]
     return (
         f'<div style="line-height:1.35"><span style="display:inline-block;min-width:11.5em">{escape(stage.mark)} '
         f"<b>{escape(stage.title)}</b> {escape(state)}</span> {escape(figures)}"

@@ -11,7 +11,7 @@ from torch import fx
 from qnb import columns
 from qnb.errors import CalibrationError, InputError
 from qnb.graph.batches import length, reiterable
-from qnb.measures.error import ErrorStats
+from qnb.measures.layers.error import ErrorStats
 from qnb.runtimes.runtime import Runtime
 
 

@@ -11,7 +11,7 @@ from qnb.errors import InputError
 from qnb.graph import Captured, capture, ops
 from qnb.graph.attributes import attribute
 from qnb.numerics import FloatGrid, Grid, Precision
-from qnb.sim.plan import ActivationSite, Plan, WeightSite
+from qnb.sim.placement.plan import ActivationSite, Plan, WeightSite
 from qnb.sim.quantizer import BiasQuantizer, Quantizer, WeightQuantizer
 from qnb.sim.recurrent.steps import STAND_INS, Steps
 

@@ -15,8 +15,8 @@ from qnb.errors import CalibrationError
 from qnb.graph.batches import length, reiterable
 from qnb.numerics import Grid
 from qnb.ranges import RULES, tensor_range
-from qnb.sim.masking import attended, margin
-from qnb.sim.plan import ActivationSite
+from qnb.sim.placement.masking import attended, margin
+from qnb.sim.placement.plan import ActivationSite
 from qnb.sim.quantizer import BiasQuantizer, Quantizer, WeightQuantizer, spread
 
 Progress = Callable[[int, int | None, str], None]

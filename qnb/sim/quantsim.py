@@ -16,9 +16,9 @@ from qnb.graph.attributes import attribute, set_tensor
 from qnb.graph.target_form import written_out
 from qnb.numerics import Grid, Precision
 from qnb.sharing import changing, reading
-from qnb.sim import build, calibration, select, snapshot, tables
+from qnb.sim import build, calibration, selection, snapshot, tables
 from qnb.sim.graph_model import GraphModel, ReferenceModel, device_of
-from qnb.sim.placement import place
+from qnb.sim.placement.place import place
 from qnb.sim.quantizer import BiasQuantizer, Quantizer, WeightQuantizer, copy_state
 from qnb.sim.refusals import refuse_unsupported
 
@@ -175,7 +175,7 @@ class QuantSim(GraphModel):
     def named(self, layers: str | Iterable[str] | None, operation: str) -> set[str]:
         """The layers (and inputs) that a name, a glob or a list of them means; None means all."""
         names = [s.layer for s in self.plan.activations.values()] + [g.layer for g in self.groups]
-        return select.layers(names, layers, operation)
+        return selection.layers(names, layers, operation)
 
     def output_keys(self, layers: set[str]) -> set[str]:
         """Keys of the activation quantizers of these layers' outputs."""
@@ -199,8 +199,8 @@ class QuantSim(GraphModel):
 
     @changing
     def _switch(self, on: bool, layers, kind, operation: str) -> QuantSim:
-        select.kind(kind, operation)
-        chosen = select.layers((layer for layer, *_ in self.sites()), layers, operation)
+        selection.kind(kind, operation)
+        chosen = selection.layers((layer for layer, *_ in self.sites()), layers, operation)
         for layer, site_kind, module in self.sites():
             if layer in chosen and kind in (None, site_kind):
                 module.enabled = on
@@ -276,7 +276,7 @@ class QuantSim(GraphModel):
         return exact(self, runtime)
 
     def save(self, path) -> None:
-        """Write the sim, its graph included, to one file (safetensors + JSON): see `qnb.sim.storage`."""
+        """Write the sim, its graph included, to one file (safetensors + JSON): see `qnb.sim.storage.file`."""
         from qnb.sim import storage
 
         storage.save(self, path)
@@ -299,7 +299,7 @@ class QuantSim(GraphModel):
         Raises:
             FileError: a file that is damaged, contradicts itself or fits another model; the sim is as it was.
         """
-        from qnb.export.encodings_reader import load_encodings
+        from qnb.export.encodings.reader import load_encodings
 
         load_encodings(self, path)
         return self

@@ -16,12 +16,12 @@ from qnb.graph.batches import length
 from qnb.graph.captured import as_call
 from qnb.graph.structure import flatten
 from qnb.html import LOSSLESS, decibel, number
-from qnb.measures.error import ErrorStats
+from qnb.measures.layers.error import ErrorStats
 from qnb.numerics import Precision
 from qnb.sim import QuantSim, limits
 from qnb.sim.graph_model import ReferenceModel
 from qnb.sim.recurrent.notes import notes
-from qnb.workflow.joined_ranges import crowded
+from qnb.workflow.guidance.joined_ranges import crowded
 
 FEW_SAMPLES = 64
 
@@ -57,7 +57,7 @@ class Check(Shown):
         return not any(f.tone == "bad" for f in self.findings)
 
     def document(self) -> Document:
-        from qnb.workflow import documents
+        from qnb.workflow.documents import workflow as documents
 
         return documents.check(self)
 

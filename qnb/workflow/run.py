@@ -9,9 +9,9 @@ import pandas as pd
 
 from qnb.document import Document, Shown
 from qnb.measures import Score
-from qnb.measures.score import Drop
+from qnb.measures.metrics.score import Drop
 from qnb.methods import Result
-from qnb.workflow.advice import Advice
+from qnb.workflow.guidance.next_step import Advice
 from qnb.workflow.verdict import Verdict
 
 
@@ -76,6 +76,6 @@ class Run(Shown):
         return [] if self.float16 is None else list(self.float16[self.float16.flushed_fraction > 0.01].layer)
 
     def document(self) -> Document:
-        from qnb.workflow import documents
+        from qnb.workflow.documents import workflow as documents
 
         return documents.run(self)

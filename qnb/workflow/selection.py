@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from qnb.errors import InputError
-from qnb.sim import select
-from qnb.workflow.signal import Signal
+from qnb.sim import selection
+from qnb.workflow.jobs.signal import Signal
 
 
 class Selection:
@@ -88,7 +88,7 @@ class Selection:
             )
         for layer in layers:
             if layer not in names:
-                select.layers(names, [layer], "flow.selection")
+                selection.layers(names, [layer], "flow.selection")
         return tuple(dict.fromkeys(layer for layer in layers if layer in names))
 
     def __repr__(self) -> str:

@@ -11,18 +11,18 @@ from typing import Any
 from qnb.arguments import short
 from qnb.errors import InputError
 from qnb.measures import Score, activation_bytes, cost, model_bytes
-from qnb.measures.evaluation import score_of
-from qnb.measures.profile import profile_layers
+from qnb.measures.layers.profile import profile_layers
+from qnb.measures.metrics.evaluation import score_of
 from qnb.numerics import Precision
 from qnb.ranges import RULES
-from qnb.sim import QuantSim, select
+from qnb.sim import QuantSim, selection
 from qnb.sim.graph_model import ReferenceModel
 from qnb.sim.refusals import refuse_unsupported
-from qnb.workflow.measured import comparison_batches, measured, settings_of
+from qnb.workflow.jobs.progress import shown
+from qnb.workflow.jobs.stage_progress import Ticks
+from qnb.workflow.measured_run import comparison_batches, measured, settings_of
 from qnb.workflow.names import FP32, check_name
-from qnb.workflow.progress import shown
 from qnb.workflow.run import Run
-from qnb.workflow.ticks import Ticks
 from qnb.workflow.verdict import REFERENCE, Verdict
 
 RUN = "flow.run"
@@ -128,7 +128,7 @@ def one_layer(run: Run, layer: str) -> str:
     """The layer of a run that a name or a glob means."""
     if run.sim is None:
         raise InputError("look at layers", f"run {run.name!r}, which has no simulation", "name another run")
-    found = sorted(select.layers((group.layer for group in run.sim.groups), layer, "look at a layer"))
+    found = sorted(selection.layers((group.layer for group in run.sim.groups), layer, "look at a layer"))
     if len(found) != 1:
         received = f"{short(layer)}, which {len(found)} layers match"
         raise InputError("look at a layer", received, f"name one: {found[0]!r}")

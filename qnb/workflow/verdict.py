@@ -9,7 +9,7 @@ import pandas as pd
 
 from qnb.html import decibel
 from qnb.measures import Score, paired_drop
-from qnb.measures.score import Drop
+from qnb.measures.metrics.score import Drop
 
 OK, FAIL, UNDECIDED, REFERENCE = "ok", "fail", "undecided", "reference"
 AGREES_DB = 40.0

@@ -18,20 +18,22 @@ from qnb.graph import Captured, capture, reiterable
 from qnb.graph.target_form import written_out
 from qnb.randomness import Seeded
 from qnb.ranges import RULES
-from qnb.workflow import documents, next_steps, steps
-from qnb.workflow.advice import Advice
+from qnb.workflow import steps
 from qnb.workflow.check import Check, check
-from qnb.workflow.job import Job
-from qnb.workflow.jobs import Jobs
-from qnb.workflow.on_target import OnTarget
-from qnb.workflow.progress import shown
-from qnb.workflow.recovering import Recovering
+from qnb.workflow.deployment.on_target import OnTarget
+from qnb.workflow.documents import workflow as documents
+from qnb.workflow.guidance import next_steps
+from qnb.workflow.guidance.next_step import Advice
+from qnb.workflow.jobs.job import Job
+from qnb.workflow.jobs.progress import shown
+from qnb.workflow.jobs.runner import Jobs
+from qnb.workflow.recovery.recovering import Recovering
 from qnb.workflow.run import Run
 from qnb.workflow.selection import Selection
 from qnb.workflow.steps import Step
 
 if TYPE_CHECKING:
-    from qnb.workflow.what_if import WhatIf
+    from qnb.workflow.recovery.what_if import WhatIf
 
 REFERENCE = "fp32"
 
@@ -222,7 +224,7 @@ class Workflow(Jobs, Recovering, OnTarget, Shown):
         Returns:
             A `Comparison`: ``.table`` is the DataFrame, ``.chart()`` the figure.
         """
-        from qnb.workflow.display import Comparison
+        from qnb.workflow.documents.display import Comparison
 
         names = names or tuple(self.compared[-1:])
         if not names:
@@ -234,7 +236,7 @@ class Workflow(Jobs, Recovering, OnTarget, Shown):
 
     def layer(self, name: str, layer: str):
         """One layer of one run: values of FP32 and QuantSim, clipped share, weight range per channel."""
-        from qnb.workflow.display import LayerView
+        from qnb.workflow.documents.display import LayerView
 
         run = self[name]
         layer = steps.one_layer(run, layer)
@@ -261,7 +263,7 @@ class Workflow(Jobs, Recovering, OnTarget, Shown):
 
     def what_if(self, name: str) -> WhatIf:
         """Try other bits or range rules for some layers of a run, see what they change, keep it as a run or not."""
-        from qnb.workflow.what_if import WhatIf
+        from qnb.workflow.recovery.what_if import WhatIf
 
         return WhatIf(self, name)
 
@@ -292,20 +294,20 @@ class Workflow(Jobs, Recovering, OnTarget, Shown):
         return panels.DeployPanel(self, name)
 
     def report(self, path, *, interactive: bool = True) -> None:
-        """Write all results as one HTML page that needs no network: see `qnb.workflow.report`.
+        """Write all results as one HTML page that needs no network: see `qnb.workflow.documents.report`.
 
         Args:
             path: the file; it is replaced as a whole.
             interactive: charts to hover and zoom (5 MB of Plotly in the page); else pictures, and no script at all.
         """
-        from qnb.workflow import report
+        from qnb.workflow.documents import report
 
         report.write(self, path, interactive)
 
     def chart(self, x: str = "size_bytes"):
         """Metric against ``x``, a point per run: ``"size_bytes"``, or ``"file_bytes"`` or ``"latency_ms"`` after
         `measure`."""
-        from qnb.workflow.display import summary_chart
+        from qnb.workflow.documents.display import summary_chart
 
         return summary_chart(self, x)
 

@@ -15,7 +15,7 @@ import torch
 import qnb
 from qnb.demo import data
 from qnb.errors import QnbError
-from qnb.measures.outputs import output_db
+from qnb.measures.layers.outputs import output_db
 from qnb.methods import METHODS
 from qnb.numerics import Grid, Precision
 

@@ -15,8 +15,8 @@ import torch
 from scipy.stats import spearmanr
 
 import qnb
-from qnb.measures.trial import QuantizerState, quantizer_modules
-from qnb.measures.trials import Trial
+from qnb.measures.sensitivity.trial import QuantizerState, quantizer_modules
+from qnb.measures.sensitivity.trials import Trial
 from tests.bench import nets
 
 PRECISIONS = ("w4a8", "w8a8", "w4a4")

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from qnb import charts
-from qnb.charts.svg import svg
+from qnb.charts.svg.picture import svg
 
 CPU, HTP = "ONNX Runtime, CPU", "HTP v75 (sm8650, emulated)"
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from qnb import charts
-from qnb.charts.svg import svg
+from qnb.charts.svg.picture import svg
 from qnb.errors import InputError
 
 

@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from tests.charts.test_svg import SVG, numbers, parsed, paths, texts
 
 from qnb import charts
-from qnb.charts.svg import svg
+from qnb.charts.svg.picture import svg
 from qnb.columns import FRONT
 from qnb.errors import InputError
-from tests.charts.test_svg import SVG, numbers, parsed, paths, texts
 
 
 def front(count=12, measured=(0, 4, 11), chosen=4, intervals=True, cost_name="bops"):

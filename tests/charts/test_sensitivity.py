@@ -8,7 +8,7 @@ import pytest
 
 from qnb import charts
 from qnb.charts.sensitivity import LABEL_LENGTH
-from qnb.charts.svg import svg
+from qnb.charts.svg.picture import svg
 from qnb.columns import SENSITIVITY
 from qnb.errors import InputError
 

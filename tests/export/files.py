@@ -8,7 +8,7 @@ from torch import nn
 
 import qnb
 from qnb.export import export_onnx
-from qnb.measures.error import ErrorStats
+from qnb.measures.layers.error import ErrorStats
 from qnb.runtimes import OnnxRuntime
 
 

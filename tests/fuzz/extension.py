@@ -13,7 +13,7 @@ from tests.fuzz import edits
 from tests.fuzz.subjects import DOCUMENT, Subject
 
 ROOT = Path(__file__).parents[2]
-EXTENSION = ROOT / "qnb" / "labextension"
+EXTENSION = ROOT / "labextension"
 
 
 def missing() -> str:

@@ -339,7 +339,7 @@ class TestShapesThatGrow:
 
     def test_shapes_that_the_user_asks_for_are_tried(self):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("qnb.graph.flat._ShapesStaySimple.LONGEST", -1)
+            patch.setattr("qnb.graph.traced_model._ShapesStaySimple.LONGEST", -1)
             captured = capture(nn.Linear(3, 3).eval(), torch.randn(4, 3), ({0: torch.export.Dim.AUTO},))
         assert isinstance(captured.inputs[0].shape[0], str)
 

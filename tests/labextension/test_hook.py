@@ -33,7 +33,7 @@ def project(tmp_path, hook):
     """One source, one notebook, built after both were written."""
     notebook = {"cells": [{"cell_type": "markdown", "source": ["text\n", "## A title\n"]}], "metadata": {}}
     for name, text in {
-        "qnb/labextension/src/a.ts": "",
+        "labextension/src/a.ts": "",
         "hatch_build.py": "",
         "build/labextension/install.json": "{}",
         "notebooks/a.ipynb": json.dumps(notebook),
@@ -62,7 +62,7 @@ def test_nothing_is_asked_for_where_nothing_is_stale(hook, project):
 
 @pytest.mark.parametrize(("node", "count"), [(True, 1), (False, 2)], ids=["with node", "without node"])
 def test_a_newer_source_asks_for_the_builder(hook, project, monkeypatch, node, count):
-    (project / "qnb/labextension/src/a.ts").write_text("changed")
+    (project / "labextension/src/a.ts").write_text("changed")
     monkeypatch.setattr(hook, "has_node", lambda: node)
     assert len(made(hook, project).dependencies()) == count
     assert made(hook, project, "sdist").dependencies() == []

@@ -11,7 +11,7 @@ from qnb import document
 from tests.browser.lab import ROOT
 from tools.execute_notebooks import execute
 
-SOURCES, BUILT = ROOT / "qnb" / "labextension", ROOT / "build" / "labextension"
+SOURCES, BUILT = ROOT / "labextension", ROOT / "build" / "labextension"
 TEMPLATES = sorted((SOURCES / "templates").glob("*.ipynb"))
 built = pytest.mark.skipif(not (BUILT / "install.json").exists(), reason="installed without the JupyterLab extension")
 

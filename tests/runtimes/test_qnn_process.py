@@ -15,7 +15,7 @@ import torch
 from qnb.errors import Cancelled, DependencyError, TargetError
 from qnb.process import Process, Spare
 from qnb.runtimes import qnn_process, qnn_worker
-from qnb.workflow.job import Job
+from qnb.workflow.jobs.job import Job
 from tests.processes import ROOT, gone, pids_of_a_killed, there
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals")

@@ -6,7 +6,7 @@ import torch
 import qnb
 from qnb.graph.captured import as_call
 from qnb.graph.structure import flatten
-from qnb.measures.error import ErrorStats
+from qnb.measures.layers.error import ErrorStats
 from tests.models import transformers_zoo, zoo
 
 NAMES = [*zoo(), "bert", "gpt2", "llama", "vit", "whisper"]

@@ -10,7 +10,7 @@ import qnb
 from qnb.errors import TargetError
 from qnb.export import export_onnx
 from qnb.graph import capture
-from qnb.measures.error import ErrorStats
+from qnb.measures.layers.error import ErrorStats
 from qnb.runtimes import OnnxRuntime, socs
 from qnb.targets import TARGETS, supported
 

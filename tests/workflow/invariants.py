@@ -3,7 +3,7 @@
 import ast
 
 from qnb.columns import CONTROL
-from qnb.workflow import ladder
+from qnb.workflow.guidance import stages
 from qnb.workflow.precisions import answers, bits, is_float
 from qnb.workflow.verdict import FAIL, OK
 
@@ -29,7 +29,7 @@ def below(precision, other):
 
 
 def failing_control(flow):
-    runs = [r for r in flow.runs.values() if ladder.is_control(r)]
+    runs = [r for r in flow.runs.values() if stages.is_control(r)]
     return bool(runs) and all(r.verdict.state == FAIL for r in runs)
 
 
@@ -121,7 +121,7 @@ def check(flow):
         precision = proposed_precision(flow, advice)
         assert step is None or precision is None or not below(precision, step), f"{advice.code} before {step}"
     deploys = [a.deploy["name"] for a in said if a.deploy]
-    best = ladder.best(flow)
+    best = stages.best(flow)
     failed = {name for name, found in flow.deployments.items() if found.failure}
     assert len(deploys) <= 1 and (best is None or best.name in failed or deploys in ([], [best.name]))
     if best is not None:

@@ -7,11 +7,11 @@ import pandas as pd
 import torch
 
 import qnb
-from qnb.measures.score import Drop
+from qnb.measures.metrics.score import Drop
 from qnb.runtimes import differences
 from qnb.runtimes.wiring import in_a_row
 from qnb.workflow.check import Check, Finding
-from qnb.workflow.deployment import DISAGREES, MISSING, REFUSED, Deployment, OnRuntime
+from qnb.workflow.deployment.result import DISAGREES, MISSING, REFUSED, Deployment, OnRuntime
 from qnb.workflow.precisions import bits
 from qnb.workflow.run import Run
 from qnb.workflow.verdict import Verdict

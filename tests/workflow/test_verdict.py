@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from qnb.measures import Score, paired_drop
-from qnb.measures.score import Drop
+from qnb.measures.metrics.score import Drop
 from qnb.workflow.verdict import FAIL, OK, REALISTIC, UNDECIDED, Verdict, deciding_samples, judge, judge_control
 
 

@@ -16,7 +16,7 @@ from torch import fx
 
 from qnb.graph.attributes import attribute
 from qnb.graph.constants import constant_nodes
-from qnb.measures.lockstep import call
+from qnb.measures.layers.lockstep import call
 from qnb.methods.layerwise.spill import Shelf
 
 

@@ -10,7 +10,7 @@ from torch import fx
 from qnb.errors import PrecisionError
 from qnb.graph import ops
 from qnb.numerics import Grid
-from qnb.sim.plan import LayerGroup, WeightSite
+from qnb.sim.placement.plan import LayerGroup, WeightSite
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from qnb.graph.attributes import attribute
-from qnb.measures.error import sqnr_db
+from qnb.measures.layers.error import sqnr_db
 from qnb.methods.layerwise.frontier import Frontier
 from qnb.methods.layerwise.unfold import Product
 

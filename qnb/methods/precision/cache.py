@@ -12,8 +12,8 @@ import torch
 
 from qnb.atomic import write_atomically
 from qnb.errors import FileError
-from qnb.measures.score import Score
-from qnb.sim.storage import dumps
+from qnb.measures.metrics.score import Score
+from qnb.sim.storage.file import dumps
 
 FORMAT, VERSION = "qnb.precision_search", 1
 

@@ -13,9 +13,9 @@ from qnb.arguments import whole
 from qnb.columns import BITS, FRONT
 from qnb.errors import FileError, InputError
 from qnb.graph.batches import reiterable
-from qnb.measures.score import Drop, Score, paired_drop
-from qnb.measures.sensitivity import WAYS
-from qnb.measures.trials import Trial, check_executor, evaluate_trials
+from qnb.measures.metrics.score import Drop, Score, paired_drop
+from qnb.measures.sensitivity.estimate import WAYS
+from qnb.measures.sensitivity.trials import Trial, check_executor, evaluate_trials
 from qnb.methods.precision.cache import SearchCache, fingerprint
 from qnb.methods.precision.candidates import Group, apply_choice, layer_groups, layer_order, movable, parse
 from qnb.methods.precision.costs import COSTS, OptionBits, by_layer

@@ -9,8 +9,8 @@ import pandas as pd
 
 from qnb.columns import LAYER
 from qnb.errors import InputError
-from qnb.measures.alone import Alone
-from qnb.measures.sensitivity import WAYS
+from qnb.measures.sensitivity.estimate import WAYS
+from qnb.measures.sensitivity.single_quantizer import Alone
 from qnb.methods.precision.candidates import Group, layer_order
 from qnb.numerics import Precision
 

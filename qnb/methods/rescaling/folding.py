@@ -17,7 +17,7 @@ from qnb.methods.layerwise.layers import weighted_layers
 from qnb.methods.layerwise.unfold import Product, products
 from qnb.methods.layerwise.weights import nodes, sole_readers
 from qnb.methods.rescaling.moved_channels import MovedChannels, Reading
-from qnb.sim.supergroups import norm_weight
+from qnb.sim.placement.supergroups import norm_weight
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from qnb.columns import LAYER
 from qnb.errors import InputError
 from qnb.graph.attributes import attribute, set_tensor
-from qnb.measures.error import sqnr_db
+from qnb.measures.layers.error import sqnr_db
 from qnb.methods.layerwise.frontier import Frontier, Segment
 from qnb.methods.layerwise.layers import integer_layers
 from qnb.methods.layerwise.weights import put

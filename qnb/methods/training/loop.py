@@ -13,7 +13,7 @@ import torch
 
 from qnb.errors import InputError
 from qnb.graph import ops
-from qnb.measures.evaluation import score_of
+from qnb.measures.metrics.evaluation import score_of
 from qnb.methods.report import Report
 from qnb.methods.training.checkpoint import Checkpoint, load_optimizer_state, optimizer_state
 from qnb.methods.training.objective import OPERATION, Objective

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from qnb.errors import EvaluateError, InputError, QnbError
-from qnb.graph.blame import at
+from qnb.graph.capture_errors import at
 from qnb.methods.training.distill import Distillation
 from qnb.randomness import Draws
 

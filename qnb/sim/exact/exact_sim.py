@@ -12,14 +12,14 @@ from torch import fx
 from qnb.errors import CalibrationError, InputError, PrecisionError
 from qnb.graph import ops
 from qnb.numerics import Grid, quantize
-from qnb.sim import zones
 from qnb.sim.exact import htp, integer_ops, onnxruntime
 from qnb.sim.exact.integer_ops import Layer
 from qnb.sim.exact.operands import Operand
-from qnb.sim.plan import LayerGroup
+from qnb.sim.placement import tensor_roles
+from qnb.sim.placement.plan import LayerGroup
+from qnb.sim.placement.superfluous import superfluous
 from qnb.sim.quantizer import spread
 from qnb.sim.quantsim import QuantSim
-from qnb.sim.superfluous import superfluous
 
 _CONV = dict.fromkeys(("conv1d", "conv2d", "conv3d"), integer_ops.conv)
 _COMMON = _CONV | {
@@ -230,5 +230,5 @@ def _bias_codes(sim: ExactSim, node: fx.Node):
 
 def _operand(sim: ExactSim, node: fx.Node) -> Operand | None:
     found = sim.plan.encoding(_source(node).name)
-    is_activation = found is not None and not zones.is_parameter(node)
+    is_activation = found is not None and not tensor_roles.is_parameter(node)
     return Operand.of(sim, *found) if is_activation and sim.activation(found[0]).active else None

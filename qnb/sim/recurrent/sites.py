@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from torch import fx
 
 from qnb.graph import ops
-from qnb.sim.plan import ActivationSite, BiasSite, Plan
+from qnb.sim.placement.plan import ActivationSite, BiasSite, Plan
 from qnb.sim.recurrent.cells import CELLS, Cell
 from qnb.targets import Target
 

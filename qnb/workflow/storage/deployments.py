@@ -9,8 +9,8 @@ from qnb import schema
 from qnb.columns import LAYER, OP, SQNR_DB
 from qnb.runtimes import Latency, differences, wiring
 from qnb.runtimes.differences import Difference
-from qnb.workflow.deployment import DISAGREES, Deployment, OnRuntime
-from qnb.workflow.performance import Performance
+from qnb.workflow.deployment.performance import Performance
+from qnb.workflow.deployment.result import DISAGREES, Deployment, OnRuntime
 from qnb.workflow.precisions import bits
 from qnb.workflow.storage import tables, values
 from qnb.workflow.storage.runs import DROP, SCORE, TABLE, drop, number, read_drop, read_score, score

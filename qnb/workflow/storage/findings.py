@@ -7,8 +7,8 @@ from dataclasses import asdict
 from qnb import columns, schema
 from qnb.workflow.check import Check
 from qnb.workflow.check import Finding as Remark
-from qnb.workflow.findings import Finding, Findings
-from qnb.workflow.sensitivities import Sensitivity
+from qnb.workflow.guidance.diagnosis import Finding, Findings
+from qnb.workflow.recovery.sensitivities import Sensitivity
 from qnb.workflow.storage import tables, values
 from qnb.workflow.storage.code import checked
 from qnb.workflow.storage.runs import number

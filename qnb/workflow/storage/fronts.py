@@ -14,7 +14,7 @@ from qnb.methods.precision.front import Point, Problem
 from qnb.methods.precision.precision_front import OPERATION, Choices, PrecisionFront
 from qnb.numerics import Grid, Precision
 from qnb.numerics.stored import PRECISION, precision_from_json, precision_to_json
-from qnb.workflow.mixed_precision import DECIDING, MixedPrecision
+from qnb.workflow.recovery.pareto_front import DECIDING, MixedPrecision
 from qnb.workflow.storage import tables, values
 from qnb.workflow.storage.runs import SCORE, read_score, score
 from qnb.workflow.storage.source import Source

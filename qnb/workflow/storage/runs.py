@@ -7,9 +7,9 @@ from typing import Any
 from qnb import columns, schema
 from qnb.columns import OWN_SQNR_DB as OWN
 from qnb.measures import Score
-from qnb.measures.score import Drop
+from qnb.measures.metrics.score import Drop
 from qnb.methods import Result
-from qnb.workflow.advice import Advice
+from qnb.workflow.guidance.next_step import Advice
 from qnb.workflow.names import FP32
 from qnb.workflow.run import Run
 from qnb.workflow.storage import tables, values

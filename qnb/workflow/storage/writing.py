@@ -9,7 +9,8 @@ from qnb import schema, tensor_file
 from qnb.atomic import replacing
 from qnb.sim import storage as sims
 from qnb.targets import stored as targets
-from qnb.workflow import documents, settings
+from qnb.workflow import settings
+from qnb.workflow.documents import workflow as documents
 from qnb.workflow.storage import archive, deployments, findings, fronts, runs
 from qnb.workflow.storage.contents import FORMAT, MODEL, SCHEMA, VERSION
 

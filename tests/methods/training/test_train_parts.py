@@ -128,7 +128,7 @@ def test_the_gradient_keeps_its_size_at_any_temperature():
 
 
 def test_relative_error_is_one_over_the_sqnr():
-    from qnb.measures.error import sqnr_db
+    from qnb.measures.layers.error import sqnr_db
 
     y, t = torch.randn(50), torch.randn(50)
     expected = sqnr_db(float(t.square().sum()), float((y - t).square().sum()))

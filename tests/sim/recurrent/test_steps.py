@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import qnb
-from qnb.measures.error import ErrorStats
+from qnb.measures.layers.error import ErrorStats
 from qnb.targets import TARGETS
 
 STEPS, SAMPLES, FEATURES, HIDDEN = 6, 3, 5, 4

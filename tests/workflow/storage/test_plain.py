@@ -10,17 +10,19 @@ import pytest
 
 from qnb.errors import FileError
 from qnb.measures import Score
-from qnb.measures.score import Drop
+from qnb.measures.metrics.score import Drop
 from qnb.methods import Result
 from qnb.numerics import Grid, Precision
 from qnb.runtimes import Latency
 from qnb.targets import Target
 from qnb.targets import stored as targets
-from qnb.workflow import advice, check, findings
-from qnb.workflow.deployment import Deployment, OnRuntime
-from qnb.workflow.performance import Performance
+from qnb.workflow import check
+from qnb.workflow.deployment.performance import Performance
+from qnb.workflow.deployment.result import Deployment, OnRuntime
+from qnb.workflow.guidance import diagnosis as findings
+from qnb.workflow.guidance import next_step as advice
+from qnb.workflow.recovery.sensitivities import Sensitivity
 from qnb.workflow.run import Run
-from qnb.workflow.sensitivities import Sensitivity
 from qnb.workflow.storage import code, deployments, runs, tables, values
 from qnb.workflow.storage import findings as found
 from qnb.workflow.storage.source import Source

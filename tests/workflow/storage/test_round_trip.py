@@ -11,7 +11,8 @@ import torch
 import qnb
 from qnb import targets
 from qnb.measures import Score
-from qnb.workflow import documents, ladder
+from qnb.workflow.documents import workflow as documents
+from qnb.workflow.guidance import stages
 from qnb.workflow.storage import writing
 from tests.flows import EVIL, OWN_TARGET, new_flow, twofold
 
@@ -108,7 +109,7 @@ def test_it_shows_the_same(full, loaded, going_on):
 def test_every_part_of_it_shows_the_same(full, loaded, going_on):
     for flow in (loaded, going_on):
         pd.testing.assert_frame_equal(flow.summary(), full.summary())
-        assert flow.next() == full.next() and ladder.stages(flow) == ladder.stages(full)
+        assert flow.next() == full.next() and stages.stages(flow) == stages.stages(full)
         for name, run in full.runs.items():
             assert forms(flow[name].document()) == forms(run.document())
             for a, b in zip(flow[name].recovery, run.recovery, strict=True):
@@ -196,7 +197,7 @@ class TestFront:
 
 
 def counted(names):
-    from qnb.measures.trials import evaluate_trials
+    from qnb.measures.sensitivity.trials import evaluate_trials
 
     def evaluate(sim, trials, *args, **kwargs):
         names.extend(trial.name for trial in trials)

@@ -12,7 +12,7 @@ import pytest
 import qnb
 from qnb import schema
 from qnb.errors import FileError, QnbError
-from qnb.workflow import documents
+from qnb.workflow.documents import workflow as documents
 
 ATTACK = "__import__('pathlib').Path('attacked').touch()"
 

@@ -1,0 +1,1 @@
+"""Encodings files: scale and offset of every quantized tensor, written and read."""

@@ -1,0 +1,1 @@
+"""A QuantSim as an ONNX file that integer runtimes load."""

@@ -1,0 +1,1 @@
+"""FP32 against QuantSim, layer by layer."""

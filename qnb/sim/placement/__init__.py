@@ -1,0 +1,1 @@
+"""Placement: graph + target -> which quantizer stands where."""

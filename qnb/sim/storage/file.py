@@ -1,0 +1,87 @@
+"""A QuantSim as one file: tensors in safetensors, the graph and all settings as JSON in its header. No pickle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qnb import schema, tensor_file
+from qnb.atomic import write_atomically
+from qnb.errors import FileError
+from qnb.sim.storage import packing
+from qnb.sim.storage.packing import Shared, Tensors
+from qnb.targets import TARGETS
+from qnb.targets import stored as targets
+
+FORMAT, VERSION = "qnb.quantsim", 2
+REMEDY = "save the sim again with sim.save(path)"
+
+
+def dumps(sim, shared: Shared | None = None) -> bytes:
+    """The sim as bytes, to send to another process.
+
+    Args:
+        shared: a model that whoever reads them has already; it is left out.
+    """
+    header, tensors = packing.pack(sim, shared)
+    return tensor_file.dumps(FORMAT, {"version": VERSION, **header}, tensors)
+
+
+def save(sim, path) -> None:
+    """Write the sim to ``path``; the file is replaced as a whole or not at all."""
+    write_atomically(path, dumps(sim))
+
+
+def load(path):
+    """Read a sim that `save` wrote.
+
+    Raises:
+        FileError: the file is missing, damaged, cut short, of another kind, or of a newer qnb.
+    """
+    operation = f"QuantSim.load({str(path)!r})"
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise FileError(operation, str(error), "check the path") from error
+    return loads(data, operation)
+
+
+def loads(data: bytes, operation: str = "QuantSim.loads", remedy: str = REMEDY, shared: Shared | None = None):
+    """A sim from bytes that `dumps` made, with the same ``shared``."""
+    return of(*read(data, operation, remedy), operation, remedy, shared)
+
+
+def read(data: bytes, operation: str, remedy: str) -> tuple[dict, Tensors]:
+    """(header, tensors) of a sim's bytes, in the form of today's version."""
+    header, tensors = tensor_file.loads(data, FORMAT, operation, remedy)
+    if schema.check_version(header, "simulation", VERSION, operation) == 1:
+        header = _from_1(header, operation, remedy)
+    return header, tensors
+
+
+def of(header: dict, tensors: Tensors, operation: str, remedy: str, shared: Shared | None = None):
+    """The sim of what `read` gave.
+
+    Raises:
+        FileError: it does not go together.
+    """
+    try:
+        return packing.unpack(header, tensors, operation, remedy, shared)
+    except FileError:
+        raise
+    except Exception as error:  # a graph of known ops whose parts do not fit: from torch, or from placing quantizers
+        raise FileError(operation, f"the file is damaged ({type(error).__name__}: {error})", remedy) from error
+
+
+def _from_1(header: dict, operation: str, remedy: str) -> dict:
+    """Version 1 named its target; a precision's name stood beside its grids."""
+    name, precision = header.get("target"), header.get("precision")
+    if not isinstance(name, str) or name not in TARGETS or not isinstance(precision, dict):
+        raise FileError(operation, f"a sim for target {str(name)[:80]!r}, which this qnb does not have", remedy)
+    return (
+        {"applied": [], "weights_settled": False}
+        | header
+        | {
+            "target": targets.to_json(TARGETS[name]),
+            "precision": {k: v for k, v in precision.items() if k != "name"},
+        }
+    )

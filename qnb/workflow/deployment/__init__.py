@@ -1,0 +1,1 @@
+"""Runs as files, run on real runtimes and measured."""

@@ -1,0 +1,152 @@
+"""Results that show as a chart with a table beside it. Charts are bound when shown, not when imported."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from qnb.document import Document, Shown, Table
+from qnb.html import decibel, paragraph
+from qnb.measures import LayerProfile
+from qnb.workflow.documents import layers as layer_documents
+
+PLOTLY = "application/vnd.plotly.v1+json"
+
+
+def figure_json(figure) -> dict[str, Any]:
+    """A figure as Plotly's own MIME type takes it, as wide as its cell."""
+    import json
+
+    return json.loads(figure.to_json()) | {"config": {"responsive": True, "displaylogo": False}}
+
+
+def figure_title(figure) -> str:
+    """What a figure says, as plain text."""
+    return html.unescape(figure.layout.title.text or "chart")
+
+
+class Charted(Shown):
+    """Base of what shows as figures and a document: live charts where Plotly can draw, text and HTML elsewhere."""
+
+    def figures(self) -> list:
+        raise NotImplementedError
+
+    def caption(self) -> str:
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return self.caption()
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        for figure in self.figures():
+            title = figure_title(figure)
+            display({PLOTLY: figure_json(figure), "text/plain": title, "text/html": paragraph(title)}, raw=True)
+        display(self.document().bundle() | {"text/plain": self.caption()}, raw=True)
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison(Charted):
+    """FP32 against QuantSim per layer, for one or several runs.
+
+    Args:
+        frames: run name to a DataFrame with columns `qnb.columns.COMPARISON`.
+    """
+
+    frames: dict[str, pd.DataFrame]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The figures of one run; with several, all of them with a column ``run`` first."""
+        if len(self.frames) == 1:
+            return next(iter(self.frames.values()))
+        return pd.concat([f.assign(run=n)[["run", *f.columns]] for n, f in self.frames.items()], ignore_index=True)
+
+    def chart(self):
+        """Bars of SQNR per layer as a Plotly figure; with one run, its own error too."""
+        from qnb import charts
+
+        return charts.layer_sqnr(self.frames, own=len(self.frames) == 1)
+
+    def figures(self) -> list:
+        return [self.chart()]
+
+    def caption(self) -> str:
+        return layer_documents.comparison_text(self.frames)
+
+    def document(self) -> Document:
+        return layer_documents.comparison(self.frames)
+
+
+@dataclass(frozen=True, repr=False)
+class LayerView(Charted):
+    """One layer of one run.
+
+    Args:
+        run: its name.
+        row: the layer's figures, columns `qnb.columns.COMPARISON`.
+        profile: its values; ``histogram``, ``scatter`` and ``weights`` are its DataFrames.
+    """
+
+    run: str
+    row: pd.Series
+    profile: LayerProfile
+
+    @property
+    def layer(self) -> str:
+        return self.profile.layer
+
+    @property
+    def histogram(self) -> pd.DataFrame:
+        return self.profile.histogram
+
+    @property
+    def scatter(self) -> pd.DataFrame:
+        return self.profile.scatter
+
+    @property
+    def weights(self) -> pd.DataFrame | None:
+        """None where the layer has no weights."""
+        return self.profile.weights
+
+    def figures(self) -> list:
+        from qnb import charts
+
+        title = f"{self.run}, {self.layer}"
+        found = [histogram(self.profile, title), charts.layer_scatter(self.scatter, layer=title)]
+        return found + ([] if self.weights is None else [charts.weight_ranges(self.weights, layer=self.layer)])
+
+    def caption(self) -> str:
+        return (
+            f"{self.run}, {self.layer}: SQNR {decibel(self.row.sqnr_db)} accumulated, "
+            f"{decibel(self.row.own_sqnr_db)} on its own"
+        )
+
+    def document(self) -> Document:
+        frame = self.row.to_frame().T[layer_documents.SHOWN].infer_objects()
+        return Document("layer", self.caption(), (Table(frame, formats=layer_documents.FORMS),))
+
+
+def histogram(profile: LayerProfile, title: str):
+    """A layer's values with its grid and clipped share, as a Plotly figure."""
+    from qnb import charts
+
+    return charts.layer_histogram(
+        profile.histogram,
+        layer=title,
+        scale=profile.scale,
+        low=profile.low,
+        high=profile.high,
+        clipped_fraction=profile.clipped_fraction,
+    )
+
+
+def summary_chart(flow, x: str = "size_bytes"):
+    """Metric against size or latency, a point per run."""
+    from qnb import charts
+
+    return charts.summary(flow.summary(), tolerance=flow.tolerance, x=x)

@@ -1,0 +1,88 @@
+"""What layers' figures say, as documents: the comparison of runs, one layer, the layer explorer."""
+
+from __future__ import annotations
+
+from qnb.document import Document, Figure, Table
+from qnb.html import count, decibel, number, percent
+from qnb.sim import tables
+
+SHOWN = ["layer", "op", "sqnr_db", "own_sqnr_db", "saturated_fraction", "fp32_min", "fp32_max"]
+FORMS = {"sqnr_db": decibel, "own_sqnr_db": decibel, "saturated_fraction": percent}
+
+
+def comparison(frames) -> Document:
+    return Document("comparison", "FP32 against QuantSim", tuple(worst(n, f) for n, f in frames.items()))
+
+
+def worst(name: str, frame) -> Table:
+    """The layers that lose most on their own."""
+    caption = f"{name}: the layers that lose most on their own (of {len(frame)})"
+    return Table(frame.nsmallest(5, "own_sqnr_db")[SHOWN], caption, 12, FORMS)
+
+
+def comparison_text(frames) -> str:
+    lines = []
+    for name, frame in frames.items():
+        worst = frame.nsmallest(3, "own_sqnr_db")
+        named = ", ".join(f"{r.layer} {decibel(r.own_sqnr_db)}" for r in worst.itertuples())
+        lines.append(f"{name}: {len(frame)} layers; those that lose most on their own: {named}")
+    return "\n".join(lines)
+
+
+def layer_figures(flow, layer: str):
+    """A selected layer's figures in the selected run, and in the one it is compared with: a DataFrame of text."""
+    import pandas as pd
+
+    found = {"": list(_LAYER_FORMS)}
+    for name in filter(None, (flow.selection.run, flow.selection.against)):
+        run = flow[name]
+        row = run.comparison.set_index("layer", drop=False).loc[layer]
+        bits = _bits(run, layer)
+        found[name] = [form(row, bits) for form in _LAYER_FORMS.values()]
+    return pd.DataFrame(found)
+
+
+def _bits(run, layer: str) -> str:
+    if run.sim is None:
+        return ""
+    group = next(g for g in run.sim.groups if g.layer == layer)
+    found = zip(tables.layer_bits(run.sim, group), ("weights", "output"), strict=True)
+    return ", ".join(f"{bits} ({what})" for bits, what in found if isinstance(bits, int))
+
+
+_LAYER_FORMS = {
+    "op": lambda row, bits: row.op,
+    "bits": lambda row, bits: bits,
+    "SQNR, accumulated": lambda row, bits: decibel(row.sqnr_db),
+    "SQNR, its own": lambda row, bits: decibel(row.own_sqnr_db),
+    "QuantSim values clipped": lambda row, bits: percent(row.saturated_fraction),
+    "largest error": lambda row, bits: number(row.max_abs_error),
+    "mean squared error": lambda row, bits: number(row.mse),
+    "cosine": lambda row, bits: f"{row.cosine:.5f}",
+    "FP32 range": lambda row, bits: f"{row.fp32_min:.3g} to {row.fp32_max:.3g}",
+    "values compared": lambda row, bits: count(row.numel),
+}
+
+
+def explorer(flow) -> Document:
+    """The layer explorer on paper: bars, the worst layers, the selected layer's values."""
+    from qnb import charts
+    from qnb.workflow.documents.display import histogram
+
+    selection = flow.selection
+    runs = {n: flow[n].comparison for n in (selection.run, selection.against) if n is not None}
+    blocks = [figure(charts.layer_sqnr(runs, own=len(runs) == 1)), *(worst(n, f) for n, f in runs.items())]
+    if selection.layer is not None:
+        if flow.profiled(selection.run):
+            profile = flow.profile(selection.run)[selection.layer]
+            blocks.append(figure(histogram(profile, f"{selection.run}, {selection.layer}")))
+        blocks.append(Table(layer_figures(flow, selection.layer), selection.layer, 40))
+    return Document("explorer", f"Layers of {' and '.join(runs)}", tuple(blocks))
+
+
+def figure(chart) -> Figure:
+    """A Plotly figure as a block, with its picture."""
+    from qnb.charts.svg.picture import svg
+    from qnb.workflow.documents.display import figure_json, figure_title
+
+    return Figure(figure_json(chart), figure_title(chart), svg(chart))

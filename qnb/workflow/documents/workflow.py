@@ -1,0 +1,218 @@
+"""What the workflow's results say, as documents: object -> `Document`, pure functions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from datetime import datetime
+from itertools import islice
+
+from qnb import __version__
+from qnb.document import Code, Document, Facts, Ladder, Table, Text
+from qnb.html import count, decibel, size
+from qnb.workflow.deployment import performance
+from qnb.workflow.documents import deployment as deploy_documents
+from qnb.workflow.documents import recovery as recovery_documents
+from qnb.workflow.documents.layers import figure, worst
+from qnb.workflow.guidance import stages
+
+TONES = {"ok": "good", "fail": "bad", "undecided": "warn", "reference": "neutral"}
+MOST = 4
+"""Layers named in a line."""
+VERDICTS = {state: f"{mark} {state}" for state, mark in stages.MARKS.items()}
+
+
+def decimal(value: float) -> str:
+    return f"{value:.4f}"
+
+
+def headline(run) -> str:
+    return f"{stages.MARKS[run.verdict.state]} {run.name}: {run.verdict.text}"
+
+
+def facts(run) -> dict[str, str]:
+    low, high = run.score.interval()
+    found = {"metric": str(run.score) + ("" if math.isnan(low) else f", 95 % interval {low:.4f} to {high:.4f}")}
+    if run.comparison is not None:
+        layer, own_db = run.worst_layer
+        found["output against FP32"] = decibel(run.output_sqnr_db)
+        all_lossless = own_db == math.inf
+        found["layer that loses most"] = "none" if all_lossless else f"{layer} ({decibel(own_db)} on its own)"
+    if run.float16 is not None:
+        found["overflow in FP16"] = ", ".join(run.overflowing) or "no layer"
+        found["flushed to zero in FP16"] = ", ".join(run.flushed) or "no layer"
+    found |= recovery_documents.facts(run)
+    operations = f"{count(run.cost.macs.sum())} MACs, {count(run.cost.bops.sum())} bit operations"
+    found["cost"] = f"{size(run.size_bytes)}" + (f", {operations}" if run.cost.macs.sum() else "")
+    return found
+
+
+def run(run) -> Document:
+    return Document(
+        "run",
+        headline(run),
+        (Facts(facts(run)), *recovery_documents.blocks(run)),
+        TONES[run.verdict.state],
+        {"target": run.settings.get("target", ""), "tolerance": f"{run.settings.get('tolerance', '')}"},
+        runs=(stages.row(run),),
+        next=advised(run.next),
+    )
+
+
+def advised(advice) -> tuple[dict, ...]:
+    return tuple({"what": a.what, "why": a.why, "code": a.code} for a in advice)
+
+
+def check(check) -> Document:
+    if not check.ok:
+        title = f"✗ {check.model} is not ready to be quantized"
+    else:
+        title = f"✓ {check.model} can be quantized{stages.warnings(check)}"
+    tone = "bad" if not check.ok else "warn" if check.findings else "good"
+    blocks = (
+        Facts(check.facts),
+        *(Text(f"! {f.text}", f.tone) for f in check.findings),
+        Table(check.ops, "Layers by kind", 14),
+    )
+    return Document("check", title, blocks, tone, {"model": check.model})
+
+
+def short_summary(flow):
+    """The columns of the summary that a person reads first."""
+    frame = flow.summary()
+    frame["size"] = [size(b) for b in frame.size_bytes]
+    return frame[["run", "metric", "drop", "verdict", "size", "worst_layer", "worst_own_sqnr_db"]]
+
+
+def runs_table(flow) -> Table:
+    forms = {"verdict": VERDICTS.get, "metric": decimal, "drop": decimal, "worst_own_sqnr_db": decibel}
+    return Table(short_summary(flow), "All runs", 20, forms)
+
+
+def workflow(flow, *before, most: int | None = 2) -> Document:
+    """Title, ``before``, the runs, and what to do next, the first so many steps."""
+    advice = flow.next()
+    blocks = [*before, *other_data(flow), *([runs_table(flow)] if flow.runs else [])]
+    blocks += [Code(a.code, f"{'Or' if index else 'Next'}: {a.what}", a.why) for index, a in enumerate(advice[:most])]
+    return Document(
+        "workflow",
+        title(flow),
+        tuple(blocks),
+        workflow=identity(flow),
+        stages=tuple(stages.as_rows(stages.stages(flow))),
+        runs=tuple(stages.row(r) for r in flow.runs.values()),
+        next=advised(advice),
+    )
+
+
+def other_data(flow) -> list[Text]:
+    """A warning where a loaded workflow goes on with other calibration data than its runs were made with."""
+    known = {name: run.settings.get("data") for name, run in flow.runs.items()}
+    others = [name for name, data in known.items() if flow._data and data and data != flow._data]
+    if not others:
+        return []
+    named = ", ".join(others[:6]) + (f" and {len(others) - 6} more" if len(others) > 6 else "")
+    said = (
+        f"! The calibration data is not that of {named}: other samples, or in another order. New runs do not quite "
+        "compare with these; run them again, or load the file with the data it was made with."
+    )
+    return [Text(said, "warn")]
+
+
+def panel(flow, most: int | None = 2) -> Document:
+    """The workflow panel on paper: ladder, chart, runs, next steps."""
+    before = [Ladder(stages.as_rows(stages.stages(flow)))]
+    if flow.runs:
+        before.append(figure(flow.chart()))
+    return workflow(flow, *before, most=most)
+
+
+def dashboard(flow) -> Document:
+    """Everything on one page: the panel, the check, every run with all that was found about it, what was deployed."""
+    page, blocks = panel(flow, most=None), []
+    if flow.checked is not None:
+        blocks += _section(check(flow.checked))
+    for found in flow.runs.values():
+        if found.comparison is not None:
+            blocks += [*_run_in_full(found), *_about(flow, found.name)]
+    if flow.proposal is not None:
+        blocks += [Text(f"Proposed, not kept yet: {flow.proposal.name}"), *_run_in_full(flow.proposal)]
+    for deployed in flow.deployments.values():
+        blocks += [
+            Text(deploy_documents.title(deployed), deploy_documents.tone(deployed)),
+            *deploy_documents.blocks(deployed),
+        ]
+    if flow.performance:
+        forms = {"file_bytes": size}
+        blocks.append(Table(performance.table(flow.performance), "Size and speed of the runs' files", 40, forms))
+    return replace(page, kind="dashboard", blocks=(*page.blocks, *blocks))
+
+
+def _section(document: Document) -> list:
+    """A document's title and blocks, as a part of another."""
+    return [Text(document.title, document.tone), *document.blocks]
+
+
+def _run_in_full(run) -> list:
+    from qnb import charts
+
+    return [
+        Text(headline(run), TONES[run.verdict.state]),
+        Facts(facts(run) | made_with(run)),
+        *recovery_documents.in_full(run),
+        figure(charts.layer_sqnr({run.name: run.comparison}, own=True)),
+        worst(run.name, run.comparison),
+    ]
+
+
+def _about(flow, name: str) -> list:
+    """What was found about a run: why it loses, which quantizers cost it, mixes of precisions."""
+    blocks = _section(flow.diagnoses[name].document()) if name in flow.diagnoses else []
+    if found := flow.sensitivities.get(name):
+        blocks += [Text(found.caption()), figure(found.chart()), *found.document().blocks]
+    if found := flow.fronts.get(name):
+        blocks += _section(found.document())
+    return blocks
+
+
+def made_with(run) -> dict[str, str]:
+    """What it takes to get a run's numbers again, in a line."""
+    kept = run.settings
+    said = [f"{kept['method']} ranges"] if kept.get("method") else []
+    said += [f"{name} {value}" for name, value in kept.get("options", {}).items()]
+    for changed, form in ((kept.get("layers", {}), "{} at {}"), (kept.get("methods", {}), "{} by {}")):
+        said += [form.format(*change) for change in islice(changed.items(), MOST)]
+        said += [f"and {len(changed) - MOST} more"] if len(changed) > MOST else []
+    names = {"seed": "seed", "data": "calibration data", "qnb": "qnb", "torch": "torch", "python": "Python"}
+    said += [f"{words} {kept[name]}" for name, words in names.items() if name in kept]
+    return {"made with": ", ".join(said)} if said else {}
+
+
+def written(now: datetime) -> str:
+    """When a page was written down, and by which qnb."""
+    return f"Made by qnb {__version__} on {now:%Y-%m-%d at %H:%M} UTC"
+
+
+def dated(page: Document, now: datetime) -> Document:
+    """A page that ends with when it was written."""
+    return replace(page, blocks=(*page.blocks, Text(written(now))))
+
+
+def identity(flow) -> dict[str, str]:
+    return {
+        "variable": flow.variable,
+        "model": model_name(flow),
+        "target": flow.target.name,
+        "tolerance": f"{flow.tolerance:g}",
+    }
+
+
+def model_name(flow) -> str:
+    if flow._captured is not None:
+        return flow._captured.name
+    return flow._model_name or type(flow.model).__name__
+
+
+def title(flow) -> str:
+    note = " (from a file)" if flow.model is None else ""
+    return f"Workflow: {model_name(flow)} for {flow.target.name}, tolerance {flow.tolerance:g}{note}"

@@ -1,0 +1,1 @@
+"""Where a workflow stands, what comes next, and why a run loses accuracy."""

@@ -1,0 +1,80 @@
+"""A next step as a value, and the calls that do it as code. Which step comes next: `next_steps` beside this."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+FOLDER = "deploy"
+"""Where files go unless one says otherwise."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """``what`` to do, ``why`` (with numbers), and the ``code`` that does it; no code where only a person can.
+
+    ``run`` holds the arguments of `Workflow.run` where the code is such a call, ``recover`` those of
+    `Workflow.recover`, ``deploy`` those of `Workflow.deploy`.
+    """
+
+    what: str
+    why: str
+    code: str = ""
+    run: dict[str, Any] | None = None
+    deploy: dict[str, Any] | None = None
+    recover: dict[str, Any] | None = None
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.why}" + (f"\n    {self.code}" if self.code else "")
+
+
+def literal(value: Any) -> str:
+    """A value as Python source, strings in double quotes; a function by its name.
+
+    >>> print(literal({"stem": "w8a8", "é": [True, None]}))
+    {"stem": "w8a8", "é": [True, None]}
+    """
+    if isinstance(value, str):  # an escape for a lone surrogate, which no file can hold; everything else as it is
+        text = json.dumps(value, ensure_ascii=False)
+        return "".join(json.dumps(c)[1:-1] if "\ud800" <= c <= "\udfff" else c for c in text)
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{literal(k)}: {literal(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(literal, value)) + "]"
+    return getattr(value, "__name__", None) or repr(value)
+
+
+def run_code(variable: str, arguments: Mapping[str, Any]) -> str:
+    """The call of `Workflow.run` with these arguments.
+
+    >>> run_code("flow", {"precision": "w4a8", "layers": {"stem": "w8a8"}})
+    'flow.run("w4a8", layers={"stem": "w8a8"})'
+    """
+    rest = {key: value for key, value in arguments.items() if key != "precision"}
+    return _call(f"{variable}.run", [arguments["precision"]], rest)
+
+
+def recover_code(variable: str, name: str, methods: Sequence[str], options: Mapping[str, Any] | None = None) -> str:
+    """The call of `Workflow.recover` with these arguments.
+
+    >>> recover_code("flow", "w4a8", ("equalize", "adaround"), {"iterations": 500})
+    'flow.recover("w4a8", ["equalize", "adaround"], iterations=500)'
+    """
+    return _call(f"{variable}.recover", [name, methods[0] if len(methods) == 1 else methods], options or {})
+
+
+def deploy_code(variable: str, arguments: Mapping[str, Any]) -> str:
+    """The call of `Workflow.deploy` with these arguments.
+
+    >>> deploy_code("flow", {"name": "w8a8", "folder": "deploy", "soc": "sm8550", "integer_io": True})
+    'flow.deploy("w8a8", "deploy", soc="sm8550", integer_io=True)'
+    """
+    rest = {key: value for key, value in arguments.items() if key not in ("name", "folder")}
+    return _call(f"{variable}.deploy", [arguments["name"], arguments["folder"]], rest)
+
+
+def _call(function: str, first: Sequence[Any], rest: Mapping[str, Any]) -> str:
+    said = [*map(literal, first), *(f"{key}={literal(value)}" for key, value in rest.items())]
+    return f"{function}({', '.join(said)})"

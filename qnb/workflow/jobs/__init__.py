@@ -1,0 +1,1 @@
+"""Steps in threads of their own, and their progress."""

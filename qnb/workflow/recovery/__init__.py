@@ -1,0 +1,1 @@
+"""Getting accuracy back: recovery methods, mixed precision, sensitivities, what-if."""

@@ -1,0 +1,160 @@
+"""The recipe "auto": techniques in rising effort, until the metric is within the tolerance.
+
+PTQ first, then more bits where they count, then training: the order of AIMET's quantization workflow. Each technique
+starts from the best of what there is that it may follow (`qnb.methods.check_order`): corrections come last in a chain,
+so rounding starts from the best chain without one. What brings the metric up is kept, or at the same metric the output
+closer to FP32.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from qnb.columns import ATTEMPTS
+from qnb.errors import Cancelled, InputError, QnbError
+from qnb.methods import METHODS, check_order
+from qnb.numerics import Grid
+from qnb.workflow.jobs.job import Report
+from qnb.workflow.measured_run import measured
+from qnb.workflow.recovery import recover
+from qnb.workflow.run import Run
+from qnb.workflow.verdict import OK
+
+OPTIONS = ("mixed_precision", "train", "loader")
+"""``mixed_precision=False`` and ``train=False`` leave these out; ``loader`` is what training takes."""
+FROM_FLOAT = ("precision", "train")
+"""Stages that start from weights that are not rounded yet."""
+ROUNDING = ("round", "correct")
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One technique on top of an earlier one; ``better`` than all before it, it is the best so far."""
+
+    methods: tuple[str, ...]
+    run: Run
+    seconds: float
+    better: bool
+
+
+def auto(flow, wanted, report) -> Run:
+    """The best run that was found, with its ``attempts``."""
+    base, options = flow[wanted.base], wanted.options[recover.AUTO]
+    best, made = base, [base]
+    attempts: list[Attempt] = []
+    failures: list[tuple[str, str]] = []
+    names = techniques(base.sim, options)
+    for index, name in enumerate(names):
+        if best.verdict.state == OK:
+            break
+        start = max((run for run in made if _may_follow(run, name)), key=_rank, default=None)
+        if start is None or any(run.sim.applied == (*start.sim.applied, name) for run in made):
+            continue
+        try:
+            attempt = _attempt(flow, start, best, name, options, _numbered(report, index, len(names), name))
+        except Cancelled:
+            raise
+        except QnbError as error:  # a technique that this model or precision does not take
+            failures.append((name, error.received))
+            continue
+        attempts.append(attempt)
+        made.append(attempt.run)
+        best = attempt.run if attempt.better else best
+    return replace(
+        best,
+        name=wanted.name,
+        attempts=_table(base, attempts, failures, best),
+        seconds=sum(a.seconds for a in attempts),
+    )
+
+
+def _may_follow(run: Run, name: str) -> bool:
+    """Whether a technique may be applied to what a run has had."""
+    stages = {METHODS[done].stage for done in run.sim.applied}
+    if METHODS[name].stage in FROM_FLOAT and stages & set(ROUNDING):
+        return False
+    try:
+        check_order([*run.sim.applied, name], "auto")
+    except InputError:
+        return False
+    return True
+
+
+def techniques(sim, options: dict) -> list[str]:
+    """Names in rising effort: those that this sim's grids and ops can take and that it has not had. A correction is
+    tried on top of each technique that costs more."""
+    integer = any(isinstance(sim.weight(key).grid, Grid) for key in sim.plan.weights)
+    normed = any("_norm" in group.op for group in sim.groups)
+    names = ["equalize", *(["smooth"] if normed else []), "correct_bias"]
+    names += ["seq_mse", "correct_bias", "adaround", "correct_bias"] if integer else []
+    names += [name for option, name in _COSTLY.items() if options.get(option, True)]
+    return [name for name in names if name not in sim.applied]
+
+
+_COSTLY = {"mixed_precision": "search_mixed_precision", "train": "train"}
+"""Option -> the technique that it leaves out."""
+
+
+def _attempt(flow, start: Run, best: Run, name: str, options: dict, report) -> Attempt:
+    began = time.perf_counter()
+    sim = start.sim.copy()
+    given = {"loader": options["loader"]} if name == "train" and "loader" in options else {}
+    result = recover.one(flow, sim, name, given, report)
+    run = measured(
+        flow,
+        sim,
+        start.name,
+        flow["fp32"].score,
+        recover.settings_of(start, [result]),
+        report,
+        began,
+        recovery=(*start.recovery, result),
+    )
+    better = _rank(run) > _rank(best)
+    return Attempt(tuple(r.method for r in run.recovery), run, time.perf_counter() - began, better)
+
+
+def _rank(run: Run) -> tuple[bool, float, float]:
+    return run.verdict.state == OK, -run.drop.value, run.output_sqnr_db
+
+
+def _numbered(report, index: int, count: int, name: str):
+    said = f"{index + 1} of up to {count}, {name}"
+    return Report(
+        lambda done, total, message: report(done, total, f"{said}: {message}"), getattr(report, "row", lambda **_: None)
+    )
+
+
+def _table(base: Run, attempts: list[Attempt], failures: list[tuple[str, str]], best: Run) -> pd.DataFrame:
+    """What was tried; ``kept`` is what the result has had, though others were the best for a while."""
+    rows = [_row("nothing", base, base.seconds, True)]
+    rows += [_row(" + ".join(a.methods), a.run, a.seconds, _part_of(a.run, best)) for a in attempts]
+    rows += [
+        (name, *[float("nan")] * 4, f"not tried: {why}", float("nan"), float("nan"), 0.0, False)
+        for name, why in failures
+    ]
+    return pd.DataFrame(rows, columns=list(ATTEMPTS))
+
+
+def _part_of(run: Run, best: Run) -> bool:
+    """Whether the best run was made from this one, or is it."""
+    return best.sim.applied[: len(run.sim.applied)] == run.sim.applied
+
+
+def _row(tried: str, run: Run, seconds: float, kept: bool) -> tuple:
+    low, high = run.score.interval()
+    return (
+        tried,
+        run.score.value,
+        low,
+        high,
+        run.drop.value,
+        run.verdict.state,
+        run.output_sqnr_db,
+        float(run.size_bytes),
+        seconds,
+        kept,
+    )

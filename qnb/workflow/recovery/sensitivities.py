@@ -1,0 +1,71 @@
+"""Which quantizers cost a run its accuracy: `qnb.sensitivity` with the workflow's data and metric."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+
+import pandas as pd
+
+from qnb.arguments import check_options
+from qnb.document import Document, Table
+from qnb.errors import InputError
+from qnb.html import number
+from qnb.measures import sensitivity
+from qnb.workflow.documents.display import Charted
+from qnb.workflow.jobs.progress import shown
+
+
+@dataclass(frozen=True, repr=False)
+class Sensitivity(Charted):
+    """Sensitivities of one run.
+
+    Args:
+        run: its name.
+        method: fisher, sqnr or evaluate.
+        table: `qnb.columns.SENSITIVITY`, the most sensitive first.
+    """
+
+    run: str
+    method: str
+    table: pd.DataFrame
+
+    def chart(self):
+        """Bars with intervals, as a Plotly figure."""
+        from qnb import charts
+
+        return charts.sensitivity(self.table)
+
+    def figures(self) -> list:
+        return [self.chart()]
+
+    def caption(self) -> str:
+        first = self.table.head(3)
+        named = ", ".join(f"{r.layer} ({r.kind}) {number(r.score)}" for r in first.itertuples())
+        return f"{self.run}: {len(self.table)} quantizers by {self.method}; the most sensitive: {named}"
+
+    def document(self) -> Document:
+        return Document("sensitivity", self.caption(), (Table(self.table, "The most sensitive first", 12),))
+
+
+def check(flow, name: str, operation: str) -> None:
+    """Whether a run can be asked; an error says what is missing."""
+    if flow[name].sim is None:
+        raise InputError(operation, f"run {name!r}, which has no simulation", "name another run")
+    if flow.model is None:
+        raise InputError(
+            operation,
+            "a workflow from a file, without its data",
+            "load it with qnb.load(path, model=..., calibration=..., evaluate=...)",
+        )
+
+
+def measure(flow, name: str, method: str, options: dict, progress) -> Sensitivity:
+    """The sensitivities of a run; what does not fit is an error before any work."""
+    known = [o for o in inspect.signature(sensitivity).parameters if o not in ("sim", "batches", "method", "progress")]
+    check_options("flow.sensitivity", options, known, "flow.sensitivity")
+    with shown(f"flow.sensitivity({name!r})", progress) as report:
+        given = {"evaluate": flow.evaluate} if method == "evaluate" else {}
+        given |= {"seed": flow.seed, **options}
+        table = sensitivity(flow[name].sim, flow.batches, method=method, progress=report, **given)
+    return Sensitivity(name, method, table)

@@ -1,0 +1,90 @@
+"""The recipe "auto": rising effort, stops when within tolerance, says what it tried."""
+
+from dataclasses import replace
+
+import pytest
+
+from qnb.columns import ATTEMPTS
+from qnb.errors import Cancelled, InputError
+from tests.flows import new_flow
+from tests.methods.states import CancelAfter, same, state
+
+
+@pytest.fixture(scope="module")
+def flow():
+    made = new_flow(tolerance=0.02)
+    made.run("w4a8")
+    return made
+
+
+@pytest.fixture(scope="module")
+def found(flow):
+    return flow.recover("w4a8", "auto")
+
+
+def test_it_stops_when_the_tolerance_is_met(flow, found):
+    assert found.verdict.state == "ok" and found.name == "w4a8+auto"
+    assert found.attempts.verdict.iloc[-1] == "ok" and (found.attempts.verdict.iloc[:-1] != "ok").all()
+    assert "train" not in " ".join(found.attempts.tried)
+
+
+def test_it_says_what_was_tried_what_each_brought_and_what_it_cost(flow, found):
+    table = found.attempts
+    assert tuple(table.columns) == ATTEMPTS and table.tried.iloc[0] == "nothing"
+    assert table.metric.iloc[0] == flow["w4a8"].score.value and table.metric.iloc[-1] == found.score.value
+    assert (table.seconds > 0).all() and "What auto tried" in found._repr_html_()
+    assert tuple(table.tried.iloc[-1].split(" + ")) == found.sim.applied == tuple(r.method for r in found.recovery)
+
+
+def test_kept_is_what_the_result_has_had(found):
+    tried = found.attempts.tried[found.attempts.kept]
+    kept = [() if name == "nothing" else tuple(name.split(" + ")) for name in tried]
+    assert kept == [found.sim.applied[: len(methods)] for methods in kept] and kept[-1] == found.sim.applied
+
+
+def test_what_was_the_best_for_a_while_is_not_kept(flow):
+    """A correction was the best until rounding, which cannot follow it, was better without it."""
+    from qnb.workflow.recovery import recipe
+
+    def tried(*methods):
+        sim = flow["w4a8"].sim.copy()
+        sim.applied = methods
+        return recipe.Attempt(methods, replace(flow["w4a8"], sim=sim), 1.0, True)
+
+    attempts = [tried("equalize"), tried("equalize", "correct_bias"), tried("equalize", "seq_mse"), tried("smooth")]
+    table = recipe._table(flow["w4a8"], attempts, [("train", "no loader")], attempts[2].run)
+    assert table.tried[table.kept].tolist() == ["nothing", "equalize", "equalize + seq_mse"]
+
+
+def test_a_run_that_is_good_already_is_left_as_it_is(flow):
+    run = flow.recover("w8a8", "auto")
+    assert len(run.attempts) == 1 and run.sim.applied == () and run.verdict.state == "ok"
+
+
+def test_training_and_more_bits_can_be_left_out():
+    flow = new_flow(tolerance=0.0)
+    flow.run("w2a8")
+    run = flow.recover("w2a8", "auto", train=False, mixed_precision=False)
+    assert run.verdict.state != "ok"
+    assert not {"train", "search_mixed_precision"} & set(" + ".join(run.attempts.tried).split(" + "))
+    assert run.score.value > flow["w2a8"].score.value
+
+
+@pytest.mark.parametrize("count", [2, 20, 60])
+def test_cancelled_it_leaves_everything_as_it_was(flow, found, count):
+    runs, before = dict(flow.runs), state(flow["w4a8"].sim)
+    with pytest.raises(Cancelled):
+        flow.recover("w4a8", "auto", name="never", progress=CancelAfter(count))
+    assert flow.runs == runs and same(before, state(flow["w4a8"].sim))
+
+
+def test_unknown_options_are_errors(flow):
+    with pytest.raises(InputError, match="mixed_precision, train"):
+        flow.recover("w4a8", "auto", iterations=3)
+
+
+def test_a_run_that_was_rounded_gets_what_may_follow():
+    flow = new_flow(tolerance=0.0)
+    flow.recover("w3a8", "adaround", iterations=5, name="rounded")
+    tried = flow.recover("rounded", "auto", train=False, mixed_precision=False).attempts.tried
+    assert tried.tolist() == ["nothing", "adaround + correct_bias"]
