@@ -102,7 +102,7 @@ FILES = ("file", "what", "size_bytes")
 
 DEPLOYMENT = (
     "runtime",
-    "state",
+    "status",
     SQNR_DB,
     "equal_fraction",
     "exact_equal_fraction",
@@ -110,7 +110,7 @@ DEPLOYMENT = (
     "metric",
     "drop",
     "latency_ms",
-    "elsewhere",
+    "fallback_nodes",
     "note",
 )
 """One row per runtime of a deployment: simulation against runtime at the outputs, the metric there."""
@@ -155,7 +155,7 @@ _TITLES = {
     "top1_agreement": "top-1 agreement",
     "exact_equal_fraction": "equal, integer-exact",
     "latency_ms": "latency (ms)",
-    "elsewhere": "nodes elsewhere",
+    "fallback_nodes": "nodes elsewhere",
     "file_bytes": "file (bytes)",
     "weight_bytes": "bytes of weights",
     "activation_bytes": "activations (bytes)",

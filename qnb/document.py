@@ -14,7 +14,7 @@ from typing import Any
 
 from qnb import columns, html
 
-MIME, VERSION = "application/vnd.qnb.v1+json", 1
+MIME, VERSION = "application/vnd.qnb.v2+json", 2
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ class Document:
     w8a8: no loss
       size  79 kB
     >>> sorted(found.bundle())
-    ['application/vnd.qnb.v1+json', 'text/html', 'text/plain']
+    ['application/vnd.qnb.v2+json', 'text/html', 'text/plain']
     """
 
     kind: str

@@ -53,7 +53,7 @@ _TRACE = _PART | {"properties": {"type": {"enum": [*TRACES]}}, "required": ["typ
 _FIGURE = record({"data": list_of(_TRACE, 300)}, {"layout": _PART, "config": {"type": "object"}})
 _STAGE = record(
     dict.fromkeys(("stage", "run", "mark", "metric", "drop", "size", "text"), _TEXT)
-    | {"state": {"enum": ["ok", "fail", "undecided", "todo", "reference"]}},
+    | {"status": {"enum": ["pass", "fail", "unclear", "todo", "reference"]}},
     {"title": _TEXT},
 )
 _COLUMN = record({"name": _TEXT, "align": {"enum": ["left", "right"]}})
@@ -89,6 +89,6 @@ DOCUMENT = record(
         "workflow": maybe(record({}, dict.fromkeys(("variable", "model", "target", "tolerance"), _TEXT))),
         "stages": list_of(_STAGE, MOST),
         "runs": list_of(_STAGE, MOST),
-        "next": list_of(record({"what": _TEXT, "why": _TEXT, "code": _CODE}), MOST),
+        "next": list_of(record({"title": _TEXT, "reason": _TEXT, "code": _CODE}), MOST),
     }
 )

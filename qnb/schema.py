@@ -131,19 +131,19 @@ def _any_of(validator, schemas, value, schema):
     yield ValidationError(f"{value!r} is none of what may stand here", context=context)
 
 
-def check_version(header: Any, kind: str, newest: int, operation: str) -> int:
-    """The version that a file says it has, under ``"version"``.
+def check_version(header: Any, kind: str, known: int, operation: str) -> None:
+    """Whether a file says, under ``"version"``, that it has the version that this qnb writes.
 
     Raises:
-        FileError: none, or a newer one than this qnb reads.
+        FileError: it has none, or that of an older or a newer qnb.
     """
     version = header.get("version") if isinstance(header, dict) else None
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
         raise FileError(operation, f"not a {kind}: it has no version", "choose a file that qnb wrote")
-    if version > newest:
-        raise FileError(
-            operation,
-            f"a newer version of qnb wrote it: format {version}, and this one reads up to {newest}",
-            "update qnb: pip install -U qnb",
-        )
-    return version
+    if version == known:
+        return
+    age, remedy = ("a newer", "update qnb: pip install -U qnb") if version > known else ("an older", _MAKE_ANEW)
+    raise FileError(operation, f"{age} version of qnb wrote it: format {version}, and this one reads {known}", remedy)
+
+
+_MAKE_ANEW = "make it again with this qnb: run the same steps, and save"

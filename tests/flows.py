@@ -11,7 +11,7 @@ import qnb
 from qnb.measures.metrics.score import Drop
 from qnb.runtimes import Latency, differences, wiring
 from qnb.workflow.deployment.performance import Performance
-from qnb.workflow.deployment.result import Deployment, OnRuntime
+from qnb.workflow.deployment.result import Deployment, RuntimeResult
 
 EVIL = "<img src=x onerror=alert(1)>"
 
@@ -47,7 +47,7 @@ def deployment(flow, name="w8a8", runtime="htp", db=35.0, drop=0.0, **changes):
     steps = 1.0 if db > 20 else 90.0
     frame = frame.assign(equal_fraction=0.9, within_one_fraction=1.0, max_steps=steps, top1_agreement=1.0, numel=10)
     score = flow["fp32"].score
-    found = OnRuntime(
+    found = RuntimeResult(
         runtime,
         {"htp": "HTP v75 (sm8650, emulated)", "onnxruntime": "ONNX Runtime, CPU"}[runtime],
         fidelity=frame,
@@ -57,7 +57,7 @@ def deployment(flow, name="w8a8", runtime="htp", db=35.0, drop=0.0, **changes):
         latency=Latency(1.0, 0.9, 1.2, 30, None, runtime),
         differences=differences.find(frame, wiring.in_a_row(["stem.conv", "classifier"], 1, 8)),
     )
-    found = replace(found, state="disagrees" if found.disagreement else "ran")
+    found = replace(found, status="disagrees" if found.disagreement else "completed")
     files = pd.DataFrame([(f"{name}.onnx", "ONNX", 49_000)], columns=["file", "what", "size_bytes"])
     made = Deployment(
         name,
@@ -144,13 +144,13 @@ def full_flow():
     flow.search_mixed_precision("low", candidates=["w8a8", "w2a4"], cost=bits_of_weights, verify=2).choose(1)
     flow.sensitivity("w8a8")
     flow.sensitivity("low", "sqnr")
-    flow.advice("low")
-    flow.fronts["low"].keep(1)
+    flow.diagnose("low")
+    flow.pareto_fronts["low"].keep(1)
     deployment(
         flow,
         "w8a8",
         exact=pd.DataFrame({"layer": ["output"], "op": ["output"], "equal_fraction": [1.0]}),
-        elsewhere=("a",),
+        fallback_nodes=("a",),
         note="No latency.",
     )
     flow.performance = {

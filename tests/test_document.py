@@ -12,7 +12,7 @@ from qnb.document import MIME, Code, Document, Facts, Figure, Ladder, Table, Tex
 STAGE = {
     "stage": "check",
     "title": "Check",
-    "state": "todo",
+    "status": "todo",
     "mark": "·",
     "run": "",
     "metric": "",

@@ -89,7 +89,7 @@ def test_what_the_extension_is_tested_with(document):
         (("blocks", 2, "figure", "layout", "title", "style"), "x"),
         (("blocks", 2, "figure", "frames"), []),
         (("blocks", 3, "code"), "x" * 200_001),
-        (("runs", 0, "state"), "great"),
+        (("runs", 0, "status"), "great"),
         (("next", 0, "script"), "x"),
         (("workflow", "path"), "x"),
         (("blocks", 2, "figure", "data", 0, "y"), [{"x": {"href": 1}}]),

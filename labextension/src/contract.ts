@@ -4,10 +4,10 @@
  * bounded.
  */
 
-export const MIME = 'application/vnd.qnb.v1+json';
+export const MIME = 'application/vnd.qnb.v2+json';
 export const WIDGET_MIME = 'application/vnd.jupyter.widget-view+json';
 export const PLOTLY_MIME = 'application/vnd.plotly.v1+json';
-export const VERSION = 1;
+export const VERSION = 2;
 /** Nothing that qnb writes comes near these; more would only stop the page. */
 const LONGEST_TEXT = 10_000;
 const LONGEST_CODE = 200_000;
@@ -21,7 +21,7 @@ export type Json = { [name: string]: unknown };
 export interface IStage {
   stage: string;
   title: string;
-  state: string;
+  status: string;
   mark: string;
   run: string;
   metric: string;
@@ -31,8 +31,8 @@ export interface IStage {
 }
 
 export interface INext {
-  what: string;
-  why: string;
+  title: string;
+  reason: string;
   code: string;
 }
 
@@ -56,22 +56,22 @@ export interface IDocument {
 }
 
 export const TONES = ['neutral', 'good', 'warn', 'bad'];
-export const STATES = ['ok', 'fail', 'undecided', 'todo', 'reference'];
+export const STATUSES = ['pass', 'fail', 'unclear', 'todo', 'reference'];
 
-const WORDS: { [state: string]: string } = {
-  ok: 'within tolerance',
+const WORDS: { [status: string]: string } = {
+  pass: 'within tolerance',
   fail: 'fails',
-  undecided: 'undecided',
+  unclear: 'unclear',
   todo: 'to do',
   reference: 'reference'
 };
 
-/** A stage's state in words; a check has no tolerance to be within. */
-export function stateWords(stage: IStage): string {
-  if (stage.state === 'ok' && stage.stage === 'check') {
+/** A stage's status in words; a check has no tolerance to be within. */
+export function statusWords(stage: IStage): string {
+  if (stage.status === 'pass' && stage.stage === 'check') {
     return 'passed';
   }
-  return WORDS[stage.state] ?? '';
+  return WORDS[stage.status] ?? '';
 }
 
 export function object(value: unknown): Json {
@@ -105,7 +105,7 @@ export function readStage(value: unknown): IStage {
     stage,
     run,
     title: text(found.title) || run || stage,
-    state: STATES.includes(text(found.state)) ? text(found.state) : 'todo',
+    status: STATUSES.includes(text(found.status)) ? text(found.status) : 'todo',
     mark: [...text(found.mark)][0] ?? '·',
     metric: text(found.metric),
     drop: text(found.drop),
@@ -116,7 +116,7 @@ export function readStage(value: unknown): IStage {
 
 function readNext(value: unknown): INext {
   const found = object(value);
-  return { what: text(found.what), why: text(found.why), code: codeText(found.code) };
+  return { title: text(found.title), reason: text(found.reason), code: codeText(found.code) };
 }
 
 function readWorkflow(value: unknown): IWorkflow | null {

@@ -17,8 +17,8 @@ from qnb.errors import InputError
 
 STATES = {
     "reference": ("FP32", "square", FP32),
-    "ok": ("ok", "circle", GREEN),
-    "undecided": ("undecided", "diamond", ORANGE),
+    "pass": ("pass", "circle", GREEN),
+    "unclear": ("unclear", "diamond", ORANGE),
     "fail": ("fail", "x", BAD),
 }
 """Verdict: what it is called, its symbol, its colour."""
@@ -44,7 +44,7 @@ def summary(
         InputError: columns are missing, or ``x`` is none of these.
 
     >>> import pandas as pd
-    >>> rows = [("fp32", .97, .96, .98, 500, 0.0, "reference", 4000), ("w8a8", .97, .96, .98, 500, 0.0, "ok", 1000)]
+    >>> rows = [("fp32", .97, .96, .98, 500, 0.0, "reference", 4000), ("w8a8", .97, .96, .98, 500, 0.0, "pass", 1000)]
     >>> frame = pd.DataFrame(rows, columns=["run", "metric", "low", "high", "n", "drop", "verdict", "size_bytes"])
     """
     if x not in AXES:
@@ -168,7 +168,7 @@ def _title(frame: pd.DataFrame, x: str) -> str:
     runs = frame[frame["verdict"] != "reference"]
     if runs.empty:
         return "Only FP32 so far: run a step to compare"
-    kept = _best_first(runs[runs["verdict"] == "ok"], x)
+    kept = _best_first(runs[runs["verdict"] == "pass"], x)
     if not kept.empty:
         best = kept.iloc[0]
         reference = frame[frame["verdict"] == "reference"][x]
@@ -176,7 +176,7 @@ def _title(frame: pd.DataFrame, x: str) -> str:
             return f"No run within tolerance is faster than FP32: {plain(best.run)}, {AXES[x].text(best[x])}"
         said = f"{AXES[x].best} within tolerance: {plain(best.run)}, {AXES[x].text(best[x])}"
         return f"{said}, drop {value(best['drop'])}"
-    if (runs["verdict"] == "undecided").any():
+    if (runs["verdict"] == "unclear").any():
         return "No run is surely within tolerance: too close to call"
     return "No run is within tolerance"
 

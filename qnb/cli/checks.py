@@ -25,48 +25,50 @@ INSTALL_QNN = "pip install 'qnb[qnn]'"
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What a check found: ``state`` is ok, warn or fail; ``remedy`` is empty where nothing is to do."""
+class CheckResult:
+    """What a check found: ``status`` is ok, warn or fail; ``remedy`` is empty where nothing is to do."""
 
     name: str
-    state: str
+    status: str
     found: str
     remedy: str = ""
 
 
-Check = Callable[[Surroundings], Finding]
+Check = Callable[[Surroundings], CheckResult]
 CHECKS: Registry[Check] = Registry("check")
 """By name, in the order in which they are shown."""
 
 
 @CHECKS.register("Python")
-def python(here: Surroundings) -> Finding:
+def python(here: Surroundings) -> CheckResult:
     found = f"{'.'.join(map(str, here.python))} ({here.executable})"
     if here.python >= PYTHON:
-        return Finding("Python", OK, found)
-    return Finding("Python", FAIL, found, f"install qnb into Python {'.'.join(map(str, PYTHON))} or newer")
+        return CheckResult("Python", OK, found)
+    return CheckResult("Python", FAIL, found, f"install qnb into Python {'.'.join(map(str, PYTHON))} or newer")
 
 
 @CHECKS.register("qnb")
-def qnb(here: Surroundings) -> Finding:
+def qnb(here: Surroundings) -> CheckResult:
     version, install = here.version("qnb"), f"{here.executable} -m pip install"
     if version is None:
-        return Finding("qnb", WARN, f"{__version__}, not installed: it runs from its folder", f"{install} -e .")
+        return CheckResult("qnb", WARN, f"{__version__}, not installed: it runs from its folder", f"{install} -e .")
     if version != __version__:
-        return Finding("qnb", WARN, f"{__version__}, but installed as {version}", f"{install} --force-reinstall qnb")
-    return Finding("qnb", OK, version)
+        return CheckResult(
+            "qnb", WARN, f"{__version__}, but installed as {version}", f"{install} --force-reinstall qnb"
+        )
+    return CheckResult("qnb", OK, version)
 
 
-def package(name: str, here: Surroundings) -> Finding:
+def package(name: str, here: Surroundings) -> CheckResult:
     """Whether a package is there, and new enough."""
     version, bound = here.version(name), here.bounds().get(name)
     wanted = f"{name}>={bound}" if bound else name
     remedy = f"{here.executable} -m pip install '{wanted}'"
     if version is None:
-        return Finding(name, FAIL, "not installed", remedy)
+        return CheckResult(name, FAIL, "not installed", remedy)
     if bound and release(version) < release(bound):
-        return Finding(name, FAIL, f"{version}, older than {bound}", remedy)
-    return Finding(name, OK, version)
+        return CheckResult(name, FAIL, f"{version}, older than {bound}", remedy)
+    return CheckResult(name, OK, version)
 
 
 for _name in PACKAGES:
@@ -74,32 +76,32 @@ for _name in PACKAGES:
 
 
 @CHECKS.register("extension")
-def extension(here: Surroundings) -> Finding:
+def extension(here: Surroundings) -> CheckResult:
     """The extension belongs where JupyterLab runs, which need not be where the kernel runs."""
     name, python = "extension in JupyterLab", here.server_python
     version, off = _extension(here, here.server), _disabled(here, here.server)
     if version is None:
-        return Finding(name, FAIL, f"not in {here.server}", f"{python} -m pip install qnb")
+        return CheckResult(name, FAIL, f"not in {here.server}", f"{python} -m pip install qnb")
     if off:
         remedy = f"{python} -m jupyter labextension enable {off}"
-        return Finding(name, FAIL, f"{version}, disabled ({off}) in {here.server}", remedy)
+        return CheckResult(name, FAIL, f"{version}, disabled ({off}) in {here.server}", remedy)
     if release(version) != release(__version__):
         remedy = f"{python} -m pip install --upgrade qnb, then reload the page"
-        return Finding(name, WARN, f"{version}, while qnb is {__version__}", remedy)
-    return Finding(name, OK, f"{version}, enabled in {here.server}")
+        return CheckResult(name, WARN, f"{version}, while qnb is {__version__}", remedy)
+    return CheckResult(name, OK, f"{version}, enabled in {here.server}")
 
 
 @CHECKS.register("extension here")
-def extension_here(here: Surroundings) -> Finding:
+def extension_here(here: Surroundings) -> CheckResult:
     name = "extension here"
     if same(here.server, here.prefix):
-        return Finding(name, OK, "JupyterLab runs in this environment")
+        return CheckResult(name, OK, "JupyterLab runs in this environment")
     version = _extension(here, here.prefix)
     if version is None or _disabled(here, here.prefix):
         said = "not installed" if version is None else f"{version}, disabled"
         remedy = f"needed only to start JupyterLab from {here.prefix}: {here.executable} -m pip install qnb"
-        return Finding(name, WARN, f"{said}; `jupyter` is that of {here.server}", remedy)
-    return Finding(name, OK, f"{version}; `jupyter` is that of {here.server}")
+        return CheckResult(name, WARN, f"{said}; `jupyter` is that of {here.server}", remedy)
+    return CheckResult(name, OK, f"{version}; `jupyter` is that of {here.server}")
 
 
 def _extension(here: Surroundings, prefix: Path) -> str | None:
@@ -124,26 +126,26 @@ def _disabled(here: Surroundings, prefix: Path) -> str:
 
 
 @CHECKS.register("kernel")
-def kernel(here: Surroundings) -> Finding:
+def kernel(here: Surroundings) -> CheckResult:
     """Whether a notebook's `python3` kernel is an interpreter that can run qnb."""
     name = "kernel python3"
     folder = next((f for f in here.folders("data", here.server) if (f / "kernels/python3/kernel.json").is_file()), None)
     if folder is None:
         remedy = f"{here.server_python} -m pip install ipykernel"
-        return Finding(name, FAIL, f"no kernelspec for JupyterLab in {here.server}", remedy)
+        return CheckResult(name, FAIL, f"no kernelspec for JupyterLab in {here.server}", remedy)
     spec = json.loads((folder / "kernels/python3/kernel.json").read_text(encoding="utf-8"))
     said = str(spec["argv"][0])
     # Jupyter takes a bare name for the interpreter that itself runs in.
     command = said if os.path.dirname(said) else here.server_python
     if _one_interpreter(command, here.executable):
-        return Finding(name, OK, f"this interpreter ({said})")
+        return CheckResult(name, OK, f"this interpreter ({said})")
     remedy = f"{here.executable} -m ipykernel install --user --name qnb, then choose the kernel qnb in the notebook"
     if shutil.which(command) is None:
-        return Finding(name, FAIL, f"{command}, which does not exist", remedy)
+        return CheckResult(name, FAIL, f"{command}, which does not exist", remedy)
     missing = json.loads(here.run([command, "-c", HAS]))
     if missing:
-        return Finding(name, FAIL, f"{command}, which has no {' and no '.join(missing)}", remedy)
-    return Finding(name, WARN, f"{command}: another interpreter, which has qnb", f"to use this one: {remedy}")
+        return CheckResult(name, FAIL, f"{command}, which has no {' and no '.join(missing)}", remedy)
+    return CheckResult(name, WARN, f"{command}: another interpreter, which has qnb", f"to use this one: {remedy}")
 
 
 def _one_interpreter(a: str, b: str) -> bool:
@@ -155,23 +157,25 @@ def _one_interpreter(a: str, b: str) -> bool:
 
 
 @CHECKS.register("threads")
-def threads(here: Surroundings) -> Finding:
+def threads(here: Surroundings) -> CheckResult:
     count, name = here.torch["threads"], "torch threads"
     found = f"{count} for {here.cores} CPU core{'s' * (here.cores != 1)}"
     if count > here.cores:
-        return Finding(name, WARN, found, f"set OMP_NUM_THREADS={here.cores}: more threads only wait for each other")
+        return CheckResult(
+            name, WARN, found, f"set OMP_NUM_THREADS={here.cores}: more threads only wait for each other"
+        )
     if 2 * count < here.cores:  # half of them is torch's choice where a core runs two threads
-        return Finding(name, WARN, found, f"unset OMP_NUM_THREADS, or call torch.set_num_threads({here.cores})")
-    return Finding(name, OK, found)
+        return CheckResult(name, WARN, found, f"unset OMP_NUM_THREADS, or call torch.set_num_threads({here.cores})")
+    return CheckResult(name, OK, found)
 
 
 @CHECKS.register("CUDA")
-def cuda(here: Surroundings) -> Finding:
-    return Finding("CUDA", OK, here.torch["gpu"] or "not available (not needed)")
+def cuda(here: Surroundings) -> CheckResult:
+    return CheckResult("CUDA", OK, here.torch["gpu"] or "not available (not needed)")
 
 
 @CHECKS.register("HTP emulator")
-def emulator(here: Surroundings) -> Finding:
+def emulator(here: Surroundings) -> CheckResult:
     """Optional, so its absence is no fault."""
     name, x86 = "HTP emulator", here.machine.lower() in ("x86_64", "amd64")
     libc, number = here.libc
@@ -179,9 +183,9 @@ def emulator(here: Surroundings) -> Finding:
     version = here.version("onnxruntime-qnn")
     if not (linux or here.system == "Windows"):
         where = f"{here.system} {here.machine}{f', {libc} {number}' if libc else ''}"
-        return Finding(name, OK, f"not for {where}", "it needs x86-64 Linux with glibc 2.35 or newer, or Windows")
+        return CheckResult(name, OK, f"not for {where}", "it needs x86-64 Linux with glibc 2.35 or newer, or Windows")
     if version is None:
-        return Finding(name, OK, "not installed (optional)", INSTALL_QNN)
+        return CheckResult(name, OK, "not installed (optional)", INSTALL_QNN)
     if not here.importable("onnxruntime_qnn"):
-        return Finding(name, WARN, f"onnxruntime-qnn {version} cannot be imported", INSTALL_QNN)
-    return Finding(name, OK, f"onnxruntime-qnn {version}")
+        return CheckResult(name, WARN, f"onnxruntime-qnn {version} cannot be imported", INSTALL_QNN)
+    return CheckResult(name, OK, f"onnxruntime-qnn {version}")

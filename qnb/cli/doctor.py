@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from qnb.cli.checks import CHECKS, FAIL, OK, WARN, Check, Finding
+from qnb.cli.checks import CHECKS, FAIL, OK, WARN, Check, CheckResult
 from qnb.cli.surroundings import Surroundings
 
 MARKS = {OK: "✓", WARN: "!", FAIL: "✗"}
@@ -15,7 +15,7 @@ PLAIN = {OK: "ok", WARN: "!", FAIL: "x"}
 """Where the terminal cannot write the others."""
 
 
-def examine(here: Surroundings | None = None, checks: Mapping[str, Check] = CHECKS) -> list[Finding]:
+def examine(here: Surroundings | None = None, checks: Mapping[str, Check] = CHECKS) -> list[CheckResult]:
     """Run every check; one that raises has failed, and says so.
 
     >>> from qnb.registry import Registry
@@ -28,25 +28,25 @@ def examine(here: Surroundings | None = None, checks: Mapping[str, Check] = CHEC
     return [_one(name, checks[name], here) for name in checks]
 
 
-def _one(name: str, check: Check, here: Surroundings) -> Finding:
+def _one(name: str, check: Check, here: Surroundings) -> CheckResult:
     try:
         return check(here)
     except Exception as error:  # the doctor looks at broken things: anything may happen
         text = " ".join(str(error).split())
-        return Finding(name, FAIL, f"{type(error).__name__}: {text}".removesuffix(": "), "mend what the text names")
+        return CheckResult(name, FAIL, f"{type(error).__name__}: {text}".removesuffix(": "), "mend what the text names")
 
 
-def table(findings: Sequence[Finding], marks: Mapping[str, str] = MARKS) -> str:
+def table(findings: Sequence[CheckResult], marks: Mapping[str, str] = MARKS) -> str:
     """One line per finding: mark, name, what was found, and what to do about it.
 
-    >>> print(table([Finding("numpy", "ok", "2.1"), Finding("torch", "fail", "not installed", "pip install torch")]))
+    >>> print(table([CheckResult("a", "ok", "2.1"), CheckResult("b", "fail", "not installed", "pip install b")]))
     ✓ numpy  2.1
     ✗ torch  not installed → pip install torch
     """
     names, width = max((len(f.name) for f in findings), default=0), max(map(len, marks.values()))
     arrow = "→" if marks is MARKS else "->"
     return "\n".join(
-        f"{marks[f.state]:<{width}} {f.name:<{names}}  {f.found}{f' {arrow} {f.remedy}' if f.remedy else ''}"
+        f"{marks[f.status]:<{width}} {f.name:<{names}}  {f.found}{f' {arrow} {f.remedy}' if f.remedy else ''}"
         for f in findings
     )
 
@@ -54,7 +54,7 @@ def table(findings: Sequence[Finding], marks: Mapping[str, str] = MARKS) -> str:
 def doctor(*, as_json: bool = False, here: Surroundings | None = None) -> int:
     """Print what was found; 1 if a check failed, else 0."""
     findings = examine(here)
-    failed = any(f.state == FAIL for f in findings)
+    failed = any(f.status == FAIL for f in findings)
     if as_json:
         print(json.dumps({"ok": not failed, "findings": [asdict(f) for f in findings]}, indent=1))
     else:

@@ -103,7 +103,7 @@ def _round_layer(sim, product: Product, sums: Reconstruction, damping, block, ac
     h, options = 2 * sums.gram, (damping, block, act_order, tick)
     rounded = round_columns(exact, h, scale, zero_point, grid, *options, cross=sums.cross)
     if grid.bits == 16 and grid.symmetric:  # the error fed back may push a code beyond what the target multiplies
-        rounded = torch.minimum(rounded, sim.target.largest_int16 * scale)
+        rounded = torch.minimum(rounded, sim.target.max_weight_code_16bit * scale)
     better = sums.error(rounded - exact) < sums.error(nearest - exact)
     best = torch.where(better[..., None], rounded, nearest)
     put(sim, product.layer.weight, product.weight(best, weight))

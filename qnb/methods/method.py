@@ -18,7 +18,7 @@ from qnb.errors import CalibrationError, InputError
 from qnb.graph.batches import reiterable
 from qnb.measures.layers.compare import compare_layers
 from qnb.measures.layers.outputs import output_db
-from qnb.methods.report import Report
+from qnb.methods.progress import MethodProgress
 from qnb.methods.result import Found, Result
 from qnb.methods.undo import all_or_nothing
 from qnb.randomness import Seeded
@@ -28,7 +28,7 @@ STAGES = ("rescale", "precision", "range", "round", "correct", "train")
 """In this order: FP32 scales move between layers, bits and then ranges are chosen, weights rounded, biases corrected,
 all of it trained."""
 SETTLING = ("range", "round", "correct", "train")
-"""After these, weights and their ranges belong together: see `QuantSim.weights_settled`."""
+"""After these, weights and their ranges belong together: see `QuantSim.weight_encodings_frozen`."""
 MEASURED_BATCHES = 2
 """Layers are measured before and after on the first batches, so many at most."""
 
@@ -119,7 +119,7 @@ def method(
     """Register a function ``(sim, batches, *, ..., progress=None) -> Found`` as a method that returns a `Result`.
 
     Inside, the sim's tensors are its own; if anything is raised, it is as it was before. ``batches`` (or ``loader``)
-    may be gone through again. ``progress`` is a `Report`: always callable, ``progress(done, total, message)``;
+    may be gone through again. ``progress`` is a `MethodProgress`: always callable, ``progress(done, total, message)``;
     ``progress.row(step=..., loss=...)`` adds to the history. Raising `Cancelled` in it cancels. What a loader draws to
     shuffle ``batches`` comes from the ``seed`` option (0), and so must what the method itself draws, from a generator
     of its own (`qnb.randomness`). Layers are measured on the first ``batches``, or on what ``measured`` makes of the
@@ -145,13 +145,13 @@ def method(
 
 def _apply(row: Method, function, given: dict, calibrated: bool, inputs) -> Result:
     operation, sim = row.operation, given["sim"]
-    check_order([*sim.applied, row.name], operation)
+    check_order([*sim.applied_methods, row.name], operation)
     row.check_bound(given)
     if given.get("batches") is not None:
         given["batches"] = Seeded(given["batches"], given.get("seed") or 0)
     if calibrated and not sim.calibrated:
         raise CalibrationError(operation, "the sim is not calibrated", "call sim.calibrate(batches) first")
-    report = given["progress"] = Report(given.get("progress"))
+    report = given["progress"] = MethodProgress(given.get("progress"))
     start = time.perf_counter()
     with sim.lock.alone(), all_or_nothing(sim):
         measured = inputs(given)
@@ -159,8 +159,8 @@ def _apply(row: Method, function, given: dict, calibrated: bool, inputs) -> Resu
         found = function(**given)
         sim.drop_cache()
         after = _measure(sim, measured, report)
-        sim.applied = (*sim.applied, row.name)
-        sim.weights_settled |= row.stage in SETTLING
+        sim.applied_methods = (*sim.applied_methods, row.name)
+        sim.weight_encodings_frozen |= row.stage in SETTLING
     sim.drop_cache()
     history = found.history if len(found.history) else report.history()
     return Result(

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from qnb.sim.quantizer import BiasQuantizer, Quantizer
 
-_SIM = ("captured", "precision", "applied", "weights_settled", "_moved_reference", "_shared")
+_SIM = ("captured", "precision", "applied_methods", "weight_encodings_frozen", "_moved_reference", "_shared")
 _QUANTIZER = ("grid", "axis", "enabled", "minimum", "maximum", "statistics", "rule", "observer")
 
 

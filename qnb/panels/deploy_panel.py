@@ -36,7 +36,7 @@ class DeployPanel(Panel):
         super().__init__(flow)
 
     def build(self) -> list[widgets.Widget]:
-        self.head, self.told = widgets.HTML(), widgets.HTML()
+        self.head, self.caption = widgets.HTML(), widgets.HTML()
         self.run = _field(widgets.Dropdown, "Run", "150px", options=[""])
         self.run.observe(lambda change: self.do(lambda: self._choose(change["new"])), "value")
         self.folder = _field(widgets.Text, "into folder", "200px", value=FOLDER, continuous_update=False)
@@ -65,7 +65,7 @@ class DeployPanel(Panel):
             line(self.run, self.folder, self.soc),
             line(widgets.Label("Run it on"), *self.boxes.values(), self.why, self.deploy),
             self.job.widget,
-            self.told,
+            self.caption,
             self.views.widget,
             self.runs,
         ]
@@ -77,7 +77,7 @@ class DeployPanel(Panel):
         self.run.options, self.run.value = names or [""], self.name or ""
         self.head.value = heading(f"Deploy for {flow.target.name}", "what the simulation promised, on real runtimes")
         deployed = flow.deployments.get(self.name)
-        self.told.value = _told(deployed, self.name)
+        self.caption.value = _caption(deployed, self.name)
         self.views.draw(deployed)
         self.runs.layout.display = None if names else "none"
         if names:
@@ -133,7 +133,7 @@ def _socs(target) -> list[tuple[str, str]]:
     return [(f"{row.soc}: {row.name}, v{row.htp_arch}", row.soc) for row in table.itertuples(index=False)]
 
 
-def _told(deployed, name: str | None) -> str:
+def _caption(deployed, name: str | None) -> str:
     """The answer in a line; before there is one, what the button will do."""
     if deployed is not None:
         tone, words = deploy_documents.tone(deployed), deploy_documents.title(deployed)

@@ -8,7 +8,7 @@ from qnb import html
 from qnb.columns import LAYER, OP, SQNR_DB
 from qnb.html import escape
 from qnb.modules import module_groups
-from qnb.panels.widgets import CodeButton, Grid, Plot
+from qnb.panels.widgets import CodeButton, LayerTable, Plot
 from qnb.workflow.documents import deployment as deploy_documents
 
 TABS = ("Layer by layer", "At the outputs", "Table of layers", "Files", "On the device")
@@ -29,9 +29,9 @@ class DeployViews:
         self.panel, self._drawn, self.order = panel, None, []
         self.table = widgets.HTML()
         self.bars = Plot(on_click=lambda message: panel.do(lambda: self._clicked(message)))
-        self.layers = Grid(label="layers", searchable=True, height=320)
+        self.layers = LayerTable(label="layers", searchable=True, height=320)
         self.layers.observe(lambda change: panel.do(lambda: self._select(change["new"])), "selected")
-        self.files = Grid(label="files", height=240)
+        self.files = LayerTable(label="files", height=240)
         self.commands, self.copy = widgets.HTML(), CodeButton(label="Copy commands", insert=False)
         device = widgets.VBox([self.copy, self.commands], layout=widgets.Layout(width="100%"))
         self.widget = widgets.Tab(

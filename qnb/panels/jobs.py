@@ -64,9 +64,9 @@ class JobLine:
     def _ended(self, job) -> None:
         self._leave()
         self.cancel.disabled, self.cancel.layout.display, self.bar.layout.display = True, "none", "none"
-        if job.state == "done":
+        if job.status == "done":
             self.say(f"{job.name}: done", "good")
-        elif job.state == "cancelled":
+        elif job.status == "cancelled":
             self.say(f"{job.name}: cancelled; everything is as it was", "warn")
         else:
             said = str(job.error) if isinstance(job.error, QnbError) else f"{type(job.error).__name__}: {job.error}"

@@ -10,7 +10,7 @@ from qnb.columns import LAYER, OP, OWN_SQNR_DB, SQNR_DB
 from qnb.document import Table
 from qnb.modules import module_groups
 from qnb.panels.base import columns
-from qnb.panels.widgets import Grid, Plot
+from qnb.panels.widgets import LayerTable, Plot
 from qnb.workflow.documents import display
 from qnb.workflow.documents import layers as layer_documents
 from qnb.workflow.jobs.job import Job
@@ -30,7 +30,7 @@ class LayerViews:
         self.panel = panel
         self.histogram, self.scatter, self.weights = Plot(), Plot(), Plot()
         self.figures, self.worst = widgets.HTML(), widgets.HTML()
-        self.grid = Grid(label="layers", searchable=True, height=320)
+        self.grid = LayerTable(label="layers", searchable=True, height=320)
         self.grid.observe(lambda change: panel.do(lambda: self._selected(change["new"])), "selected")
         self.grid.observe(lambda change: panel.refresh(), "folded")
         self.widget = widgets.Tab(

@@ -26,12 +26,14 @@ class MixedPrecisionPanel(Panel):
         compared = flow.compared
         selected = flow.selection.run if flow.selection.run in compared else None
         self.name = (
-            flow[name].name if name else next(reversed(flow.fronts), None) or selected or next(reversed(compared), None)
+            flow[name].name
+            if name
+            else next(reversed(flow.pareto_fronts), None) or selected or next(reversed(compared), None)
         )
         super().__init__(flow)
 
     def build(self) -> list[widgets.Widget]:
-        self.head, self.told = widgets.HTML(), widgets.HTML()
+        self.head, self.caption = widgets.HTML(), widgets.HTML()
         auto = {"style": {"description_width": "initial"}, "layout": widgets.Layout(width="auto", min_width="150px")}
         self.run = widgets.Dropdown(description="Run", options=[""], **auto)
         self.run.observe(lambda change: self.do(lambda: self._choose_run(change["new"])), "value")
@@ -48,7 +50,7 @@ class MixedPrecisionPanel(Panel):
         self.plot = Plot(on_click=lambda message: self.do(lambda: self._clicked(message)))
         self.strip = Plot()
         controls = line(self.slider, self.read, self.verify, self.keep, self.code)
-        self.found = widgets.VBox([self.told, controls, self.plot, self.strip], layout=widgets.Layout(width="100%"))
+        self.found = widgets.VBox([self.caption, controls, self.plot, self.strip], layout=widgets.Layout(width="100%"))
         self.empty = widgets.HTML()
         return [self.head, line(self.run, self.cost, self.search), self.job.widget, self.empty, self.found]
 
@@ -58,7 +60,7 @@ class MixedPrecisionPanel(Panel):
         self.name = self.name if self.name in names else names[-1] if names else None
         self.run.options, self.run.value = names or [""], self.name or ""
         self.head.value = heading("Mixed precision", f"for {flow.target.name}, tolerance {flow.tolerance:g}")
-        found = flow.fronts.get(self.name)
+        found = flow.pareto_fronts.get(self.name)
         self.found.layout.display = None if found else "none"
         self.empty.value = "" if found else html.paragraph(_empty(self.name))
         if found:
@@ -69,14 +71,14 @@ class MixedPrecisionPanel(Panel):
 
     def _draw(self, found) -> None:
         self.slider.max, self.slider.value = len(found.front) - 1, found.chosen
-        self.told.value = f"<div>{escape(found.caption())}</div>"
+        self.caption.value = f"<div>{escape(found.caption())}</div>"
         self.read.value = escape(f"{found.table.cost_fraction.iloc[found.chosen]:.0%}: {found.cost_text()}")
         self.code.code = found.code()
         self.plot.draw(found.chart())
         self.strip.draw(found.strip())
 
     def document(self) -> Document:
-        found = self.flow.fronts.get(self.name)
+        found = self.flow.pareto_fronts.get(self.name)
         if found is not None:
             return found.document()
         if self.name is None:
@@ -89,14 +91,14 @@ class MixedPrecisionPanel(Panel):
         self.refresh()
 
     def _choose(self, point: int) -> None:
-        found = self.flow.fronts.get(self.name)
+        found = self.flow.pareto_fronts.get(self.name)
         if found is not None and point != found.chosen:
             found.choose(point)
             self.flow.changed.emit()
 
     def _clicked(self, message: dict) -> None:
         """A point of the front, which is the first curve."""
-        point, found = message.get("place"), self.flow.fronts.get(self.name)
+        point, found = message.get("place"), self.flow.pareto_fronts.get(self.name)
         if message.get("curve") == 0 and found is not None and point in range(len(found.front)):
             self._choose(point)
 
@@ -111,13 +113,13 @@ class MixedPrecisionPanel(Panel):
         self.note(f"{flow.variable}.search_mixed_precision({name!r}{said})")
 
     def _verify(self) -> None:
-        found = self.flow.fronts[self.name]
+        found = self.flow.pareto_fronts[self.name]
         point = found.chosen
         self.flow.start(f"verify point {point}", lambda report: found.verify(point, progress=report))
-        self.note(f"{self.flow.variable}.fronts[{self.name!r}].verify({point})")
+        self.note(f"{self.flow.variable}.pareto_fronts[{self.name!r}].verify({point})")
 
     def _keep(self) -> None:
-        found = self.flow.fronts[self.name]
+        found = self.flow.pareto_fronts[self.name]
         point = found.chosen
         self.flow.start(f"keep point {point}", lambda report: found.keep(point, progress=report))
         self.note(found.code(point))

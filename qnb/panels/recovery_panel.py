@@ -14,7 +14,7 @@ from qnb.panels.recovery_views import RecoveryViews
 from qnb.workflow.documents import recovery as documents
 from qnb.workflow.guidance.next_step import recover_code
 from qnb.workflow.recovery.recover import AUTO
-from qnb.workflow.verdict import FAIL, UNDECIDED
+from qnb.workflow.verdict import FAIL, UNCLEAR
 
 
 class RecoveryPanel(Panel):
@@ -30,7 +30,7 @@ class RecoveryPanel(Panel):
         super().__init__(flow)
 
     def build(self) -> list[widgets.Widget]:
-        self.head, self.told = widgets.HTML(), widgets.HTML()
+        self.head, self.caption = widgets.HTML(), widgets.HTML()
         self.run = widgets.Dropdown(
             description="Run",
             options=[""],
@@ -56,7 +56,7 @@ class RecoveryPanel(Panel):
         self.decide = line(self.keep, self.discard)
         self.views = RecoveryViews(self)
         first, second = line(self.run, self.auto, widgets.Label("or choose:")), line(*self.boxes.values(), self.start)
-        return [self.head, first, second, self.job.widget, self.told, self.decide, self.views.widget]
+        return [self.head, first, second, self.job.widget, self.caption, self.decide, self.views.widget]
 
     def draw(self) -> None:
         flow = self.flow
@@ -66,7 +66,7 @@ class RecoveryPanel(Panel):
         self.head.value = heading("Recover accuracy", f"for {flow.target.name}, tolerance {flow.tolerance:g}")
         self._draw_boxes()
         shown = self.shown
-        self.told.value = self._told(shown)
+        self.caption.value = self._caption(shown)
         self.decide.layout.display = "flex" if flow.proposal is not None else "none"
         self.views.draw(shown)
         busy = flow.model is None or (flow.job is not None and flow.job.running)
@@ -90,11 +90,11 @@ class RecoveryPanel(Panel):
 
     def _draw_boxes(self) -> None:
         """What a run has had cannot be chosen again."""
-        applied = self.flow[self.name].sim.applied if self.name else ()
+        applied = self.flow[self.name].sim.applied_methods if self.name else ()
         for name, box in self.boxes.items():
             box.disabled = METHODS[name].once and name in applied
 
-    def _told(self, shown) -> str:
+    def _caption(self, shown) -> str:
         if self.name is None:
             return html.paragraph("No run yet: run a step first, w4a8 say, then recover what it lost.")
         if shown is None:
@@ -102,7 +102,7 @@ class RecoveryPanel(Panel):
             return html.paragraph(f"{self.name} {run.verdict.text}. Recover: {documents.PROMISE}.")
         before = documents.before_of(self.flow, shown)
         words = documents.change(before, shown) if before is not None else shown.name
-        tone = TONES[{"ok": "good", "fail": "bad", "undecided": "warn"}[shown.verdict.state]]
+        tone = TONES[{"pass": "good", "fail": "bad", "unclear": "warn"}[shown.verdict.status]]
         asks = "Keep it?" if shown is self.flow.proposal else ""
         return (
             f'<div role="status" style="border-left:4px solid {tone};padding:2px 0 2px 10px;font-size:14px">'
@@ -140,5 +140,5 @@ class RecoveryPanel(Panel):
 def _default(flow) -> str | None:
     if flow.selection.run in flow.compared:
         return flow.selection.run
-    lost = [n for n in flow.compared if flow[n].verdict.state in (FAIL, UNDECIDED)]
+    lost = [n for n in flow.compared if flow[n].verdict.status in (FAIL, UNCLEAR)]
     return next(iter(lost), next(reversed(flow.compared), None))

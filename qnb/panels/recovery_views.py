@@ -12,7 +12,7 @@ from qnb import charts
 from qnb.columns import LAYER
 from qnb.html import decibel
 from qnb.modules import module_groups
-from qnb.panels.widgets import Grid, Plot
+from qnb.panels.widgets import LayerTable, Plot
 from qnb.workflow.documents import recovery as documents
 
 TABS = ("Before and after", "History", "What was done", "Table of layers")
@@ -34,7 +34,7 @@ class RecoveryViews:
         self.which = widgets.Dropdown(description="of", options=[""], layout=widgets.Layout(width="auto"))
         self.which.observe(lambda change: panel.do(self._draw_history), "value")
         self.done = widgets.HTML()
-        self.layers = Grid(label="layers", searchable=True, height=320)
+        self.layers = LayerTable(label="layers", searchable=True, height=320)
         self.layers.observe(lambda change: panel.do(lambda: self._select(change["new"])), "selected")
         past = widgets.VBox([self.which, self.history], layout=widgets.Layout(width="100%"))
         self.widget = widgets.Tab(

@@ -82,7 +82,7 @@ class Plot(_Drawn):
             self._on_key(str(message.get("key", "")))
 
 
-class Grid(anywidget.AnyWidget):
+class LayerTable(anywidget.AnyWidget):
     """A table of any length with search, sort, groups that fold, and a choice of rows.
 
     Args:
@@ -94,7 +94,7 @@ class Grid(anywidget.AnyWidget):
         empty: what it says without rows.
     """
 
-    _esm = (FOLDER / "grid.js").read_text(encoding="utf-8")
+    _esm = (FOLDER / "layer_table.js").read_text(encoding="utf-8")
     _css = CSS
     columns = traitlets.List().tag(sync=True)
     rows = traitlets.List().tag(sync=True)

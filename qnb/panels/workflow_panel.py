@@ -10,13 +10,13 @@ from qnb import charts, html
 from qnb.document import Document
 from qnb.html import escape
 from qnb.panels.base import Panel, columns, heading, line
-from qnb.panels.widgets import CodeButton, Grid, Plot
+from qnb.panels.widgets import CodeButton, LayerTable, Plot
 from qnb.workflow.documents import workflow as documents
 from qnb.workflow.guidance import stages
 from qnb.workflow.guidance.next_step import FOLDER, deploy_code, recover_code, run_code
 from qnb.workflow.guidance.next_steps import next_steps
 from qnb.workflow.recovery.recover import AUTO
-from qnb.workflow.verdict import FAIL, UNDECIDED
+from qnb.workflow.verdict import FAIL, UNCLEAR
 
 REDUCED = ("w8a16", "w8a8", "w4a16", "w4a8")
 """Offered in the field of the Reduce stage; any other precision can be typed there."""
@@ -56,7 +56,7 @@ class WorkflowPanel(Panel):
             "Recover", self._recover, "Recovery methods, quickest first, for the first run that does not pass"
         )
         self.plot = Plot(on_click=lambda message: self.do(lambda: self._select(unescape(message.get("text", "")))))
-        self.grid = Grid(label="runs", empty="No run yet", height=240)
+        self.grid = LayerTable(label="runs", empty="No run yet", height=240)
         self.grid.observe(lambda change: self.do(lambda: self._select(*change["new"][:1])), "selected")
         self.next_button = self.button("Run next", self._run_next, button_style="primary")
         self.steps = [NextLine(), NextLine()]
@@ -104,27 +104,27 @@ class WorkflowPanel(Panel):
     def _draw_next(self) -> None:
         """The first two steps, a line each; the button stands beside the one that it does."""
         found = next_steps(self.flow)
-        self.advice = next((a for a in found if self._action_of(a)), found[0])
-        shown = [found[0], self.advice] if self.advice is not found[0] else found[:2]
+        self.next_step = next((a for a in found if self._action_of(a)), found[0])
+        shown = [found[0], self.next_step] if self.next_step is not found[0] else found[:2]
         for index, step in enumerate(self.steps):
-            advice = shown[index] if index < len(shown) else None
-            step.show("Or" if index else "Next", advice, [self.next_button] if advice is self.advice else [])
+            next_step = shown[index] if index < len(shown) else None
+            step.show("Or" if index else "Next", next_step, [self.next_button] if next_step is self.next_step else [])
         if self.flow.model is None:
             self.steps[0].text.value += html.paragraph(FROM_FILE)
 
     def _action(self):
-        return self._action_of(self.advice)
+        return self._action_of(self.next_step)
 
-    def _action_of(self, advice):
-        """What Run next does; None where the advice is not a step to run."""
-        if advice.run is not None:
-            return lambda: self._run(advice.run)
-        if advice.recover is not None:
-            return lambda: self._recover(advice.recover)
-        if advice.deploy is not None:
-            return lambda: self._deploy(advice.deploy)
+    def _action_of(self, next_step):
+        """What Run next does; None where the next_step is not a step to run."""
+        if next_step.run is not None:
+            return lambda: self._run(next_step.run)
+        if next_step.recover is not None:
+            return lambda: self._recover(next_step.recover)
+        if next_step.deploy is not None:
+            return lambda: self._deploy(next_step.deploy)
         calls = {".check()": self._check, ".keep()": self._keep, ".discard()": self.flow.discard}
-        return next((action for call, action in calls.items() if advice.code.endswith(call)), None)
+        return next((action for call, action in calls.items() if next_step.code.endswith(call)), None)
 
     def _run_next(self) -> None:
         action = self._action()
@@ -147,7 +147,7 @@ class WorkflowPanel(Panel):
 
     def _lost(self) -> str | None:
         """The first reduced run that is not within tolerance."""
-        lost = (r for r in self.flow.runs.values() if r.verdict.state in (FAIL, UNDECIDED))
+        lost = (r for r in self.flow.runs.values() if r.verdict.status in (FAIL, UNCLEAR))
         return next((r.name for r in lost if stages.stage_of(r) == "reduce"), None)
 
     def _recover(self, order: dict | None = None) -> None:
@@ -173,15 +173,15 @@ class NextLine:
         self.code = CodeButton()
         self.widget = line()
 
-    def show(self, word: str, advice, buttons: list[widgets.Widget]) -> None:
-        """``advice`` with its buttons; nothing where it is None."""
+    def show(self, word: str, next_step, buttons: list[widgets.Widget]) -> None:
+        """``next_step`` with its buttons; nothing where it is None."""
         self.widget.children = (*buttons, self.code, self.text)
-        self.widget.layout.display = "none" if advice is None else "flex"
-        self.code.code = "" if advice is None else advice.code
+        self.widget.layout.display = "none" if next_step is None else "flex"
+        self.code.code = "" if next_step is None else next_step.code
         self.code.layout.display = None if self.code.code else "none"
-        if advice is not None:
-            stop = "" if advice.why[-1:] in ".?!" else "."
-            self.text.value = f"<div><b>{word}: {escape(advice.what)}.</b> {escape(advice.why)}{stop}</div>"
+        if next_step is not None:
+            stop = "" if next_step.reason[-1:] in ".?!" else "."
+            self.text.value = f"<div><b>{word}: {escape(next_step.title)}.</b> {escape(next_step.reason)}{stop}</div>"
 
 
 def _title(flow) -> tuple[str, str]:
@@ -194,9 +194,9 @@ def _stage(stage: stages.Stage) -> str:
     figures = " · ".join(
         filter(None, [stage.metric and f"metric {stage.metric}", stage.drop and f"drop {stage.drop}", stage.size])
     )
-    state = stages.WORDS[stage.state]
+    status = stages.WORDS[stage.status]
     return (
         f'<div style="line-height:1.35"><span style="display:inline-block;min-width:11.5em">{escape(stage.mark)} '
-        f"<b>{escape(stage.title)}</b> {escape(state)}</span> {escape(figures)}"
+        f"<b>{escape(stage.title)}</b> {escape(status)}</span> {escape(figures)}"
         f'<div style="opacity:.85;font-size:12px">{escape(stage.text)}</div></div>'
     )

@@ -50,8 +50,8 @@ def calibrate(
     quantizers = sim.quantizers()
     before = [(q, q.scale, q.zero_point, q.minimum, q.maximum, q.statistics, q.rule) for q in quantizers]
     try:
-        if sim.weights_settled:
-            lower_again(sim, set())
+        if sim.weight_encodings_frozen:
+            restore_weight_ranges(sim, set())
         else:
             weight_encodings(sim)
         with _observers(sim, rule, only) as watched:
@@ -156,7 +156,7 @@ def weight_encodings(sim, only: set[str] | None = None) -> None:
             quantizer.set_range(low, _headroom(high, quantizer.grid, sim.target))
 
 
-def lower_again(sim, but: set[str]) -> None:
+def restore_weight_ranges(sim, but: set[str]) -> None:
     """The encodings that all weights ``but`` these had before `guard_bias_overflow`: of the range chosen for them,
     which need not be that of the weights (SeqMSE), nor of the weights as they are now (AdaRound)."""
     for key in sim.plan.weights.keys() - but:
@@ -167,7 +167,7 @@ def lower_again(sim, but: set[str]) -> None:
 
 def _headroom(high: torch.Tensor, grid: Grid, target) -> torch.Tensor:
     """The range's upper end, raised so that no int16 code is larger than the target multiplies exactly."""
-    return high * (grid.qmax / target.largest_int16) if grid.bits == 16 and grid.symmetric else high
+    return high * (grid.qmax / target.max_weight_code_16bit) if grid.bits == 16 and grid.symmetric else high
 
 
 def activation_encodings(sim, only: set[str] | None = None) -> None:

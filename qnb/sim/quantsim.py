@@ -34,8 +34,9 @@ class QuantSim(GraphModel):
         dynamic_shapes: as for torch.export; None finds out by itself.
         simulate_bias: int32 biases; None follows the target.
 
-    ``applied`` names the recovery methods (`qnb.methods`) it has had, in order; ``weights_settled`` says that some of
-    them chose the weights' ranges, or weights for their ranges, so that calibration leaves these.
+    ``applied_methods`` names the recovery methods (`qnb.methods`) it has had, in order;
+    ``weight_encodings_frozen`` says that some of them chose the weights' ranges, or weights for their ranges, so that
+    calibration leaves these.
 
     Raises:
         CaptureError, InputError, PrecisionError, TargetError: before any long work.
@@ -64,8 +65,8 @@ class QuantSim(GraphModel):
         super().__init__(captured, build.build(captured.module, plan, precision))
         self.precision, self.target, self.plan = precision, target, plan
         self.groups = plan.groups
-        self.applied: tuple[str, ...] = ()
-        self.weights_settled = False
+        self.applied_methods: tuple[str, ...] = ()
+        self.weight_encodings_frozen = False
         self._moved_reference: fx.GraphModule | None = None
         if simulate_bias is not None:
             if simulate_bias and not plan.biases:
@@ -168,7 +169,7 @@ class QuantSim(GraphModel):
         if was_calibrated:
             calibration.activation_encodings(self, activations)
             calibration.weight_encodings(self, weights)
-            calibration.lower_again(self, weights)  # the bias guard may have raised others for the old grids
+            calibration.restore_weight_ranges(self, weights)  # the bias guard may have raised others for the old grids
             calibration.guard_bias_overflow(self)
         return self
 
@@ -232,7 +233,7 @@ class QuantSim(GraphModel):
     def copy(self) -> QuantSim:
         """An independent sim: encodings are copied, weights shared until either side may write to them."""
         other = QuantSim(self.captured, precision=self.precision, target=self.target)
-        other.applied, other.weights_settled = self.applied, self.weights_settled
+        other.applied_methods, other.weight_encodings_frozen = self.applied_methods, self.weight_encodings_frozen
         from_modules = dict(self.graph_module.named_modules())
         for name, module in other.graph_module.named_modules():
             if isinstance(module, (Quantizer, BiasQuantizer)):

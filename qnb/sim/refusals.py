@@ -19,7 +19,7 @@ def refuse_unsupported(sim, layers: Iterable[str], precision: Precision, operati
     layers = set(layers)
     for layer in sorted(layers):
         if not runs(sim.target, precision, weights=bool(sim.plan.weights_of.get(layer))):
-            free = ", ".join(name for name in TARGETS if TARGETS[name].any_precision)
+            free = ", ".join(name for name in TARGETS if TARGETS[name].accepts_any_precision)
             raise TargetError(
                 operation,
                 f"layer {layer!r} at {precision.name}, which {sim.target.name} does not run",

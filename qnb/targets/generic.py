@@ -28,7 +28,7 @@ GENERIC = TARGETS.add(
         fuse_depthwise=False,
         simulate_bias=False,
         precisions=ALL_PRECISIONS,
-        any_precision=True,
+        accepts_any_precision=True,
     ),
 )
 

@@ -52,7 +52,7 @@ def runs(target: str | Target, precision: str | Precision, weights: bool = True)
     target, wanted = get(target), Precision.parse(precision)
     known = [Precision.parse(name) for name in target.precisions]
     return (
-        target.any_precision
+        target.accepts_any_precision
         or not known
         or any(
             _grid(wanted.activations) == _grid(p.activations)

@@ -27,7 +27,7 @@ FEW_SAMPLES = 64
 
 
 @dataclass(frozen=True)
-class Finding:
+class Issue:
     """Something to mind. ``tone`` is warn or bad."""
 
     tone: str
@@ -41,20 +41,20 @@ class Check(Shown):
     Args:
         model: class name.
         facts: name to text, in order.
-        findings: what to mind; empty where all is well.
+        issues: what to mind; empty where all is well.
         ops: one row per kind of layer: ``op, layers, weights``.
         capture_sqnr_db: the captured graph against the model itself; ``inf`` where they are equal.
     """
 
     model: str
     facts: dict[str, str]
-    findings: tuple[Finding, ...]
+    issues: tuple[Issue, ...]
     ops: pd.DataFrame
     capture_sqnr_db: float
 
     @property
     def ok(self) -> bool:
-        return not any(f.tone == "bad" for f in self.findings)
+        return not any(f.tone == "bad" for f in self.issues)
 
     def document(self) -> Document:
         from qnb.workflow.documents import workflow as documents
@@ -80,8 +80,8 @@ def check(flow, report=lambda *_: None) -> Check:
         "calibration": f"{samples} samples in {batches} batches",
         "target": f"{flow.target.name}, {flow.target.description}",
     }
-    findings = tuple(_findings(flow, captured, sim, sqnr_db, samples, batch))
-    return Check(captured.name, facts, findings, _ops(sim), sqnr_db)
+    issues = tuple(_findings(flow, captured, sim, sqnr_db, samples, batch))
+    return Check(captured.name, facts, issues, _ops(sim), sqnr_db)
 
 
 def _equality(sqnr_db: float) -> str:
@@ -95,46 +95,46 @@ def _equality(sqnr_db: float) -> str:
     return f"equals the model to {decibel(sqnr_db)}" if sqnr_db > 100 else f"{decibel(sqnr_db)} from the model"
 
 
-def _findings(flow, captured, sim, sqnr_db: float, samples: int, batch) -> Iterable[Finding]:
+def _findings(flow, captured, sim, sqnr_db: float, samples: int, batch) -> Iterable[Issue]:
     if sqnr_db < 60:
-        yield Finding(
+        yield Issue(
             "bad",
             f"the captured graph differs from the model ({decibel(sqnr_db)}): does forward depend on "
             "values, on random numbers, or on state?",
         )
     leaves, _ = flatten(as_call(batch), "input")
     if any(x.is_floating_point() and not torch.isfinite(x).all() for x in leaves):
-        yield Finding("bad", "the first calibration batch holds NaN or infinite values")
+        yield Issue("bad", "the first calibration batch holds NaN or infinite values")
     if sim.plan.unknown:
         named = ", ".join(f"{op} ({layer})" for layer, op in sim.plan.unknown[:5])
-        yield Finding("warn", f"ops that qnb has no rule for are quantized at their output: {named}")
+        yield Issue("warn", f"ops that qnb has no rule for are quantized at their output: {named}")
     if not _batch_is_free(captured):
-        yield Finding(
+        yield Issue(
             "warn",
             f"the batch size stayed fixed ({'; '.join(captured.fixed)}): calibrate, evaluate and "
             "compare with that size",
         )
     if samples < FEW_SAMPLES:
-        yield Finding("warn", f"{samples} calibration samples are few; 100 to 1000 are usual")
+        yield Issue("warn", f"{samples} calibration samples are few; 100 to 1000 are usual")
     if flow.target.precisions and "w16a16" not in flow.target.precisions:
-        yield Finding("warn", f"{flow.target.name} does not run W16A16; use it as a control in simulation only")
+        yield Issue("warn", f"{flow.target.name} does not run W16A16; use it as a control in simulation only")
     yield from _limits(sim)
-    yield from (Finding("warn", text) for text in notes(sim))
+    yield from (Issue("warn", text) for text in notes(sim))
     for found in crowded(captured, captured.flatten(batch, "Workflow.check")):
-        yield Finding(
+        yield Issue(
             "warn",
             f"{found.concat!r} joins {found.layer!r} ({found.low:.3g} to {found.high:.3g}) with larger values: "
             f"with 8-bit activations its steps are {found.step:.2g}, which leaves {found.layer!r} {found.steps} of "
             f"255: return them apart, or give {found.concat!r} 16-bit activations",
         )
     for note in captured.notes:
-        yield Finding("warn", note)
+        yield Issue("warn", note)
 
 
-def _limits(sim) -> Iterable[Finding]:
+def _limits(sim) -> Iterable[Issue]:
     """What the target does not run, or only coarsely, with the layers that it is about."""
     for limit, said in limits.sentences(limits.met(sim), sim.target):
-        yield Finding("bad" if limit.refused and not limit.when else "warn", said)
+        yield Issue("bad" if limit.refused and not limit.when else "warn", said)
 
 
 def _difference(model, reference, batch) -> float:

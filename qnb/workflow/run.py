@@ -11,7 +11,7 @@ from qnb.document import Document, Shown
 from qnb.measures import Score
 from qnb.measures.metrics.score import Drop
 from qnb.methods import Result
-from qnb.workflow.guidance.next_step import Advice
+from qnb.workflow.guidance.next_step import NextStep
 from qnb.workflow.verdict import Verdict
 
 
@@ -24,7 +24,7 @@ class Run(Shown):
         precision: its name.
         score: the metric.
         drop: what is lost against FP32, None for FP32 itself.
-        verdict: ok, fail, undecided (or reference), and why.
+        verdict: ok, fail, unclear (or reference), and why.
         comparison: per layer against FP32, `qnb.columns.COMPARISON`; None for FP32.
         cost: per layer, `qnb.columns.COST`.
         size_bytes: of weights, biases and tables.
@@ -55,7 +55,7 @@ class Run(Shown):
     attempts: pd.DataFrame | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
-    next: tuple[Advice, ...] = ()
+    next: tuple[NextStep, ...] = ()
 
     @property
     def worst_layer(self) -> tuple[str, float] | None:
@@ -71,9 +71,9 @@ class Run(Shown):
         return [] if self.float16 is None else list(self.float16[self.float16.overflow_fraction > 0].layer)
 
     @property
-    def flushed(self) -> list[str]:
+    def underflowing(self) -> list[str]:
         """FP16 runs: layers of whose values more than 1 % become zero."""
-        return [] if self.float16 is None else list(self.float16[self.float16.flushed_fraction > 0.01].layer)
+        return [] if self.float16 is None else list(self.float16[self.float16.underflow_fraction > 0.01].layer)
 
     def document(self) -> Document:
         from qnb.workflow.documents import workflow as documents

@@ -11,7 +11,7 @@ from qnb.html import decibel
 from qnb.measures import Score, paired_drop
 from qnb.measures.metrics.score import Drop
 
-OK, FAIL, UNDECIDED, REFERENCE = "ok", "fail", "undecided", "reference"
+PASS, FAIL, UNCLEAR, REFERENCE = "pass", "fail", "unclear", "reference"
 AGREES_DB = 40.0
 """A W16A16 simulation below this SQNR at the model's output is no longer a control."""
 REALISTIC = 100_000
@@ -21,9 +21,9 @@ SCORE = "return qnb.Score with per_sample"
 
 @dataclass(frozen=True)
 class Verdict:
-    """``state`` is ok, fail, undecided or reference; ``text`` says why, with the numbers."""
+    """``status`` is pass, fail, unclear or reference; ``text`` says why, with the numbers."""
 
-    state: str
+    status: str
     text: str
 
 
@@ -31,13 +31,15 @@ def judge(reference: Score, score: Score, tolerance: float) -> tuple[Drop, Verdi
     """Compare a run's score with FP32's: how much was lost, and is it within the tolerance?"""
     drop = paired_drop(reference, score)
     if math.isnan(drop.low):
-        state = OK if drop.value <= tolerance else FAIL
-        return drop, Verdict(state, f"loses {amount(drop.value)}, {_against(state, tolerance)} (no interval: {SCORE})")
+        status = PASS if drop.value <= tolerance else FAIL
+        return drop, Verdict(
+            status, f"loses {amount(drop.value)}, {_against(status, tolerance)} (no interval: {SCORE})"
+        )
     if drop.low <= 0 <= drop.high and drop.high <= tolerance:
-        return drop, Verdict(OK, f"no measurable loss ({_interval(drop)})")
-    state = OK if drop.high <= tolerance else FAIL if drop.low > tolerance else UNDECIDED
-    said = f"loses {amount(drop.value)} ({_interval(drop)}), {_against(state, tolerance)}"
-    return drop, Verdict(state, said + (f": {more(drop, score.n, tolerance)}" if state == UNDECIDED else ""))
+        return drop, Verdict(PASS, f"no measurable loss ({_interval(drop)})")
+    status = PASS if drop.high <= tolerance else FAIL if drop.low > tolerance else UNCLEAR
+    said = f"loses {amount(drop.value)} ({_interval(drop)}), {_against(status, tolerance)}"
+    return drop, Verdict(status, said + (f": {more(drop, score.n, tolerance)}" if status == UNCLEAR else ""))
 
 
 def judge_control(drop: Drop, metric: Verdict, comparison: pd.DataFrame, output_db: float) -> Verdict:
@@ -47,15 +49,15 @@ def judge_control(drop: Drop, metric: Verdict, comparison: pd.DataFrame, output_
         first = first_parting(comparison)
         where = f"; they first diverge at layer {first!r}" if first else ""
         return Verdict(FAIL, f"does not agree with FP32: {at_output}, below {AGREES_DB:.0f} dB{where}; {metric.text}")
-    if metric.state == FAIL:
+    if metric.status == FAIL:
         return Verdict(
             FAIL,
             f"agrees with FP32 on the calibration data ({at_output}) but not in the metric: "
             f"{metric.text}; evaluation sees data that calibration did not",
         )
-    if metric.state == UNDECIDED:
-        return Verdict(UNDECIDED, f"agrees with FP32 ({at_output}), but the metric {metric.text}")
-    return Verdict(OK, f"agrees with FP32: {at_output}, {metric.text}")
+    if metric.status == UNCLEAR:
+        return Verdict(UNCLEAR, f"agrees with FP32 ({at_output}), but the metric {metric.text}")
+    return Verdict(PASS, f"agrees with FP32: {at_output}, {metric.text}")
 
 
 def agrees(output_db: float) -> bool:
@@ -64,7 +66,7 @@ def agrees(output_db: float) -> bool:
 
 
 def deciding_samples(drop: Drop, n: int | None, tolerance: float) -> int | None:
-    """How many samples would decide an undecided drop, were it to stay what it is now: its interval shrinks with
+    """How many samples would decide an unclear drop, were it to stay what it is now: its interval shrinks with
     1/sqrt(n), and must no longer reach the tolerance. In round numbers, rounded up.
 
     Returns:
@@ -85,7 +87,7 @@ def deciding_samples(drop: Drop, n: int | None, tolerance: float) -> int | None:
 
 
 def more(drop: Drop, n: int | None, tolerance: float) -> str:
-    """What it takes to decide an undecided drop."""
+    """What it takes to decide an unclear drop."""
     wanted = deciding_samples(drop, n, tolerance)
     said = f"evaluate about {wanted:,} samples" if wanted else "no realistic number of samples decides"
     return said if drop.paired else f"{said}, or {SCORE}"
@@ -110,6 +112,6 @@ def _interval(drop: Drop) -> str:
     return f"95 % interval {amount(drop.low)} to {amount(drop.high)}"
 
 
-def _against(state: str, tolerance: float) -> str:
-    words = {OK: "within", FAIL: "more than", UNDECIDED: "too close to call against"}
-    return f"{words[state]} the tolerance of {amount(tolerance)}"
+def _against(status: str, tolerance: float) -> str:
+    words = {PASS: "within", FAIL: "more than", UNCLEAR: "too close to call against"}
+    return f"{words[status]} the tolerance of {amount(tolerance)}"

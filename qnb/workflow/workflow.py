@@ -23,7 +23,7 @@ from qnb.workflow.check import Check, check
 from qnb.workflow.deployment.on_target import OnTarget
 from qnb.workflow.documents import workflow as documents
 from qnb.workflow.guidance import next_steps
-from qnb.workflow.guidance.next_step import Advice
+from qnb.workflow.guidance.next_step import NextStep
 from qnb.workflow.jobs.job import Job
 from qnb.workflow.jobs.progress import shown
 from qnb.workflow.jobs.runner import Jobs
@@ -59,8 +59,8 @@ class Workflow(Jobs, Recovering, OnTarget, Shown):
     >>> import torch, qnb
     >>> data = [torch.randn(8, 4) for _ in range(3)]
     >>> flow = qnb.Workflow(torch.nn.Linear(4, 2).eval(), data, lambda model: float(model(data[0]).abs().mean()))
-    >>> flow.run("w8a8").verdict.state
-    'ok'
+    >>> flow.run("w8a8").verdict.status
+    'pass'
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Workflow(Jobs, Recovering, OnTarget, Shown):
     def _begin(self) -> None:
         """Nothing found yet."""
         self.runs: dict[str, Run] = {}
-        self.checked: Check | None = None
+        self.check_result: Check | None = None
         self.selection = Selection(self)
         self._begin_jobs()
         self._captured: Captured | None = None
@@ -129,9 +129,9 @@ class Workflow(Jobs, Recovering, OnTarget, Shown):
     def check(self) -> Check:
         """Does the model export and run, what is in it, what to mind? Do this first."""
         with self._alone("flow.check()"), shown("flow.check()", stages=2) as report:
-            self.checked = check(self, report)
+            self.check_result = check(self, report)
         self.changed.emit()
-        return self.checked
+        return self.check_result
 
     def run(
         self,
@@ -206,7 +206,7 @@ class Workflow(Jobs, Recovering, OnTarget, Shown):
                     high,
                     run.score.n or pd.NA,
                     run.drop.value if run.drop else 0.0,
-                    run.verdict.state,
+                    run.verdict.status,
                     worst,
                     worst_db,
                     run.size_bytes,
@@ -311,7 +311,7 @@ class Workflow(Jobs, Recovering, OnTarget, Shown):
 
         return summary_chart(self, x)
 
-    def next(self) -> list[Advice]:
+    def next(self) -> list[NextStep]:
         """What to do next, with the numbers that call for it and the line of code."""
         return next_steps.next_steps(self)
 

@@ -67,7 +67,7 @@ def say(name: str, run, sim, held_out, seconds: float) -> None:
     table = qnb.compare_layers(sim, held_out, own=False)
     chain = " + ".join(r.method for r in run.recovery) if name == "auto" else ""
     print(
-        f"  {name:<26} {run.score}  [{low:.3f}, {high:.3f}]  {run.verdict.state:<10} {output_db(sim, table):6.1f} dB",
+        f"  {name:<26} {run.score}  [{low:.3f}, {high:.3f}]  {run.verdict.status:<10} {output_db(sim, table):6.1f} dB",
         f" {seconds:6.1f} s  {run.size_bytes:6d} bytes  {chain}",
         flush=True,
     )

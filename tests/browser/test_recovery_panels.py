@@ -74,7 +74,7 @@ def test_a_recovery_that_is_cancelled_changes_nothing(lab, notebook_folder):
 
 
 def chosen(lab) -> int:
-    return int(lab.kernel("print(flow.fronts['w8a8'].chosen)"))
+    return int(lab.kernel("print(flow.pareto_fronts['w8a8'].chosen)"))
 
 
 def test_search_slide_verify_keep_and_reopen(lab, notebook_folder):

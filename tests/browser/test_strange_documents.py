@@ -102,7 +102,7 @@ def test_edited_documents_run_nothing_and_fetch_nothing(lab, strange):
 
 def test_what_would_load_hide_or_is_newer(lab, strange):
     """One notebook for all: a page takes long to open."""
-    advice = {"what": "Run w8a8", "why": "It is the next", "code": HIDDEN}
+    advice = {"title": "Run w8a8", "reason": "It is the next", "code": HIDDEN}
     asked = strange(
         [
             docs.document("run", "figure", {"type": "figure", "figure": LOADING, "alt": "Chart"}),

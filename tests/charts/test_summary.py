@@ -9,8 +9,8 @@ from qnb.errors import InputError
 
 ROWS = [
     ("fp32", 0.97, 0.96, 0.98, 500, 0.0, "reference", 400_000),
-    ("w8a16", 0.968, 0.955, 0.98, 500, 0.002, "ok", 100_000),
-    ("w8a8", 0.964, 0.95, 0.978, 500, 0.006, "undecided", 100_000),
+    ("w8a16", 0.968, 0.955, 0.98, 500, 0.002, "pass", 100_000),
+    ("w8a8", 0.964, 0.95, 0.978, 500, 0.006, "unclear", 100_000),
     ("w4a8", 0.90, 0.87, 0.92, 500, 0.07, "fail", 50_000),
 ]
 
@@ -46,8 +46,8 @@ def test_a_point_per_run_and_the_verdict_by_symbol_and_colour():
     found = by_name(charts.summary(table(), tolerance=0.01))
     assert {n: (t.marker.symbol, list(t.text)) for n, t in found.items()} == {
         "FP32": ("square", ["fp32"]),
-        "ok": ("circle", ["w8a16"]),
-        "undecided": ("diamond", ["w8a8"]),
+        "pass": ("circle", ["w8a16"]),
+        "unclear": ("diamond", ["w8a8"]),
         "fail": ("x", ["w4a8"]),
     }
     assert len({t.marker.color for t in found.values()}) == 4
@@ -76,10 +76,10 @@ def test_where_less_is_better_the_band_is_above():
 
 def test_runs_of_the_same_size_stand_apart_around_it_and_say_it():
     found = by_name(charts.summary(table()))
-    a, b = found["ok"].x[0], found["undecided"].x[0]
+    a, b = found["pass"].x[0], found["unclear"].x[0]
     assert a < 100 < b and b - 100 == pytest.approx(100 - a) and b - a < 12
-    assert found["ok"].textposition[0] != found["undecided"].textposition[0]
-    assert all("100 kB" in found[n].hovertext[0] for n in ("ok", "undecided"))
+    assert found["pass"].textposition[0] != found["unclear"].textposition[0]
+    assert all("100 kB" in found[n].hovertext[0] for n in ("pass", "unclear"))
 
 
 @pytest.mark.parametrize(
@@ -124,9 +124,9 @@ def test_against_latency():
     assert figure.layout.xaxis.title.text == "latency on ONNX Runtime's CPU (ms)"
     assert figure.layout.title.subtitle.text == "not timed: w8a16, w4a8"
     found = by_name(figure)
-    assert set(found) == {"FP32", "undecided"} and list(found["undecided"].x) == [0.3]
-    assert "0.3 ms" in found["undecided"].hovertext[0] and "w4a8" not in str(figure.data)
-    fast = measured().assign(verdict=["reference", "ok", "ok", "fail"])
+    assert set(found) == {"FP32", "unclear"} and list(found["unclear"].x) == [0.3]
+    assert "0.3 ms" in found["unclear"].hovertext[0] and "w4a8" not in str(figure.data)
+    fast = measured().assign(verdict=["reference", "pass", "pass", "fail"])
     slow = charts.summary(fast.assign(latency_ms=[0.1, 0.2, 0.3, 0.4]), x="latency_ms")
     assert slow.layout.title.text == "No run within tolerance is faster than FP32: w8a16, 0.2 ms"
     title = charts.summary(fast, x="latency_ms").layout.title.text
@@ -138,7 +138,7 @@ def test_against_the_size_of_files():
     assert figure.layout.xaxis.title.text == "file size (kB)"
     assert figure.layout.title.text == "Smallest file within tolerance: w8a16, 120 kB, drop 0.002"
     assert figure.layout.title.subtitle.text == "no file measured: w4a8"
-    a, b = (by_name(figure)[n].x[0] for n in ("ok", "undecided"))
+    a, b = (by_name(figure)[n].x[0] for n in ("pass", "unclear"))
     assert b - a > 1, "sizes that are nearly the same stand apart"
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from qnb import __version__
 from qnb.cli import checks, doctor, main
-from qnb.cli.checks import CHECKS, Finding
+from qnb.cli.checks import CHECKS, CheckResult
 from qnb.cli.surroundings import Surroundings, release
 from qnb.registry import Registry
 
@@ -73,31 +73,31 @@ def surroundings(tmp_path, **changes) -> Surroundings:
     return Surroundings(**{**standard, **changes})
 
 
-def found(name, here) -> Finding:
+def found(name, here) -> CheckResult:
     return CHECKS[name](here)
 
 
 def test_an_old_python(tmp_path):
-    assert found("Python", surroundings(tmp_path)).state == "ok"
+    assert found("Python", surroundings(tmp_path)).status == "ok"
     old = found("Python", surroundings(tmp_path, python=(3, 10, 9)))
-    assert old.state == "fail" and old.found.startswith("3.10.9") and "3.11" in old.remedy
+    assert old.status == "fail" and old.found.startswith("3.10.9") and "3.11" in old.remedy
 
 
 def test_the_version_that_runs_is_the_one_installed(tmp_path):
-    assert found("qnb", surroundings(tmp_path)) == Finding("qnb", "ok", __version__)
-    assert found("qnb", surroundings(tmp_path, version={"qnb": "0.0.1"}.get)).state == "warn"
+    assert found("qnb", surroundings(tmp_path)) == CheckResult("qnb", "ok", __version__)
+    assert found("qnb", surroundings(tmp_path, version={"qnb": "0.0.1"}.get)).status == "warn"
     assert "not installed" in found("qnb", surroundings(tmp_path, version={}.get)).found
 
 
 def test_packages(tmp_path):
     here = surroundings(tmp_path)
     assert here.bounds() == {"torch": "2.9", "numpy": "2.0", "pandas": "2.2"}
-    assert found("torch", here) == Finding("torch", "ok", "2.9.0+cpu")
-    assert found("numpy", here).state == "ok"  # 2.10 is newer than 2.9
+    assert found("torch", here) == CheckResult("torch", "ok", "2.9.0+cpu")
+    assert found("numpy", here).status == "ok"  # 2.10 is newer than 2.9
     pandas, plotly = found("pandas", here), found("plotly", here)
-    assert (pandas.state, pandas.found) == ("fail", "2.1.4, older than 2.2")
+    assert (pandas.status, pandas.found) == ("fail", "2.1.4, older than 2.2")
     assert pandas.remedy.endswith("-m pip install 'pandas>=2.2'")
-    assert (plotly.state, plotly.found) == ("fail", "not installed")
+    assert (plotly.status, plotly.found) == ("fail", "not installed")
 
 
 def test_bounds_come_from_the_installed_metadata():
@@ -113,14 +113,14 @@ def test_versions_compare_as_numbers(a, b):
 def test_the_extension_is_there_missing_disabled_or_of_another_version(tmp_path):
     here = surroundings(tmp_path)
     missing = found("extension", here)
-    assert missing.state == "fail" and missing.remedy == f"{here.executable} -m pip install qnb"
+    assert missing.status == "fail" and missing.remedy == f"{here.executable} -m pip install qnb"
     extension(here.prefix)
-    assert found("extension", here).state == "ok"
+    assert found("extension", here).status == "ok"
     page_config(here.prefix / "etc" / "jupyter", {"qnb": True})
     disabled = found("extension", here)
-    assert disabled.state == "fail" and disabled.remedy.endswith("labextension enable qnb")
+    assert disabled.status == "fail" and disabled.remedy.endswith("labextension enable qnb")
     page_config(tmp_path / "user", {"qnb": False})  # the user's word counts more
-    assert found("extension", here).state == "ok"
+    assert found("extension", here).status == "ok"
 
 
 def test_a_disabled_plugin_and_a_list_of_names(tmp_path):
@@ -133,7 +133,7 @@ def test_a_disabled_plugin_and_a_list_of_names(tmp_path):
 def test_an_extension_of_another_version(tmp_path):
     here = surroundings(tmp_path)
     extension(here.prefix, "0.0.9")
-    assert found("extension", here).state == "warn"
+    assert found("extension", here).status == "warn"
 
 
 def test_jupyter_of_another_environment(tmp_path):
@@ -144,10 +144,10 @@ def test_jupyter_of_another_environment(tmp_path):
     here = surroundings(tmp_path, jupyter=str(server / "bin" / "jupyter"))
     extension(here.prefix)
     missing = found("extension", here)
-    assert missing.state == "fail" and str(server) in missing.found and missing.remedy.startswith(python)
-    assert found("extension here", here).state == "ok"
+    assert missing.status == "fail" and str(server) in missing.found and missing.remedy.startswith(python)
+    assert found("extension here", here).status == "ok"
     extension(server)
-    assert found("extension", here).state == "ok"
+    assert found("extension", here).status == "ok"
 
 
 def test_a_link_to_jupyter_leads_to_its_environment(tmp_path):
@@ -160,15 +160,15 @@ def test_a_link_to_jupyter_leads_to_its_environment(tmp_path):
 
 def test_no_extension_here_matters_little(tmp_path):
     here = surroundings(tmp_path, jupyter=str(tmp_path / "server" / "bin" / "jupyter"))
-    assert found("extension here", here).state == "warn"
-    assert found("extension here", surroundings(tmp_path)).state == "ok"
+    assert found("extension here", here).status == "warn"
+    assert found("extension here", surroundings(tmp_path)).status == "ok"
 
 
 @pytest.mark.parametrize("said", ["python", "own"])
 def test_a_kernel_of_this_interpreter(tmp_path, said):
     here = surroundings(tmp_path)
     kernelspec(here.prefix, here.executable if said == "own" else said)
-    assert found("kernel", here).state == "ok"
+    assert found("kernel", here).status == "ok"
 
 
 @pytest.mark.parametrize(("missing", "state"), [([], "warn"), (["qnb"], "fail"), (["qnb", "ipywidgets"], "fail")])
@@ -177,7 +177,7 @@ def test_a_kernel_of_another_interpreter(tmp_path, missing, state):
     here = surroundings(tmp_path, run=lambda command: asked.append(command[0]) or json.dumps(missing))
     kernelspec(here.prefix, other)
     finding = found("kernel", here)
-    assert finding.state == state and other in finding.found and all(name in finding.found for name in missing)
+    assert finding.status == state and other in finding.found and all(name in finding.found for name in missing)
     assert asked == [other] and "ipykernel install" in finding.remedy
 
 
@@ -192,16 +192,16 @@ def test_a_kernel_that_is_gone_and_no_kernel(tmp_path):
 def test_threads(tmp_path, threads, cores, state):
     here = surroundings(tmp_path, cores=cores, run=lambda command: json.dumps({"threads": threads, "gpu": None}))
     finding = found("threads", here)
-    assert finding.state == state and bool(finding.remedy) == (state == "warn")
+    assert finding.status == state and bool(finding.remedy) == (state == "warn")
 
 
 def test_cuda_is_no_duty_and_torch_is_asked_once(tmp_path):
     asked = []
     here = surroundings(tmp_path, run=lambda command: asked.append(1) or '{"threads": 4, "gpu": "A card"}')
-    assert found("CUDA", here) == Finding("CUDA", "ok", "A card")
+    assert found("CUDA", here) == CheckResult("CUDA", "ok", "A card")
     found("threads", here)
     assert asked == [1]
-    assert found("CUDA", surroundings(tmp_path)).state == "ok"
+    assert found("CUDA", surroundings(tmp_path)).status == "ok"
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_cuda_is_no_duty_and_torch_is_asked_once(tmp_path):
 )
 def test_the_emulator(tmp_path, changes, state, text):
     finding = found("HTP emulator", surroundings(tmp_path, **changes))
-    assert finding.state == state and text in finding.found
+    assert finding.status == state and text in finding.found
     if text == "not installed":
         assert finding.remedy == "pip install 'qnb[qnn]'"
 
@@ -230,7 +230,7 @@ def test_a_check_that_raises_has_failed(tmp_path):
 
     here = surroundings(tmp_path, run=broken)
     findings = {f.name: f for f in doctor.examine(here)}
-    assert findings["CUDA"].state == "fail" and findings["CUDA"].found.endswith("libc10.so is missing")
+    assert findings["CUDA"].status == "fail" and findings["CUDA"].found.endswith("libc10.so is missing")
     assert len(findings) == len(CHECKS)
 
 
@@ -238,18 +238,18 @@ def test_damaged_files_are_found_not_raised(tmp_path):
     here = surroundings(tmp_path)
     kernelspec(here.prefix, "python")
     (here.prefix / "share/jupyter/kernels/python3/kernel.json").write_text("{")
-    assert {f.name: f.state for f in doctor.examine(here)}["kernel"] == "fail"
+    assert {f.name: f.status for f in doctor.examine(here)}["kernel"] == "fail"
 
 
 def test_a_new_check_is_one_function(tmp_path):
     registry = Registry("check")
-    registry.register("disk")(lambda here: Finding("disk", "ok", "large"))
-    assert doctor.examine(surroundings(tmp_path), registry) == [Finding("disk", "ok", "large")]
+    registry.register("disk")(lambda here: CheckResult("disk", "ok", "large"))
+    assert doctor.examine(surroundings(tmp_path), registry) == [CheckResult("disk", "ok", "large")]
 
 
 def test_findings_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
-        Finding("a", "ok", "").state = "fail"
+        CheckResult("a", "ok", "").status = "fail"
 
 
 def test_a_line_per_check_and_the_exit_status(tmp_path, capsys):
@@ -260,7 +260,7 @@ def test_a_line_per_check_and_the_exit_status(tmp_path, capsys):
 
 
 def test_a_terminal_without_those_characters():
-    text = doctor.table([Finding("a", "fail", "gone", "do it"), Finding("b", "ok", "there")], doctor.PLAIN)
+    text = doctor.table([CheckResult("a", "fail", "gone", "do it"), CheckResult("b", "ok", "there")], doctor.PLAIN)
     assert text.isascii() and text.splitlines() == ["x  a  gone -> do it", "ok b  there"]
 
 

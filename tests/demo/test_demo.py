@@ -53,4 +53,4 @@ def test_the_transformer_is_quantized_inside():
     demo = qnb.demo.transformer()
     run = qnb.Workflow(demo.model, demo.calibration, demo.evaluate).run("w8a8")
     ops = list(run.comparison.op)
-    assert ops.count("matmul") == 6 and ops.count("softmax") == 3 and run.verdict.state != "fail"
+    assert ops.count("matmul") == 6 and ops.count("softmax") == 3 and run.verdict.status != "fail"

@@ -218,7 +218,9 @@ def workflow(folder: Path) -> Subject:
 
     def read(path: Path) -> None:
         loaded = qnb.load(path)
-        _use(lambda: (loaded.summary(), loaded.next(), repr(loaded), loaded._repr_html_(), loaded.compare("w8a8")))
+        _use(
+            lambda: (loaded.summary(), loaded.next_steps(), repr(loaded), loaded._repr_html_(), loaded.compare("w8a8"))
+        )
         for run in loaded.runs.values():
             _use(lambda run=run: (repr(run), run._repr_html_(), run.sim(**INPUTS)))
 

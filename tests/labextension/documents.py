@@ -4,7 +4,7 @@ from nbformat import v4
 
 from tools.execute_notebooks import KERNEL
 
-MIME = "application/vnd.qnb.v1+json"
+MIME = "application/vnd.qnb.v2+json"
 HOSTILE = "<img src=x onerror=window.hacked=1>"
 FIGURE = {
     "data": [
@@ -33,7 +33,11 @@ TABLE = {
     "columns": [{"name": "layer", "align": "left"}, {"name": "own SQNR in dB", "align": "right"}],
     "rows": [["stem.conv", "12.3"], ["blocks.1.depthwise", "18.9"], ["head.classifier", "40.1"]],
 }
-ADVICE = {"what": "Run w8a8", "why": "8-bit weights cost nothing; try 8-bit activations.", "code": 'flow.run("w8a8")'}
+ADVICE = {
+    "title": "Run w8a8",
+    "reason": "8-bit weights cost nothing; try 8-bit activations.",
+    "code": 'flow.run("w8a8")',
+}
 WORKFLOW = {"variable": "flow", "model": "MobileDigits", "target": "htp-v75", "tolerance": "0.01"}
 
 
@@ -41,7 +45,7 @@ def row(stage, state, mark, title="", **more) -> dict:
     return {
         "stage": stage,
         "title": title,
-        "state": state,
+        "status": state,
         "mark": mark,
         "run": "",
         "metric": "",
@@ -53,12 +57,14 @@ def row(stage, state, mark, title="", **more) -> dict:
 
 
 STAGES = [
-    row("check", "ok", "✓", "Check", text="25 layers"),
-    row("fp16", "ok", "✓", "FP16", run="fp16", metric="0.976", drop="0", size="158 kB", text="fp16: no loss"),
-    row("w16a16", "ok", "✓", "W16A16", run="w16a16", metric="0.976", drop="0", size="158 kB", text="agrees with FP32"),
+    row("check", "pass", "✓", "Check", text="25 layers"),
+    row("fp16", "pass", "✓", "FP16", run="fp16", metric="0.976", drop="0", size="158 kB", text="fp16: no loss"),
+    row(
+        "w16a16", "pass", "✓", "W16A16", run="w16a16", metric="0.976", drop="0", size="158 kB", text="agrees with FP32"
+    ),
     row(
         "reduce",
-        "undecided",
+        "unclear",
         "?",
         "Reduce",
         run="w8a16",
@@ -133,7 +139,7 @@ def hostile() -> dict:
         "config": {"editable": True},
     }
     table = {"type": "table", "caption": HOSTILE, "columns": [{"name": HOSTILE}], "rows": [[HOSTILE]]}
-    step = row("reduce", "ok", HOSTILE, HOSTILE, run=HOSTILE, metric=HOSTILE, text=HOSTILE)
+    step = row("reduce", "pass", HOSTILE, HOSTILE, run=HOSTILE, metric=HOSTILE, text=HOSTILE)
     blocks = [
         {"type": "facts", "rows": [[HOSTILE, link]]},
         table,
@@ -142,7 +148,7 @@ def hostile() -> dict:
         {"type": "ladder", "stages": [step]},
         {"type": "figure", "figure": figure, "alt": HOSTILE},
     ]
-    advice = {"what": HOSTILE, "why": link, "code": HOSTILE}
+    advice = {"title": HOSTILE, "reason": link, "code": HOSTILE}
     return document(
         "workflow",
         HOSTILE,

@@ -17,7 +17,7 @@ def state(sim) -> dict:
                 value = getattr(module, part)
                 found[f"{name}.{part}"] = None if value is None else value.detach().clone()
     flags = {n: (p.requires_grad, p.grad is None) for n, p in sim.graph_module.named_parameters()}
-    return found | {"applied": sim.applied, "training": sim.training, "flags": flags}
+    return found | {"applied_methods": sim.applied_methods, "training": sim.training, "flags": flags}
 
 
 def same(a: dict, b: dict) -> bool:

@@ -167,12 +167,12 @@ class Shapes(nn.Module):
             nn.ConvTranspose2d(6, 4, 2, bias=False),
         )
         self.line = nn.Conv1d(4, 4, 3, padding=1, groups=4)
-        self.left, self.right = nn.Parameter(torch.randn(5, 4)), nn.Parameter(torch.randn(3, 6))
+        self.left, self.correct_count = nn.Parameter(torch.randn(5, 4)), nn.Parameter(torch.randn(3, 6))
         self.many = nn.Parameter(torch.randn(5, 6, 2))
 
     def forward(self, x):
         y = self.left @ self.line(self.layers(x).flatten(2)[..., :60])
-        y = torch.relu(y.unflatten(-1, (-1, 3)) @ self.right)
+        y = torch.relu(y.unflatten(-1, (-1, 3)) @ self.correct_count)
         return (y @ self.many).sum((1, 2))
 
 

@@ -170,7 +170,7 @@ def test_it_goes_on_after_equalization():
     sim, batches = digits_sim(PER_TENSOR_W4A8)
     equalize(sim, batches)
     between = correct_bias(sim, batches)
-    assert sim.applied == ("equalize", "correct_bias") and between.output_after_db > between.output_before_db
+    assert sim.applied_methods == ("equalize", "correct_bias") and between.output_after_db > between.output_before_db
 
 
 MODELS = {**zoo(), **transformers_zoo()}

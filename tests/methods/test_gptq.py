@@ -214,7 +214,7 @@ def test_it_goes_after_seq_mse_and_keeps_its_scales():
     scales = {k: sim.weight(k).scale.clone() for k in sim.plan.weights}
     gptq(sim, [batches[0], batches[1][:5]])
     assert all(torch.equal(scales[k], sim.weight(k).scale) for k in scales)
-    assert sim.applied == ("seq_mse", "gptq")
+    assert sim.applied_methods == ("seq_mse", "gptq")
 
 
 def test_only_the_chosen_layers_change():

@@ -164,7 +164,7 @@ def test_every_model_can_be_searched(models, name):
     assert (front.cost.diff()[1:] > 0).all() and (front.predicted.diff()[1:] < 0).all()
     chosen = front[front.chosen].iloc[0]
     assert 0 < chosen.cost_fraction <= 0.5 and chosen.cost == pytest.approx(cost(sim).bops.sum(), rel=1e-6)
-    assert sim.calibrated and sim.applied == ("search_mixed_precision",)
+    assert sim.calibrated and sim.applied_methods == ("search_mixed_precision",)
     mine = bits[bits.point == chosen.point].set_index("layer").loc[sim.layers().layer]
     assert mine.weight_bits.fillna(0).tolist() == sim.layers().weight_bits.fillna(0).tolist()
     assert mine.activation_bits.tolist() == sim.layers().activation_bits.tolist()

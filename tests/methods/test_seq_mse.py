@@ -109,7 +109,7 @@ def test_a_range_that_is_better_than_all_tried_stays():
     sim = one_layer(layer, x, CHANNEL)
     seq_mse(sim, [x], candidates=40)
     scale = sim.quantizers()[-1].scale.clone()
-    sim.applied = ()
+    sim.applied_methods = ()
     seq_mse(sim, [x], candidates=2)
     assert torch.equal(scale, sim.quantizers()[-1].scale)
 
@@ -187,7 +187,7 @@ def test_blocks_that_straddle_groups_are_left_with_a_note():
     sim = qnb.QuantSim(model, x, Precision(Grid(4, True, "block", 2), Grid(8)), target="generic").calibrate([x])
     before = state(sim)
     assert "do not line up" in seq_mse(sim, [x]).notes[0]
-    sim.applied = ()
+    sim.applied_methods = ()
     assert same(before, state(sim))
 
 

@@ -116,7 +116,7 @@ def test_where_nothing_is_gained_nothing_changes():
     before = state(sim)
     result = smooth(sim, [x])
     assert result.table.alpha.isna().all()
-    sim.applied = ()
+    sim.applied_methods = ()
     assert same(before, state(sim))
 
 
@@ -173,7 +173,7 @@ def test_range_and_rounding_may_follow():
     sim, batches = small_sim("w4a8")
     for name in ("smooth", "seq_mse", "gptq"):
         getattr(qnb.methods, name)(sim, batches)
-    assert sim.applied == ("smooth", "seq_mse", "gptq")
+    assert sim.applied_methods == ("smooth", "seq_mse", "gptq")
     sim, batches = small_sim()
     qnb.methods.seq_mse(sim, batches)
     with pytest.raises(qnb.errors.InputError, match="smooth, seq_mse"):

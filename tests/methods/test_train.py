@@ -407,7 +407,7 @@ def test_sixteen_bit_weights_keep_the_targets_headroom():
         quantizer = sim.weight(key)
         if quantizer.grid.symmetric and site.grid == "weights":
             codes = sim.weight_tensor(key) / quantizer.scale.view(-1, *[1] * (sim.weight_tensor(key).dim() - 1))
-            assert codes.max() <= sim.target.largest_int16 + 0.5
+            assert codes.max() <= sim.target.max_weight_code_16bit + 0.5
 
 
 def test_an_optimizer_of_the_users():
@@ -422,7 +422,7 @@ def test_a_second_training_goes_on():
     sim, batches = small()
     train(sim, batches, steps=5)
     result = train(sim, batches, steps=5)
-    assert sim.applied == ("train", "train") and result.output_before_db > 0
+    assert sim.applied_methods == ("train", "train") and result.output_before_db > 0
 
 
 def test_dynamic_batches_of_other_sizes():

@@ -9,7 +9,7 @@ from tests.notebook_rules.markup import compare_markup
 from tests.notebook_rules.numbers import compare_text
 
 PLOTLY = "application/vnd.plotly.v1+json"
-DOCUMENT = "application/vnd.qnb.v1+json"
+DOCUMENT = "application/vnd.qnb.v2+json"
 BY_PRESENCE = frozenset({"application/vnd.jupyter.widget-view+json", "image/png", "image/jpeg"})
 """A widget's model id is random, and a picture's bytes depend on fonts; that they are there is compared."""
 

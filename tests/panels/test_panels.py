@@ -63,17 +63,17 @@ class TestWorkflowPanel:
         """The first one, unless that needs a person."""
         for flow, place in (
             (stub_flow(*passing("fp16")), 0),
-            (stub_flow(*passing("w16a16"), stub_run("w8a16", "undecided")), 1),
+            (stub_flow(*passing("w16a16"), stub_run("w8a16", "unclear")), 1),
             (stub_flow(stub_run("fp16", "fail"), *passing("w16a16", "w8a8", "w4a8")), 0),
         ):
             panel = flow.panel()
-            assert panel.advice is flow.next()[place] or panel.advice == flow.next()[place]
+            assert panel.advice is flow.next_steps()[place] or panel.advice == flow.next_steps()[place]
             lines = [panel.next_button in step.widget.children for step in panel.steps]
             assert lines == [place == 0, place == 1] and panel.next_button.layout.display is None
             assert panel.steps[0].text.value.startswith("<div><b>Next: ") and panel._action() is not None
             assert "Or: " in panel.steps[1].text.value or panel.steps[1].widget.layout.display == "none"
             assert [step.code.code for step in panel.steps if step.code.layout.display is None] == [
-                a.code for a in flow.next()[:2] if a.code
+                a.code for a in flow.next_steps()[:2] if a.code
             ]
             panel.close()
 
@@ -84,7 +84,7 @@ class TestWorkflowPanel:
 
     def test_a_proposal_is_kept_by_run_next(self):
         flow = stub_flow(*passing("w16a16", "w8a8"), stub_run("w4a8", "fail"))
-        flow.proposal = stub_run("w4a8+auto", "ok", "w4a8", base="w4a8", auto=True)
+        flow.proposal = stub_run("w4a8+auto", "pass", "w4a8", base="w4a8", auto=True)
         panel = flow.panel()
         panel.next_button.click()
         assert "w4a8+auto" in flow and flow.proposal is None and "Deploy w4a8+auto" in panel.steps[0].text.value
@@ -288,7 +288,7 @@ def test_a_panel_that_cannot_be_drawn_spoils_no_step(flow):
         raise RuntimeError(EVIL)
 
     panel.draw = broken
-    assert flow.run("w16a16").verdict.state == "ok"
+    assert flow.run("w16a16").verdict.status == "pass"
     assert "could not be drawn" in panel.job.text.value and "<img" not in panel.job.text.value
 
 

@@ -44,8 +44,8 @@ def test_the_search_button(flow):
     panel.search.click()
     assert panel.search.disabled
     settle(flow)
-    assert flow.fronts["w8a8"].front.choices.cost == "weight_bytes" and panel.found.layout.display is None
-    assert flow.fronts["w8a8"].chart().layout.xaxis.title.text == "bytes of weights"
+    assert flow.pareto_fronts["w8a8"].front.choices.cost == "weight_bytes" and panel.found.layout.display is None
+    assert flow.pareto_fronts["w8a8"].chart().layout.xaxis.title.text == "bytes of weights"
     assert panel.codes == ["flow.search_mixed_precision('w8a8', cost='weight_bytes')"]
     panel.close()
 
@@ -53,7 +53,7 @@ def test_the_search_button(flow):
 class TestFound:
     @pytest.fixture(autouse=True)
     def kept(self, flow, found):
-        flow.fronts["w8a8"] = found
+        flow.pareto_fronts["w8a8"] = found
 
     def test_the_slider_chooses(self, flow, panel, found):
         panel.slider.value = 3
@@ -70,14 +70,14 @@ class TestFound:
         panel.verify.click()
         settle(flow)
         assert 4 in found.front.scores and "measured drop" in panel.told.value
-        assert panel.codes == ["flow.fronts['w8a8'].verify(4)"]
+        assert panel.codes == ["flow.pareto_fronts['w8a8'].verify(4)"]
 
     def test_keep_makes_a_run_and_its_code_makes_the_same(self, flow, panel, found):
         panel.slider.value = 2
         panel.keep.click()
         settle(flow)
         kept = flow["w8a8+mixed-2"]
-        assert kept.sim.applied == ("search_mixed_precision",) and kept.settings["from"] == "w8a8"
+        assert kept.sim.applied_methods == ("search_mixed_precision",) and kept.settings["from"] == "w8a8"
         assert kept.cost.bops.sum() == pytest.approx(found.front.points[2].cost)
         again = eval(panel.codes[-1][:-1] + ", name='again')", {"flow": flow})
         assert again.score == kept.score and again.output_sqnr_db == kept.output_sqnr_db
@@ -86,7 +86,7 @@ class TestFound:
         panel.verify.click()
         panel.job.cancel.click()
         settle(flow)
-        assert flow.job.state in ("cancelled", "done") and flow.fronts["w8a8"] is found
+        assert flow.job.status in ("cancelled", "done") and flow.pareto_fronts["w8a8"] is found
 
     def test_written_form(self, panel, found):
         bundle = panel._repr_mimebundle_()

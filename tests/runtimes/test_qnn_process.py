@@ -152,7 +152,7 @@ def test_a_job_is_cancelled_at_once_while_it_hangs(htp, quantized, x):
     job.cancel()
     with pytest.raises(Cancelled):
         job.wait(10)
-    assert time.monotonic() - start < 5 and job.state == "cancelled" and gone(pid)
+    assert time.monotonic() - start < 5 and job.status == "cancelled" and gone(pid)
     assert torch.equal(runtime.run(x), wanted)
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from qnb import targets
 from qnb.columns import CONTROL
 from qnb.workflow.precisions import LADDER
-from qnb.workflow.verdict import UNDECIDED
+from qnb.workflow.verdict import UNCLEAR
 from tests.workflow.stubs import CLOSE, NO_N, PAIRED, SEPARATE, STATES, deployed, stub_flow, stub_run
 
 TRICKY = ('w8a8 "quoted"', "w4a8\\n{flow}", "\U0001f600 run", "it's {0}", "FP16", "w8a8 2")
@@ -42,7 +42,7 @@ def drawn_flow(draw):
     flow = stub_flow(
         *runs,
         target=draw.choice(["htp-v75", "htp-v68", "generic", SIXTEEN]),
-        checked=draw.choice(["ok"] * 5 + [None, "fail"]),
+        checked=draw.choice(["pass"] * 5 + [None, "fail"]),
         model=draw.random() < 0.8,
     )
     for run in runs:
@@ -59,7 +59,7 @@ def drawn_flow(draw):
 
 
 def drawn_run(draw, name, state, **more):
-    close = {"drop": draw.choice([None, CLOSE])} if state == UNDECIDED else {}
+    close = {"drop": draw.choice([None, CLOSE])} if state == UNCLEAR else {}
     more |= {"db": draw.choice([80.0, 31.0])} if name == CONTROL else {}
     overflow = ["stem.conv"] if name == "fp16" and draw.random() < 0.3 else ()
     return stub_run(

@@ -5,17 +5,17 @@ import ast
 from qnb.columns import CONTROL
 from qnb.workflow.guidance import stages
 from qnb.workflow.precisions import answers, bits, is_float
-from qnb.workflow.verdict import FAIL, OK
+from qnb.workflow.verdict import FAIL, PASS
 
 ORDERS = {"run": ["precision"], "recover": ["precision", "methods"], "deploy": ["name", "folder"]}
 """Arguments without a name, of the calls that an advice carries as arguments too."""
 
 
 def unsettled(flow):
-    """The highest precision that fails or is undecided, where no run with as few bits or fewer passes; FP16 only until
+    """The highest precision that fails or is unclear, where no run with as few bits or fewer passes; FP16 only until
     integers were run. The control counts where all its layers are W16A16."""
     runs = [r for r in flow.runs.values() if r.name != "fp32"]
-    passing = [r.precision for r in runs if r.verdict.state == OK]
+    passing = [r.precision for r in runs if r.verdict.status == PASS]
     own = [r for r in runs if r.precision != CONTROL or not r.settings.get("layers")]
     integers = [r.precision for r in own if not is_float(r.precision)]
     found = {p for p in (integers or [r.precision for r in own]) if not any(answers(q, p) for q in passing)}
@@ -30,7 +30,7 @@ def below(precision, other):
 
 def failing_control(flow):
     runs = [r for r in flow.runs.values() if stages.is_control(r)]
-    return bool(runs) and all(r.verdict.state == FAIL for r in runs)
+    return bool(runs) and all(r.verdict.status == FAIL for r in runs)
 
 
 def proposed_precision(flow, advice):
@@ -94,22 +94,22 @@ def check_new(flow, advice):
 
 def check(flow):
     """All that must be so of any workflow's advice."""
-    said = flow.next()
-    assert said and said == flow.next(), "there is something, and twice the same"
-    assert len({(a.what, a.why) for a in said}) == len(said)
+    said = flow.next_steps()
+    assert said and said == flow.next_steps(), "there is something, and twice the same"
+    assert len({(a.title, a.reason) for a in said}) == len(said)
     for advice in said:
-        assert advice.what and advice.why and "nan" not in advice.why.split()
+        assert advice.title and advice.reason and "nan" not in advice.reason.split()
         names = (*flow.runs, *([flow.proposal.name] if flow.proposal else ()))
-        assert not advice.why[0].islower() or advice.why.startswith(names), "a sentence, or a run's name"
+        assert not advice.reason[0].islower() or advice.reason.startswith(names), "a sentence, or a run's name"
         check_code(flow, advice)
         check_new(flow, advice)
         if advice.deploy:
-            assert flow.runs[advice.deploy["name"]].verdict.state == OK
-    if (flow.checked is not None and not flow.checked.ok) or flow.checked is None and len(flow.runs) < 2:
+            assert flow.runs[advice.deploy["name"]].verdict.status == PASS
+    if (flow.check_result is not None and not flow.check_result.ok) or flow.check_result is None and len(flow.runs) < 2:
         assert [a.code for a in said] == ["flow.check()"]
         return said
     if failing_control(flow):
-        assert all("W16A16 baseline first" in a.what for a in said)
+        assert all("W16A16 baseline first" in a.title for a in said)
         assert all(a.run is None or a.run["precision"] == CONTROL for a in said)
         assert not any(a.recover or a.deploy for a in said)
         return said
@@ -125,7 +125,7 @@ def check(flow):
     failed = {name for name, found in flow.deployments.items() if found.failure}
     assert len(deploys) <= 1 and (best is None or best.name in failed or deploys in ([], [best.name]))
     if best is not None:
-        shown = [a for a in said if "deploy" in a.code and not (best.name in failed and a.what.endswith("instead"))]
+        shown = [a for a in said if "deploy" in a.code and not (best.name in failed and a.title.endswith("instead"))]
         assert len(shown) == 1, "the best run's way to the target is always among what is said"
         check_failed(said, best.name, failed)
     return said
@@ -136,4 +136,4 @@ def check_failed(said, best, failed):
     assert not failed & {a.deploy["name"] for a in said if a.deploy}
     assert not any(f'deployments["{name}"].commands' in a.code for a in said for name in failed)
     if best in failed:
-        assert said[0].what.startswith("Do not ship") and "not deployed" in said[0].why
+        assert said[0].title.startswith("Do not ship") and "not deployed" in said[0].reason

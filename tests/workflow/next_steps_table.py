@@ -13,7 +13,7 @@ DOWN = ("fp16", "w16a16", "w8a16", "w8a8", "w4a8")
 
 
 def passing(*names):
-    return [stub_run(name, "ok") for name in names]
+    return [stub_run(name, "pass") for name in names]
 
 
 def auto(base, state, **more):
@@ -22,7 +22,7 @@ def auto(base, state, **more):
 
 def proposed():
     flow = stub_flow(*passing(*DOWN[:4]), stub_run("w4a8", "fail"))
-    flow.proposal = auto("w4a8", "ok")
+    flow.proposal = auto("w4a8", "pass")
     return flow
 
 
@@ -37,16 +37,16 @@ SITUATIONS = {
     "W16A16 agrees at the output, its metric fails": lambda: stub_flow(
         *passing("fp16"), stub_run("w16a16", "fail", db=73.7)
     ),
-    "W16A16 is undecided": lambda: stub_flow(*passing("fp16"), stub_run("w16a16", "undecided")),
+    "W16A16 is unclear": lambda: stub_flow(*passing("fp16"), stub_run("w16a16", "unclear")),
     "FP16 and W16A16 pass": lambda: stub_flow(*passing("fp16", "w16a16")),
-    "W8A16 is undecided, W8A8 fails": lambda: stub_flow(
-        *passing("fp16", "w16a16"), stub_run("w8a16", "undecided"), stub_run("w8a8", "fail")
+    "W8A16 is unclear, W8A8 fails": lambda: stub_flow(
+        *passing("fp16", "w16a16"), stub_run("w8a16", "unclear"), stub_run("w8a8", "fail")
     ),
-    "W8A16 is undecided, without per-sample values": lambda: stub_flow(
-        *passing("fp16", "w16a16"), stub_run("w8a16", "undecided", samples=SEPARATE)
+    "W8A16 is unclear, without per-sample values": lambda: stub_flow(
+        *passing("fp16", "w16a16"), stub_run("w8a16", "unclear", samples=SEPARATE)
     ),
     "W8A16 is too close to call": lambda: stub_flow(
-        *passing("fp16", "w16a16"), stub_run("w8a16", "undecided", drop=CLOSE)
+        *passing("fp16", "w16a16"), stub_run("w8a16", "unclear", drop=CLOSE)
     ),
     "W8A16 fails": lambda: stub_flow(*passing("fp16", "w16a16"), stub_run("w8a16", "fail")),
     "Only W8A8 was run, and fails": lambda: stub_flow(stub_run("w8a8", "fail")),
@@ -58,7 +58,7 @@ SITUATIONS = {
         *passing(*DOWN[:4]), stub_run("w4a8", "fail"), auto("w4a8", "fail")
     ),
     "The same, and recovery helped": lambda: stub_flow(
-        *passing(*DOWN[:4]), stub_run("w4a8", "fail"), auto("w4a8", "ok")
+        *passing(*DOWN[:4]), stub_run("w4a8", "fail"), auto("w4a8", "pass")
     ),
     "All pass down to W4A8": lambda: stub_flow(*passing(*DOWN)),
     "W4A8 was deployed, and agrees": lambda: deployed(stub_flow(*passing(*DOWN)), "w4a8"),
@@ -76,13 +76,13 @@ SITUATIONS = {
 def table() -> str:
     rows = ["| when | first | else |", "|---|---|---|"]
     for when, flow in SITUATIONS.items():
-        said = [*map(cell, flow().next()[:2]), ""]
+        said = [*map(cell, flow().next_steps()[:2]), ""]
         rows.append(f"| {when} | {said[0]} | {said[1]} |")
     return "\n".join(rows) + "\n"
 
 
 def cell(advice) -> str:
-    return advice.what + (f"<br>`{advice.code}`" if advice.code else "")
+    return advice.title + (f"<br>`{advice.code}`" if advice.code else "")
 
 
 def page(text: str) -> str:

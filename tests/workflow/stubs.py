@@ -11,13 +11,13 @@ from qnb.measures.metrics.score import Drop
 from qnb.runtimes import differences
 from qnb.runtimes.wiring import in_a_row
 from qnb.workflow.check import Check, Finding
-from qnb.workflow.deployment.result import DISAGREES, MISSING, REFUSED, Deployment, OnRuntime
+from qnb.workflow.deployment.result import DISAGREES, MISSING, REFUSED, Deployment, RuntimeResult
 from qnb.workflow.precisions import bits
 from qnb.workflow.run import Run
 from qnb.workflow.verdict import Verdict
 
 TOLERANCE, N = 0.01, 500
-DROPS = {"ok": (0.002, -0.003, 0.007), "undecided": (0.004, -0.008, 0.016), "fail": (0.2, 0.15, 0.25)}
+DROPS = {"pass": (0.002, -0.003, 0.007), "unclear": (0.004, -0.008, 0.016), "fail": (0.2, 0.15, 0.25)}
 """Value and interval of a drop that has such a verdict at this tolerance."""
 CLOSE = (0.0099, -0.001, 0.021)
 STATES = tuple(DROPS)
@@ -25,12 +25,12 @@ PAIRED, SEPARATE, NO_N = "paired", "separate", "no n"
 """What is known of the samples."""
 
 
-def stub_flow(*runs, target="htp-v75", checked="ok", model=True, **more):
+def stub_flow(*runs, target="htp-v75", checked="pass", model=True, **more):
     """A workflow with FP32 and these runs."""
     flow = qnb.Workflow(
         torch.nn.Linear(2, 2).eval(), [torch.zeros(1, 2)], lambda model: 1.0, tolerance=TOLERANCE, target=target, **more
     )
-    flow.checked = stub_check(checked)
+    flow.check_result = stub_check(checked)
     if runs:
         reference = Run("fp32", "fp32", qnb.Score(0.9), Verdict("reference", "the reference"), _cost(32, 32), 4_000_000)
         flow.runs = {run.name: run for run in (reference, *runs)}
@@ -74,7 +74,7 @@ def stub_run(
     if "base" in settings:
         settings["from"] = settings.pop("base")
     attempts = pd.DataFrame({"tried": ["nothing", tried]}) if auto else None
-    columns = ["layer", "overflow_fraction", "flushed_fraction"]
+    columns = ["layer", "overflow_fraction", "underflow_fraction"]
     float16 = pd.DataFrame([(layer, 0.1, 0.0) for layer in overflow], columns=columns) if overflow else None
     return Run(
         name,
@@ -118,9 +118,11 @@ def deployed(flow, name, state="agrees"):
     rows = rows if state != "disagrees" else [rows[0], ("head", "softmax", 3.1), ("output", "output", -36.0)]
     fidelity = pd.DataFrame(rows, columns=["layer", "op", "sqnr_db"])
     on = {
-        "nowhere": OnRuntime("htp", title, MISSING, "onnxruntime-qnn: install it"),
-        "refused": OnRuntime("htp", title, REFUSED, "the SoC does not take head (Softmax). Choose another precision"),
-        "disagrees": OnRuntime(
+        "nowhere": RuntimeResult("htp", title, MISSING, "onnxruntime-qnn: install it"),
+        "refused": RuntimeResult(
+            "htp", title, REFUSED, "the SoC does not take head (Softmax). Choose another precision"
+        ),
+        "disagrees": RuntimeResult(
             "htp",
             title,
             DISAGREES,
@@ -129,7 +131,7 @@ def deployed(flow, name, state="agrees"):
             drop=_drop(0.0),
             differences=differences.find(fidelity, in_a_row(["stem.conv", "head"], 1, 8)),
         ),
-    }.get(state) or OnRuntime(
+    }.get(state) or RuntimeResult(
         "htp", title, fidelity=fidelity, score=run.score, drop=_drop(0.5 if state == "differs" else 0.0)
     )
     files = pd.DataFrame([(f"{name}.onnx", "ONNX", 1000)], columns=["file", "what", "size_bytes"])

@@ -190,7 +190,7 @@ def test_the_caller_s_random_numbers_are_never_touched(flow):
     flow.sensitivity("w4a8", "evaluate", progress=progress)
     flow.search_mixed_precision("w4a8", progress=progress)
     flow.what_if("w4a8").change("head", "w8a8", "mse", progress=progress)
-    flow.advice("w4a8", progress=progress)
+    flow.diagnose("w4a8", progress=progress)
     assert len(seen) > 5 and state() == before
 
 

@@ -1,4 +1,4 @@
-"""How many samples decide what is undecided, and what a verdict says."""
+"""How many samples decide what is unclear, and what a verdict says."""
 
 import math
 
@@ -8,7 +8,7 @@ import pytest
 
 from qnb.measures import Score, paired_drop
 from qnb.measures.metrics.score import Drop
-from qnb.workflow.verdict import FAIL, OK, REALISTIC, UNDECIDED, Verdict, deciding_samples, judge, judge_control
+from qnb.workflow.verdict import FAIL, PASS, REALISTIC, UNCLEAR, Verdict, deciding_samples, judge, judge_control
 
 
 @pytest.mark.parametrize(
@@ -29,11 +29,11 @@ def test_so_many_samples_decide_and_far_fewer_do_not(worse, tolerance):
         return paired_drop(a, b), judge(a, b, tolerance)[1]
 
     drop, verdict = at(n)
-    assert verdict.state == UNDECIDED
+    assert verdict.status == UNCLEAR
     wanted = deciding_samples(drop, n, tolerance)
     assert wanted > n and f"about {wanted:,} samples" in verdict.text
-    assert at(round(1.25 * wanted))[1].state != UNDECIDED
-    assert at(round(0.6 * wanted))[1].state == UNDECIDED or wanted < 1.7 * n
+    assert at(round(1.25 * wanted))[1].status != UNCLEAR
+    assert at(round(0.6 * wanted))[1].status == UNCLEAR or wanted < 1.7 * n
 
 
 @pytest.mark.parametrize(
@@ -61,8 +61,8 @@ LAYERS = pd.DataFrame({"layer": ["stem", "head"], "sqnr_db": [60.0, 31.0]})
 @pytest.mark.parametrize(
     ("metric", "db", "state", "says"),
     [
-        (OK, 73.7, OK, "agrees with FP32: 73.7 dB at the output, kept"),
-        (UNDECIDED, 73.7, UNDECIDED, "agrees with FP32 (73.7 dB at the output), but the metric kept"),
+        (PASS, 73.7, PASS, "agrees with FP32: 73.7 dB at the output, kept"),
+        (UNCLEAR, 73.7, UNCLEAR, "agrees with FP32 (73.7 dB at the output), but the metric kept"),
         (
             FAIL,
             73.7,
@@ -71,7 +71,7 @@ LAYERS = pd.DataFrame({"layer": ["stem", "head"], "sqnr_db": [60.0, 31.0]})
             "kept; evaluation sees data that calibration did not",
         ),
         (
-            OK,
+            PASS,
             31.0,
             FAIL,
             "does not agree with FP32: 31.0 dB at the output, below 40 dB; they first diverge at layer 'head'; kept",
@@ -81,7 +81,7 @@ LAYERS = pd.DataFrame({"layer": ["stem", "head"], "sqnr_db": [60.0, 31.0]})
 )
 def test_a_control_has_two_tests_and_says_which_failed(metric, db, state, says):
     verdict = judge_control(Drop(0.0, 0.0, 0.0, True, 1.0), Verdict(metric, "kept"), LAYERS, db)
-    assert verdict.state == state and verdict.text.startswith(says)
+    assert verdict.status == state and verdict.text.startswith(says)
 
 
 def test_what_an_undecided_verdict_asks_for():
@@ -92,4 +92,4 @@ def test_what_an_undecided_verdict_asks_for():
     separate = judge(Score(1.0, 500), Score(0.992, 500), 0.01)[1]
     assert separate.text.endswith("samples, or return qnb.Score with per_sample")
     alone = judge(Score(1.0), Score(0.9), 0.01)[1]
-    assert alone.state == FAIL and alone.text.endswith("(no interval: return qnb.Score with per_sample)")
+    assert alone.status == FAIL and alone.text.endswith("(no interval: return qnb.Score with per_sample)")

@@ -66,8 +66,8 @@ def test_macs_are_those_counted_by_hand():
 
 
 def test_verdicts(finished):
-    assert finished["w16a16"].verdict.state == "ok" and "agrees with FP32" in finished["w16a16"].verdict.text
-    assert finished["w2a4"].verdict.state == "fail" and "more than the tolerance" in finished["w2a4"].verdict.text
+    assert finished["w16a16"].verdict.status == "pass" and "agrees with FP32" in finished["w16a16"].verdict.text
+    assert finished["w2a4"].verdict.status == "fail" and "more than the tolerance" in finished["w2a4"].verdict.text
 
 
 def test_a_control_that_does_not_agree_says_where_it_parts(data):
@@ -78,7 +78,7 @@ def test_a_control_that_does_not_agree_says_where_it_parts(data):
     table = qnb.compare_layers(qnb.QuantSim(model, batches[0], "w4a4").calibrate(batches), batches)
     drop, metric = judge(Score(0.9, 100), Score(0.4, 100), 0.01)
     verdict = judge_control(drop, metric, table, table.sqnr_db.iloc[-1])
-    assert verdict.state == "fail" and "does not agree" in verdict.text
+    assert verdict.status == "fail" and "does not agree" in verdict.text
     assert repr(table.layer[table.sqnr_db < 40].iloc[0]) in verdict.text
 
 
@@ -90,9 +90,9 @@ def test_fp16_names_layers_that_overflow_or_vanish():
     x = torch.randn(16, 4)
     run = qnb.Workflow(Loud().eval(), [x], lambda m: float(m(x).nan_to_num().mean())).run("fp16")
     assert run.overflowing == ["add"] and "add" in repr(run)
-    assert run.flushed == [], "a product with a scalar has no layer of its own"
+    assert run.underflowing == [], "a product with a scalar has no layer of its own"
     silent = qnb.Workflow(torch.nn.Tanh().eval(), [x * 1e-9], lambda m: 1.0).run("fp16")
-    assert silent.flushed == ["tanh"]
+    assert silent.underflowing == ["tanh"]
 
 
 def test_rerunning_a_step_replaces_that_step_only(flow):
@@ -249,7 +249,7 @@ class TestBadInput:
 
 class TestCheck:
     def test_what_is_in_the_model(self, finished):
-        check = finished.checked
+        check = finished.check_result
         assert check.ok and check.capture_sqnr_db > 100 and check.facts["batch size"] == "free"
         assert check.ops.set_index("op").layers["linear"] == 1
         assert "MobileNetV2" in repr(check) and "<script" not in check._repr_html_()
@@ -268,30 +268,30 @@ class TestCheck:
                 return torch.special.i0e(x)
 
         check = qnb.Workflow(Odd().eval(), [torch.randn(8, 4)], lambda m: 1.0).check()
-        assert check.ok and any("special_i0e" in f.text for f in check.findings)
-        assert any("few" in f.text for f in check.findings)
+        assert check.ok and any("special_i0e" in f.text for f in check.issues)
+        assert any("few" in f.text for f in check.issues)
 
 
 class TestAdvice:
     def test_follows_the_ladder(self, flow):
-        assert flow.next()[0].code == "flow.check()"
+        assert flow.next_steps()[0].code == "flow.check()"
         flow.check()
-        assert flow.next()[0].code == 'flow.run("fp16")'
+        assert flow.next_steps()[0].code == 'flow.run("fp16")'
         flow.run("fp16")
-        assert flow.next()[-1].code == 'flow.run("w16a16")'
+        assert flow.next_steps()[-1].code == 'flow.run("w16a16")'
 
     def test_names_the_half_and_the_layer(self, data):
         model, batches, labelled = data
         flow = qnb.Workflow(model, batches, qnb.accuracy(labelled), tolerance=0.2)
         for precision in ("w16a16", "w8a16", "w8a8"):
             flow.run(precision)
-        for name, state in (("w16a16", "ok"), ("w8a16", "ok"), ("w8a8", "fail")):
+        for name, state in (("w16a16", "pass"), ("w8a16", "pass"), ("w8a8", "fail")):
             flow.runs[name] = replace(flow[name], verdict=Verdict(state, ""))
-        advice = flow.next()[0]
-        assert "8-bit activations cause the loss" in advice.why and advice.code == 'flow.recover("w8a8", "auto")'
+        advice = flow.next_steps()[0]
+        assert "8-bit activations cause the loss" in advice.reason and advice.code == 'flow.recover("w8a8", "auto")'
         tried = replace(flow["w8a8"], name="w8a8+auto", attempts=pd.DataFrame({"tried": []}))
         flow.runs = flow.runs | {tried.name: tried}
-        assert flow["w8a8"].worst_layer[0] in flow.next()[1].code
+        assert flow["w8a8"].worst_layer[0] in flow.next_steps()[1].code
 
 
 class TestFiles:
@@ -321,6 +321,6 @@ class TestFiles:
 
 
 def test_it_shows_in_a_cell(finished, flow):
-    for thing in (finished, flow, finished["w8a8"], finished.checked):
+    for thing in (finished, flow, finished["w8a8"], finished.check_result):
         assert repr(thing) and "<script" not in thing._repr_html_()
     assert "Next" in repr(flow) and "w2a4" in repr(finished)

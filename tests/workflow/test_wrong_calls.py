@@ -80,8 +80,8 @@ NAMES = {
     "what-if's": (lambda f: f.what_if("w4a8").keep("fp32"), "no change"),
     "submit's": (lambda f: f.submit("w4a8", name="w8a16"), "name='w8a16' for a run at w4a8"),
     "submit_recover's": (lambda f: f.submit_recover("w4a8", name=""), "name=''"),
-    "a front's": (lambda f: f.fronts["w8a8"].keep(0, name="w4a8"), "name='w4a8' for a run at w8a8"),
-    "a front's, reserved": (lambda f: f.fronts["w8a8"].keep(0, name="fp32"), "name='fp32'.*the reference"),
+    "a front's": (lambda f: f.pareto_fronts["w8a8"].keep(0, name="w4a8"), "name='w4a8' for a run at w8a8"),
+    "a front's, reserved": (lambda f: f.pareto_fronts["w8a8"].keep(0, name="fp32"), "name='fp32'.*the reference"),
 }
 RECOVER = {
     "method": (lambda f: f.recover("w4a8", "adarond"), "Did you mean 'adaround'"),
@@ -150,7 +150,7 @@ OTHERS = {
     "front: verify": (lambda f: f.search_mixed_precision("w8a8", verify=-1), "verify=-1"),
     "front: layers": (lambda f: f.search_mixed_precision("w8a8", layers="fc"), "no layer matches 'fc'"),
     "front: cache": (lambda f: f.search_mixed_precision("w8a8", cache="no/such/folder/x.json"), "folder"),
-    "front: point": (lambda f: f.fronts["w8a8"].verify(1000), "point 1000"),
+    "front: point": (lambda f: f.pareto_fronts["w8a8"].verify(1000), "point 1000"),
     "measure: runs": (lambda f: f.measure(runs=0), "runs=0"),
     "measure: threads": (lambda f: f.measure(threads=-1), "threads=-1"),
     "measure: run": (lambda f: f.measure("w4a9"), "Did you mean 'w4a8'"),

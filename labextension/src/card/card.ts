@@ -39,6 +39,6 @@ export function drawExtras(found: IDocument, card: HTMLElement): void {
     card.firstElementChild?.after(drawLadder(found.stages));
   }
   if (found.next.length && !has('code')) {
-    card.append(...found.next.slice(0, 2).map((next: INext) => drawCode(`Next: ${next.what}. ${next.why}`, next.code)));
+    card.append(...found.next.slice(0, 2).map((next: INext) => drawCode(`Next: ${next.title}. ${next.reason}`, next.code)));
   }
 }

@@ -1,4 +1,4 @@
-import { IStage, stateWords } from '../contract';
+import { IStage, statusWords } from '../contract';
 import { element } from '../dom';
 
 /** The workflow's stages as an ordered list. */
@@ -10,10 +10,10 @@ function drawStage(stage: IStage): HTMLElement {
   const numbers = stageNumbers(stage);
   return element(
     'li',
-    { class: 'qnb-Stage', 'data-state': stage.state },
+    { class: 'qnb-Stage', 'data-status': stage.status },
     drawMark(stage),
     element('span', { class: 'qnb-Stage-title' }, stage.title),
-    element('span', { class: 'qnb-Stage-state' }, stateWords(stage)),
+    element('span', { class: 'qnb-Stage-status' }, statusWords(stage)),
     numbers ? element('span', { class: 'qnb-Stage-numbers' }, numbers) : null,
     stage.text ? element('span', { class: 'qnb-Stage-text' }, stage.text) : null
   );
@@ -21,7 +21,7 @@ function drawStage(stage: IStage): HTMLElement {
 
 /** Its colour says the same as the words beside it. */
 export function drawMark(stage: IStage): HTMLElement {
-  return element('span', { class: `qnb-Mark qnb-state-${stage.state}`, 'aria-hidden': 'true' }, stage.mark);
+  return element('span', { class: `qnb-Mark qnb-status-${stage.status}`, 'aria-hidden': 'true' }, stage.mark);
 }
 
 export function stageNumbers(stage: IStage): string {

@@ -1,5 +1,5 @@
 import { drawMark, stageNumbers } from '../card/ladder';
-import { stateWords } from '../contract';
+import { statusWords } from '../contract';
 import { button, element, spoken } from '../dom';
 import { IEntry, IFollowed, IStep } from './follow';
 
@@ -25,7 +25,7 @@ export function drawFollowed(found: IFollowed, notebook: string, actions: IActio
 
 function drawStep(step: IStep, actions: IActions): HTMLElement {
   const only = step.runs.length === 1 && step.runs[0].run === step.run;
-  const item = element('li', { class: 'qnb-Step', 'data-state': step.state, 'data-stage': step.stage });
+  const item = element('li', { class: 'qnb-Step', 'data-status': step.status, 'data-stage': step.stage });
   if (only) {
     item.append(drawRow(step.runs[0], step.title, actions, `run:${step.run}`));
     return item;
@@ -48,7 +48,7 @@ function drawRow(entry: IEntry, title: string, actions: IActions, key: string): 
   return target(entry, actions, key, [
     drawMark(entry),
     element('span', { class: 'qnb-Stage-title' }, title),
-    element('span', { class: 'qnb-Stage-state' }, stateWords(entry)),
+    element('span', { class: 'qnb-Stage-status' }, statusWords(entry)),
     ...(numbers ? [drawNumbers(named, numbers)] : [])
   ]);
 }
@@ -76,8 +76,8 @@ function drawNext({ next, nextCell }: IFollowed, actions: IActions): HTMLElement
     return [];
   }
   const parts: HTMLElement[] = [
-    element('h3', { class: 'qnb-Sidebar-heading' }, `Next: ${next.what}`),
-    element('p', { class: 'qnb-Text' }, next.why)
+    element('h3', { class: 'qnb-Sidebar-heading' }, `Next: ${next.title}`),
+    element('p', { class: 'qnb-Text' }, next.reason)
   ];
   if (next.code) {
     const add = button('Add next step', () => actions.addNext(next.code, nextCell), '', 'qnb-primary');

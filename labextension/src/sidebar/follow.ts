@@ -80,7 +80,7 @@ class Follower {
 
   private check({ document, cell }: IFound): void {
     const failed = document.tone === 'bad';
-    const stage = { stage: 'check', state: failed ? 'fail' : 'ok', mark: failed ? '✗' : '✓', title: 'Check' };
+    const stage = { stage: 'check', status: failed ? 'fail' : 'pass', mark: failed ? '✗' : '✓', title: 'Check' };
     this.stages.set('check', { ...readStage({ ...stage, text: document.title.replace(/^[✓✗]\s*/, '') }), cell });
     this.own.set('check', cell);
   }
@@ -115,9 +115,9 @@ class Follower {
   private nextCell = '';
 }
 
-/** The run that a stage shows: the latest within tolerance, else the latest undecided, else the latest. */
+/** The run that a stage shows: the latest within tolerance, else the latest unclear, else the latest. */
 function standsFor(runs: IEntry[]): IEntry | undefined {
   const latest = [...runs].reverse();
-  const found = latest.find(run => run.state === 'ok') ?? latest.find(run => run.state === 'undecided') ?? latest[0];
+  const found = latest.find(run => run.status === 'pass') ?? latest.find(run => run.status === 'unclear') ?? latest[0];
   return found && { ...found, text: found.text && `${found.run}: ${found.text}` };
 }

@@ -88,7 +88,7 @@ def _arguments(sim) -> dict:
 
 def _scheme(sim) -> dict[str, str]:
     """The one rule that all ranges come from; nothing where there are several, or the format has no word."""
-    chosen = any(METHODS[name].stage in ("range", "train") for name in sim.applied)
+    chosen = any(METHODS[name].stage in ("range", "train") for name in sim.applied_methods)
     rules = {
         q.rule[0] if q.rule else None
         for q in map(sim.activation, sim.plan.activations)

@@ -87,7 +87,7 @@ class _Widths:
         would leave int32, or where the range would be less than the target's softmax takes."""
         factor, bias, scale = BYTE, _bias(op), _array(_source(op.inputs[i]).inputs[1])
         largest = int(np.abs(_array(bias.inputs[0]).astype(np.int64)).max()) if bias is not None else 0
-        least = self.target.least_scores_at_16 if op.op_type == "Softmax" else 0.0
+        least = self.target.min_softmax_input_range_16bit if op.op_type == "Softmax" else 0.0
         while factor > 1 and (largest * factor > INT32_LIMIT or (2**16 - 1) * scale / factor < least):
             factor //= 2
         return factor

@@ -12,14 +12,14 @@ from qnb.measures.layers.lockstep import LayerValues
 LARGEST = torch.finfo(torch.float16).max
 SMALLEST = 2.0**-25
 """At and below half the smallest subnormal a value rounds to zero."""
-COLUMNS = ("layer", "overflow_fraction", "flushed_fraction", "fp32_max_abs")
+COLUMNS = ("layer", "overflow_fraction", "underflow_fraction", "fp32_max_abs")
 
 
 @dataclass
 class _Counts:
     total: int = 0
     overflow: int = 0
-    flushed: int = 0
+    underflowing: int = 0
     largest: float = 0.0
 
 
@@ -35,13 +35,13 @@ class Float16Watch:
         size = size[torch.isfinite(size)]
         row.total += size.numel()
         row.overflow += int((size > LARGEST).sum())
-        row.flushed += int(((size <= SMALLEST) & (size > 0)).sum())
+        row.underflowing += int(((size <= SMALLEST) & (size > 0)).sum())
         row.largest = max(row.largest, float(size.max()) if size.numel() else 0.0)
 
     def table(self) -> pd.DataFrame:
         """One row per layer: fractions of its values that overflow (> 65,504) or become zero (<= 2^-25)."""
         rows = [
-            (layer, c.overflow / max(c.total, 1), c.flushed / max(c.total, 1), c.largest)
+            (layer, c.overflow / max(c.total, 1), c.underflowing / max(c.total, 1), c.largest)
             for layer, c in self.counts.items()
         ]
         return pd.DataFrame(rows, columns=list(COLUMNS))

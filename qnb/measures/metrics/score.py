@@ -85,8 +85,8 @@ class Score:
         '0.913 0.993'
         """
         _check_confidence(confidence, "Score.interval")
-        if self.right is not None:
-            return _wilson(self.right / self.n, self.n, confidence)
+        if self.correct_count is not None:
+            return _wilson(self.correct_count / self.n, self.n, confidence)
         if self.per_sample is not None:
             return _bootstrap(np.asarray(self.per_sample), self.value, confidence)
         if self.n is not None and 0 <= self.value <= 1:
@@ -99,8 +99,8 @@ class Score:
     def __repr__(self) -> str:
         if self.n is None:
             return f"{self.value:.6g}"
-        if self.right is not None:
-            return f"{self.value:.4f} ({self.right}/{self.n})"
+        if self.correct_count is not None:
+            return f"{self.value:.4f} ({self.correct_count}/{self.n})"
         return f"{self.value:.6g} (n = {self.n})"
 
 

@@ -23,7 +23,7 @@ class Program:
     def __init__(self, values, rows, columns, right, size, integers):
         from scipy.sparse import coo_array
 
-        self.right, self.integers = right, int(integers)
+        self.correct_count, self.integers = right, int(integers)
         self.equations = coo_array((values, (rows, columns)), shape=(right.size, int(size))).tocsr()
 
     def solve(self, objective, upper, row=None, most=None) -> dict:
@@ -34,7 +34,7 @@ class Program:
         """
         from scipy.optimize import Bounds, LinearConstraint, milp
 
-        constraints = [LinearConstraint(self.equations, self.right, self.right)]
+        constraints = [LinearConstraint(self.equations, self.correct_count, self.correct_count)]
         if row is not None:
             constraints.append(LinearConstraint(row[None], -np.inf, float(most)))
         integrality = np.zeros(objective.size)

@@ -101,7 +101,7 @@ def _tensors(pair: Pair) -> list[str]:
 
 def _pair(sim, first: fx.Node, by_node: dict[str, WeightedLayer]) -> Pair | None:
     """The pair that starts here, if there is one."""
-    node, between, steps = first, [first.name], [Step(channel_axis(first))]
+    node, between, steps = first, [first.name], [ChainStep(channel_axis(first))]
     if not _plain(first, by_node[first.name]):
         return None
     while (reader := _only_reader(node)) is not None:
@@ -151,7 +151,7 @@ def _reads_channels(second: fx.Node, source: fx.Node, axis: int) -> bool:
 
 
 @dataclass(frozen=True)
-class Step:
+class ChainStep:
     """What one op does to a scale per channel: ``axis`` counts the channels after it; the rest as in `Pair`."""
 
     axis: int
@@ -161,24 +161,24 @@ class Step:
     shifts: bool = True
 
 
-def through(module, node: fx.Node, axis: int) -> Step | None:
+def through(module, node: fx.Node, axis: int) -> ChainStep | None:
     """None where the op does not let a scale through."""
     found = rectifier(module, node)
     if found is not None:
-        return Step(axis, ceiling=found.ceiling, signed=isinstance(found.slope, torch.Tensor) or found.slope != 0)
+        return ChainStep(axis, ceiling=found.ceiling, signed=isinstance(found.slope, torch.Tensor) or found.slope != 0)
     name, before, after = ops.name(node), node.args[0].meta["val"], node.meta["val"]
     if name in _SAME:
-        return Step(axis)
+        return ChainStep(axis)
     if name in _POOLS and axis < before.dim() - _POOLS[name]:
-        return Step(axis, shifts=not name.startswith("avg") or not _pads_average(node))
+        return ChainStep(axis, shifts=not name.startswith("avg") or not _pads_average(node))
     if name == "mean" and len(node.args) > 1:
         dims = [d % before.dim() for d in node.args[1]]
-        return Step(axis) if dims and all(d > axis for d in dims) else None
+        return ChainStep(axis) if dims and all(d > axis for d in dims) else None
     if name in _RESHAPES and after.dim() > axis and before.shape[:axis] == after.shape[:axis]:
         if after.shape[axis] == before.shape[axis]:
-            return Step(axis)
+            return ChainStep(axis)
         if after.dim() == axis + 1:  # channels and what comes after them, flattened
-            return Step(axis, repeat=before.shape[axis + 1 :].numel())
+            return ChainStep(axis, repeat=before.shape[axis + 1 :].numel())
     return None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from qnb.methods.report import Report
+from qnb.methods.progress import MethodProgress
 from qnb.methods.rounding.blocks import Block
 
 ROWS = 40
@@ -23,7 +23,7 @@ class Steps:
         seed: of ``generator``, from which samples are drawn.
     """
 
-    def __init__(self, name: str, report: Report, iterations: int, seed: int = 0):
+    def __init__(self, name: str, report: MethodProgress, iterations: int, seed: int = 0):
         self.name, self.report, self.iterations = name, report, iterations
         self.generator = torch.Generator().manual_seed(seed)
         self.blocks: list[Block] = []

@@ -37,4 +37,4 @@ def _moves(node: fx.Node, target: Target) -> bool:
     if node.op != "call_function" or not node.args or not isinstance(node.args[0], fx.Node):
         return False
     kind = ops.of(node).kind
-    return kind == "pass" or (kind == "resize" and target.tied_resize)
+    return kind == "pass" or (kind == "resize" and target.resize_shares_encoding)

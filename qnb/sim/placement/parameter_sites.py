@@ -55,7 +55,11 @@ def _weights(node: fx.Node, layer: str, target: Target) -> list[WeightSite]:
             for i, item in enumerate(weight)
             if item.meta["val"].dim() == 2
         ]
-    if name.startswith("conv_transpose") and target.grouped_transposed == "tensor" and ops.groups(node) > 1:
+    if (
+        name.startswith("conv_transpose")
+        and target.grouped_conv_transpose_granularity == "tensor"
+        and ops.groups(node) > 1
+    ):
         axis = block_axis = None
     grid = target.embedding_weights if name == "embedding" else "weights"
     return [_site(node, weight, (index,), layer, axis, block_axis, grid)]

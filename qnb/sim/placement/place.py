@@ -128,9 +128,9 @@ class _Placement:
         site = self._site(node, "activation", layer)
         site.fixed = self.target.fixed_ranges.get(ops.name(node))
         site.masked = node in self.zones.masked
-        if kind == "resize" and self.target.tied_resize:
+        if kind == "resize" and self.target.resize_shares_encoding:
             self._tie(node, node.args[0])
-        if self.target.symmetric_matmul_at_16 and ops.name(node) in ("matmul", "bmm"):
+        if self.target.symmetric_matmul_rhs_16bit and ops.name(node) in ("matmul", "bmm"):
             self._symmetric_second_input(node)
         if ops.name(node) == "softmax":
             self._scores(node.args[0])
@@ -153,7 +153,10 @@ class _Placement:
 
     def _scores(self, node: fx.Node) -> None:
         if key := self.sources.key(node):
-            site, least = self.result.activations[key], self.target.least_scores_at_16 / self.sources.factor(node)
+            site, least = (
+                self.result.activations[key],
+                self.target.min_softmax_input_range_16bit / self.sources.factor(node),
+            )
             site.least_span_at_16 = max(site.least_span_at_16, least)
 
     def _concat(self, node: fx.Node) -> None:

@@ -9,10 +9,8 @@ from qnb.atomic import write_atomically
 from qnb.errors import FileError
 from qnb.sim.storage import packing
 from qnb.sim.storage.packing import Shared, Tensors
-from qnb.targets import TARGETS
-from qnb.targets import stored as targets
 
-FORMAT, VERSION = "qnb.quantsim", 2
+FORMAT, VERSION = "qnb.quantsim", 3
 REMEDY = "save the sim again with sim.save(path)"
 
 
@@ -53,8 +51,7 @@ def loads(data: bytes, operation: str = "QuantSim.loads", remedy: str = REMEDY, 
 def read(data: bytes, operation: str, remedy: str) -> tuple[dict, Tensors]:
     """(header, tensors) of a sim's bytes, in the form of today's version."""
     header, tensors = tensor_file.loads(data, FORMAT, operation, remedy)
-    if schema.check_version(header, "simulation", VERSION, operation) == 1:
-        header = _from_1(header, operation, remedy)
+    schema.check_version(header, "simulation", VERSION, operation)
     return header, tensors
 
 
@@ -70,18 +67,3 @@ def of(header: dict, tensors: Tensors, operation: str, remedy: str, shared: Shar
         raise
     except Exception as error:  # a graph of known ops whose parts do not fit: from torch, or from placing quantizers
         raise FileError(operation, f"the file is damaged ({type(error).__name__}: {error})", remedy) from error
-
-
-def _from_1(header: dict, operation: str, remedy: str) -> dict:
-    """Version 1 named its target; a precision's name stood beside its grids."""
-    name, precision = header.get("target"), header.get("precision")
-    if not isinstance(name, str) or name not in TARGETS or not isinstance(precision, dict):
-        raise FileError(operation, f"a sim for target {str(name)[:80]!r}, which this qnb does not have", remedy)
-    return (
-        {"applied": [], "weights_settled": False}
-        | header
-        | {
-            "target": targets.to_json(TARGETS[name]),
-            "precision": {k: v for k, v in precision.items() if k != "name"},
-        }
-    )

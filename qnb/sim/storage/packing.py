@@ -29,8 +29,8 @@ HEADER = schema.record(
         "version": schema.COUNT,
         "target": targets.SCHEMA,
         "precision": PRECISION,
-        "applied": schema.list_of(schema.TEXT),
-        "weights_settled": schema.FLAG,
+        "applied_methods": schema.list_of(schema.TEXT),
+        "weight_encodings_frozen": schema.FLAG,
         "quantizers": schema.table_of(quantizers.SCHEMA),
     },
     {"graph": {"type": "object"}},
@@ -61,8 +61,8 @@ def pack(sim, shared: Shared | None = None) -> tuple[dict[str, Any], Tensors]:
     header = {
         "target": targets.to_json(sim.target),
         "precision": precision_to_json(sim.precision),
-        "applied": list(sim.applied),
-        "weights_settled": sim.weights_settled,
+        "applied_methods": list(sim.applied_methods),
+        "weight_encodings_frozen": sim.weight_encodings_frozen,
     }
     known = shared is not None and sim.captured is shared.captured
     graph, reference = (shared.graph, shared.tensors) if known else to_json(sim.captured)
@@ -107,7 +107,10 @@ def unpack(header: Any, tensors: Tensors, operation: str, remedy: str, shared: S
     precision = precision_from_json(header["precision"], operation, remedy)
     captured = _captured(header, _under("reference/", tensors), shared, operation, remedy)
     sim = QuantSim(captured, precision=precision, target=target)
-    sim.applied, sim.weights_settled = tuple(header["applied"]), header["weights_settled"]
+    sim.applied_methods, sim.weight_encodings_frozen = (
+        tuple(header["applied_methods"]),
+        header["weight_encodings_frozen"],
+    )
     read = quantizers.unpack(sim, header["quantizers"], tensors, operation, remedy)
     left = [name for name in tensors if name not in read and not name.startswith(("reference/", "model/"))]
     if left:

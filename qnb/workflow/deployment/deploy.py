@@ -1,4 +1,4 @@
-"""Write a run's files, run them on real runtimes, and compare with what the simulation foretold."""
+"""Write a run's files, run them on real runtimes, and compare with what the simulation predicted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A deployed file on one runtime: where its nodes run, how well it was foretold, its metric, its latency."""
+"""A deployed file on one runtime: where its nodes run, how well it was predicted, its metric, its latency."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from qnb.runtimes.qnn import emulated
 from qnb.sim import limits
 from qnb.workflow.deployment import deploy
 from qnb.workflow.deployment.performance import sim_of, timed
-from qnb.workflow.deployment.result import DISAGREES, MISSING, RAN, REFUSED, OnRuntime
+from qnb.workflow.deployment.result import COMPLETED, DISAGREES, MISSING, REFUSED, RuntimeResult
 from qnb.workflow.verdict import judge
 
 PATIENCE_SECONDS = 120
 """An emulated evaluation that would take longer is left out, unless asked for."""
 
 
-def run(flow, wanted: deploy.Order, name: str, stage: Path, files: dict[str, Path], report) -> OnRuntime:
+def run(flow, wanted: deploy.Order, name: str, stage: Path, files: dict[str, Path], report) -> RuntimeResult:
     """Everything about one runtime; what it cannot do is part of the result, not an error."""
     title = _title(wanted, name)
     report(0, None, f"starting {title}")
@@ -28,9 +28,11 @@ def run(flow, wanted: deploy.Order, name: str, stage: Path, files: dict[str, Pat
         runtime = _open(flow, wanted, name, files)
         placement = runtime.placement()
     except DependencyError as error:
-        return OnRuntime(name, title, MISSING, f"{error.received}: {error.remedy}")
+        return RuntimeResult(name, title, MISSING, f"{error.received}: {error.remedy}")
     except TargetError as error:
-        return OnRuntime(name, title, REFUSED, f"{error.received}. {error.remedy}", known=_known(flow, wanted, name))
+        return RuntimeResult(
+            name, title, REFUSED, f"{error.received}. {error.remedy}", known=_known(flow, wanted, name)
+        )
     if name == "htp":
         _compile(wanted, runtime, stage, files, report)
     at_home = "HTP" if name == "htp" else "CPU"
@@ -40,10 +42,10 @@ def run(flow, wanted: deploy.Order, name: str, stage: Path, files: dict[str, Pat
     drop = None if score is None else judge(flow["fp32"].score, score, flow.tolerance)[0]
     latency, why = _latency(flow, wanted, name, runtime, report)
     differ = _differences(flow, wanted, table)
-    return OnRuntime(
+    return RuntimeResult(
         name,
         title,
-        RAN if all(d.why for d in differ) else DISAGREES,
+        COMPLETED if all(d.why for d in differ) else DISAGREES,
         " ".join(filter(None, (note, why))),
         fidelity=table,
         exact=exact,
@@ -52,7 +54,7 @@ def run(flow, wanted: deploy.Order, name: str, stage: Path, files: dict[str, Pat
         differences=differ,
         known=_known(flow, wanted, name),
         placement=placement.provider.value_counts().to_dict(),
-        elsewhere=tuple(away.node),
+        fallback_nodes=tuple(away.node),
         latency=latency,
     )
 

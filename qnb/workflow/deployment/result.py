@@ -13,25 +13,25 @@ from qnb.measures.metrics.score import Drop
 from qnb.runtimes import Latency
 from qnb.runtimes.differences import Difference
 
-RAN, DISAGREES, MISSING, REFUSED = "ran", "disagrees", "not installed", "refused"
+COMPLETED, DISAGREES, MISSING, REFUSED = "completed", "disagrees", "not installed", "refused"
 """Of a runtime: it ran as the simulation says; it computes something else; it is not there; it does not take the
 file."""
 
 
 @dataclass(frozen=True)
-class OnRuntime:
+class RuntimeResult:
     """One runtime's results for a run's file.
 
     Args:
         runtime: ``"onnxruntime"`` or ``"htp"``.
         title: in words, the SoC and whether it is emulated included.
-        state: ran; disagrees: it ran, and computes something else than the simulation says; not installed; or
+        status: completed; disagrees: it ran, and computes something else than the simulation says; not installed; or
             refused: the runtime does not take the file.
         note: why not, or what a reader must know of the numbers.
         fidelity: the simulation against the runtime, columns `qnb.columns.FIDELITY`; None unless it ran.
         exact: the same for the integer-exact simulation, where there is one.
         score, drop: the user's metric on the runtime, and what is lost against FP32; None where not evaluated.
-        placement: how many nodes run where, ``{"CPU": 12}``; ``elsewhere`` names those that fell back.
+        placement: how many nodes run where, ``{"CPU": 12}``; ``fallback_nodes`` names those that fell back.
         latency: measured; None where a number would mislead.
         differences: outputs, and layers joined in them, that are further from the simulation than expected.
         known: what the target is known not to run of this model at these bits, or to compute otherwise, and what to do
@@ -40,14 +40,14 @@ class OnRuntime:
 
     runtime: str
     title: str
-    state: str = RAN
+    status: str = COMPLETED
     note: str = ""
     fidelity: pd.DataFrame | None = None
     exact: pd.DataFrame | None = None
     score: Score | None = None
     drop: Drop | None = None
     placement: dict[str, int] = field(default_factory=dict)
-    elsewhere: tuple[str, ...] = ()
+    fallback_nodes: tuple[str, ...] = ()
     latency: Latency | None = None
     differences: tuple[Difference, ...] = ()
     known: tuple[str, ...] = ()
@@ -60,7 +60,7 @@ class OnRuntime:
     @property
     def agrees(self) -> bool:
         """Whether it ran, and rounding explains all differences from the simulation."""
-        return self.state == RAN and self.fidelity is not None
+        return self.status == COMPLETED and self.fidelity is not None
 
     @property
     def disagreement(self) -> Difference | None:
@@ -105,35 +105,35 @@ class Deployment(Shown):
     soc: str
     folder: str
     files: pd.DataFrame
-    runtimes: tuple[OnRuntime, ...]
+    runtimes: tuple[RuntimeResult, ...]
     commands: str
     reference: Score
     seconds: float = 0.0
     settings: dict[str, Any] = field(default_factory=dict)
 
-    def __getitem__(self, runtime: str) -> OnRuntime:
+    def __getitem__(self, runtime: str) -> RuntimeResult:
         """``deployment["htp"]``."""
         return next(r for r in self.runtimes if r.runtime == runtime)
 
     @property
-    def ran(self) -> tuple[OnRuntime, ...]:
+    def ran(self) -> tuple[RuntimeResult, ...]:
         """The runtimes that took the file."""
         return tuple(r for r in self.runtimes if r.fidelity is not None)
 
     @property
-    def main(self) -> OnRuntime | None:
+    def primary_runtime(self) -> RuntimeResult | None:
         """The runtime that says most of the target: HTP, if it ran."""
-        return max(self.ran, key=lambda r: r.runtime == "htp", default=None)
+        return max(self.completed, key=lambda r: r.runtime == "htp", default=None)
 
     @property
     def score(self) -> Score | None:
         """The metric on `main`."""
-        return self.main.score if self.main else None
+        return self.primary_runtime.score if self.primary_runtime else None
 
     @property
     def drop(self) -> Drop | None:
         """What `main` loses against FP32."""
-        return self.main.drop if self.main else None
+        return self.primary_runtime.drop if self.primary_runtime else None
 
     @property
     def file_bytes(self) -> int:
@@ -141,15 +141,15 @@ class Deployment(Shown):
         return int(self.files.size_bytes.iloc[0])
 
     @property
-    def disagreeing(self) -> OnRuntime | None:
+    def disagreeing(self) -> RuntimeResult | None:
         """A runtime that computes something else than the simulation says, HTP first."""
-        found = [r for r in self.runtimes if r.state == DISAGREES]
+        found = [r for r in self.runtimes if r.status == DISAGREES]
         return max(found, key=lambda r: r.runtime == "htp", default=None)
 
     @property
-    def refused(self) -> tuple[OnRuntime, ...]:
+    def refused(self) -> tuple[RuntimeResult, ...]:
         """The runtimes that do not take the file."""
-        return tuple(r for r in self.runtimes if r.state == REFUSED)
+        return tuple(r for r in self.runtimes if r.status == REFUSED)
 
     @property
     def failure(self) -> str:
@@ -167,9 +167,9 @@ class Deployment(Shown):
         return bool(self.runtimes) and all(r.agrees for r in self.runtimes)
 
     @property
-    def told(self) -> bool:
-        """Whether the simulation foretold every runtime asked for, and all of the model ran there."""
-        return self.agrees and not any(r.elsewhere for r in self.ran)
+    def simulation_confirmed(self) -> bool:
+        """Whether the simulation predicted every runtime asked for, and all of the model ran there."""
+        return self.agrees and not any(r.fallback_nodes for r in self.completed)
 
     @property
     def table(self) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""What a deployment says, as documents: files, runtimes, how well the simulation foretold them, commands."""
+"""What a deployment says, as documents: files, runtimes, how well the simulation predicted them, commands."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from qnb.workflow.verdict import amount
 
 PROMISE = (
     "it writes the files that a device loads, runs them on real runtimes, and compares every layer with what the "
-    "simulation foretold: what you measured here is then what the device will compute"
+    "simulation predicted: what you measured here is then what the device will compute"
 )
 FORMS = {
     "sqnr_db": decibel,
@@ -40,7 +40,7 @@ def table(deployment) -> pd.DataFrame:
         rows.append(
             (
                 found.title,
-                found.state,
+                found.status,
                 found.output_sqnr_db,
                 float(output.equal_fraction.min()) if has else math.nan,
                 math.nan if exact is None else float(exact.equal_fraction.min()),
@@ -48,11 +48,11 @@ def table(deployment) -> pd.DataFrame:
                 found.score.value if found.score else math.nan,
                 found.drop.value if found.drop else math.nan,
                 found.latency.median_ms if found.latency else math.nan,
-                len(found.elsewhere) if has else pd.NA,
+                len(found.fallback_nodes) if has else pd.NA,
                 found.note,
             )
         )
-    return pd.DataFrame(rows, columns=list(columns.DEPLOYMENT)).astype({"elsewhere": "Int64"})
+    return pd.DataFrame(rows, columns=list(columns.DEPLOYMENT)).astype({"fallback_nodes": "Int64"})
 
 
 def deployment(deployed) -> Document:
@@ -65,7 +65,7 @@ def blocks(deployed) -> tuple:
     """What a failure means, files, runtimes with their notes, and where simulation and runtime part."""
     found = [*(Text(words, "bad") for words in failure(deployed)), files(deployed), runtimes(deployed)]
     found += [*outputs(deployed), *(Text(note) for note in notes(deployed))]
-    return (*found, figure(chart(deployed))) if deployed.ran else tuple(found)
+    return (*found, figure(chart(deployed))) if deployed.completed else tuple(found)
 
 
 def failure(deployed) -> list[str]:
@@ -139,7 +139,7 @@ def panel(flow, name: str | None) -> Document:
 
 def by_layer(deployed) -> pd.DataFrame:
     """Layer, op, and the SQNR on each runtime."""
-    frames = [r.fidelity.set_index(["layer", "op"]).sqnr_db.rename(r.title) for r in deployed.ran]
+    frames = [r.fidelity.set_index(["layer", "op"]).sqnr_db.rename(r.title) for r in deployed.completed]
     found = pd.concat(frames, axis=1).reset_index() if frames else pd.DataFrame({"layer": [], "op": []})
     return found[found.op != "output"].reset_index(drop=True)
 
@@ -148,22 +148,22 @@ def chart(deployed):
     """SQNR of simulation against runtime, by layer."""
     from qnb import charts
 
-    begins = {r.title: r.disagreement.layer for r in deployed.ran if r.disagreement is not None}
-    return charts.fidelity({r.title: r.fidelity for r in deployed.ran}, begins=begins)
+    begins = {r.title: r.disagreement.layer for r in deployed.completed if r.disagreement is not None}
+    return charts.fidelity({r.title: r.fidelity for r in deployed.completed}, begins=begins)
 
 
 def title(deployed) -> str:
     """Did the simulation tell the truth? "Deployed" is said only where the runtimes that were asked for agree."""
-    said = "; ".join(f"{stages.agreement(r.output_sqnr_db)} on {r.name}" for r in deployed.ran)
+    said = "; ".join(f"{stages.agreement(r.output_sqnr_db)} on {r.name}" for r in deployed.completed)
     agrees = f"the simulation agrees {said}" if said else ""
     if deployed.failure:
         besides = f"; {agrees}" if agrees and deployed.disagreeing is None else ""
         return f"✗ {deployed.run} not deployed: {deployed.failure}{besides}"
     missing = [r for r in deployed.runtimes if not r.agrees]
     if missing:
-        written = f"! {deployed.run} written, not verified on {_names(missing)} ({missing[0].state})"
+        written = f"! {deployed.run} written, not verified on {_names(missing)} ({missing[0].status})"
         return f"{written}; {agrees}" if agrees else written
-    apart = [r for r in deployed.ran if r.elsewhere]
+    apart = [r for r in deployed.completed if r.fallback_nodes]
     words = f"; not all of it runs on {_names(apart)}" if apart else ""
     return f"{'!' if apart else '✓'} {deployed.run} deployed: {agrees}{words}"
 
@@ -173,13 +173,13 @@ def _names(runtimes) -> str:
 
 
 def tone(deployed) -> str:
-    return "bad" if deployed.failure else "good" if deployed.told else "warn"
+    return "bad" if deployed.failure else "good" if deployed.simulation_confirmed else "warn"
 
 
 def outputs(deployed) -> list[Table]:
     """Every output on every runtime, where there are several or one differs more than expected."""
-    found = [row for r in deployed.ran for row in _outputs(r)]
-    if len({output for output, *_ in found}) < 2 and not any(r.differences for r in deployed.ran):
+    found = [row for r in deployed.completed for row in _outputs(r)]
+    if len({output for output, *_ in found}) < 2 and not any(r.differences for r in deployed.completed):
         return []
     frame = pd.DataFrame(found, columns=["output", "runtime", "SQNR", "agrees"])
     return [Table(frame, "Output by output", 40)]
@@ -221,7 +221,7 @@ def _facts(deployed) -> dict[str, str]:
         "FP32 metric": str(deployed.reference),
     }
     for r in deployed.runtimes:
-        if r.elsewhere:
-            named = ", ".join(r.elsewhere[:4]) + (", ..." if len(r.elsewhere) > 4 else "")
-            found[f"not on {r.title}"] = f"{len(r.elsewhere)} nodes run on the CPU: {named}"
+        if r.fallback_nodes:
+            named = ", ".join(r.fallback_nodes[:4]) + (", ..." if len(r.fallback_nodes) > 4 else "")
+            found[f"not on {r.title}"] = f"{len(r.fallback_nodes)} nodes run on the CPU: {named}"
     return found

@@ -121,7 +121,7 @@ def panel(flow, name: str | None, shown) -> Document:
     if shown is not None:
         before = before_of(flow, shown)
         title = change(before, shown) if before is not None else f"{shown.name}: {shown.verdict.text}"
-        tone = {"ok": "good", "fail": "bad", "undecided": "warn"}[shown.verdict.state]
+        tone = {"pass": "good", "fail": "bad", "unclear": "warn"}[shown.verdict.status]
         return Document(
             "recovery",
             title,

@@ -16,10 +16,10 @@ from qnb.workflow.documents import recovery as recovery_documents
 from qnb.workflow.documents.layers import figure, worst
 from qnb.workflow.guidance import stages
 
-TONES = {"ok": "good", "fail": "bad", "undecided": "warn", "reference": "neutral"}
+TONES = {"pass": "good", "fail": "bad", "unclear": "warn", "reference": "neutral"}
 MOST = 4
 """Layers named in a line."""
-VERDICTS = {state: f"{mark} {state}" for state, mark in stages.MARKS.items()}
+VERDICTS = {status: f"{mark} {status}" for status, mark in stages.MARKS.items()}
 
 
 def decimal(value: float) -> str:
@@ -27,7 +27,7 @@ def decimal(value: float) -> str:
 
 
 def headline(run) -> str:
-    return f"{stages.MARKS[run.verdict.state]} {run.name}: {run.verdict.text}"
+    return f"{stages.MARKS[run.verdict.status]} {run.name}: {run.verdict.text}"
 
 
 def facts(run) -> dict[str, str]:
@@ -40,7 +40,7 @@ def facts(run) -> dict[str, str]:
         found["layer that loses most"] = "none" if all_lossless else f"{layer} ({decibel(own_db)} on its own)"
     if run.float16 is not None:
         found["overflow in FP16"] = ", ".join(run.overflowing) or "no layer"
-        found["flushed to zero in FP16"] = ", ".join(run.flushed) or "no layer"
+        found["underflowing to zero in FP16"] = ", ".join(run.underflowing) or "no layer"
     found |= recovery_documents.facts(run)
     operations = f"{count(run.cost.macs.sum())} MACs, {count(run.cost.bops.sum())} bit operations"
     found["cost"] = f"{size(run.size_bytes)}" + (f", {operations}" if run.cost.macs.sum() else "")
@@ -52,15 +52,15 @@ def run(run) -> Document:
         "run",
         headline(run),
         (Facts(facts(run)), *recovery_documents.blocks(run)),
-        TONES[run.verdict.state],
+        TONES[run.verdict.status],
         {"target": run.settings.get("target", ""), "tolerance": f"{run.settings.get('tolerance', '')}"},
         runs=(stages.row(run),),
-        next=advised(run.next),
+        next=as_json(run.next_steps),
     )
 
 
-def advised(advice) -> tuple[dict, ...]:
-    return tuple({"what": a.what, "why": a.why, "code": a.code} for a in advice)
+def as_json(advice) -> tuple[dict, ...]:
+    return tuple({"title": a.title, "reason": a.reason, "code": a.code} for a in advice)
 
 
 def check(check) -> Document:
@@ -68,10 +68,10 @@ def check(check) -> Document:
         title = f"✗ {check.model} is not ready to be quantized"
     else:
         title = f"✓ {check.model} can be quantized{stages.warnings(check)}"
-    tone = "bad" if not check.ok else "warn" if check.findings else "good"
+    tone = "bad" if not check.ok else "warn" if check.issues else "good"
     blocks = (
         Facts(check.facts),
-        *(Text(f"! {f.text}", f.tone) for f in check.findings),
+        *(Text(f"! {f.text}", f.tone) for f in check.issues),
         Table(check.ops, "Layers by kind", 14),
     )
     return Document("check", title, blocks, tone, {"model": check.model})
@@ -91,9 +91,11 @@ def runs_table(flow) -> Table:
 
 def workflow(flow, *before, most: int | None = 2) -> Document:
     """Title, ``before``, the runs, and what to do next, the first so many steps."""
-    advice = flow.next()
+    advice = flow.next_steps()
     blocks = [*before, *other_data(flow), *([runs_table(flow)] if flow.runs else [])]
-    blocks += [Code(a.code, f"{'Or' if index else 'Next'}: {a.what}", a.why) for index, a in enumerate(advice[:most])]
+    blocks += [
+        Code(a.code, f"{'Or' if index else 'Next'}: {a.title}", a.reason) for index, a in enumerate(advice[:most])
+    ]
     return Document(
         "workflow",
         title(flow),
@@ -101,7 +103,7 @@ def workflow(flow, *before, most: int | None = 2) -> Document:
         workflow=identity(flow),
         stages=tuple(stages.as_rows(stages.stages(flow))),
         runs=tuple(stages.row(r) for r in flow.runs.values()),
-        next=advised(advice),
+        next=as_json(advice),
     )
 
 
@@ -130,8 +132,8 @@ def panel(flow, most: int | None = 2) -> Document:
 def dashboard(flow) -> Document:
     """Everything on one page: the panel, the check, every run with all that was found about it, what was deployed."""
     page, blocks = panel(flow, most=None), []
-    if flow.checked is not None:
-        blocks += _section(check(flow.checked))
+    if flow.check_result is not None:
+        blocks += _section(check(flow.check_result))
     for found in flow.runs.values():
         if found.comparison is not None:
             blocks += [*_run_in_full(found), *_about(flow, found.name)]
@@ -157,7 +159,7 @@ def _run_in_full(run) -> list:
     from qnb import charts
 
     return [
-        Text(headline(run), TONES[run.verdict.state]),
+        Text(headline(run), TONES[run.verdict.status]),
         Facts(facts(run) | made_with(run)),
         *recovery_documents.in_full(run),
         figure(charts.layer_sqnr({run.name: run.comparison}, own=True)),
@@ -170,7 +172,7 @@ def _about(flow, name: str) -> list:
     blocks = _section(flow.diagnoses[name].document()) if name in flow.diagnoses else []
     if found := flow.sensitivities.get(name):
         blocks += [Text(found.caption()), figure(found.chart()), *found.document().blocks]
-    if found := flow.fronts.get(name):
+    if found := flow.pareto_fronts.get(name):
         blocks += _section(found.document())
     return blocks
 

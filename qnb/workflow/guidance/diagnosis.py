@@ -12,77 +12,78 @@ from qnb.document import Code, Document, Shown, Text
 from qnb.errors import InputError
 from qnb.measures.layers.error_sources import halves
 from qnb.workflow.jobs.progress import shown
-from qnb.workflow.verdict import FAIL, OK, UNDECIDED
+from qnb.workflow.verdict import FAIL, PASS, UNCLEAR
 
 KEPT = "Nothing needs to be done: the metric is kept."
-NOTHING = "Nothing stands out: no layer saturates, no channel sticks out, both halves alike."
+NOTHING = "No single cause found: no layer saturates, no channel has outliers, and weights and activations cost about the same."
 BATCHES = 2
 """The halves are measured on so many batches."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """``what`` was found, its ``evidence`` in numbers, the ``technique`` against it, the ``code`` that applies it."""
+    """The ``cause`` of a loss, its ``evidence`` in numbers, the ``remedy``, and the ``code`` that applies it."""
 
-    what: str
+    cause: str
     evidence: str
-    technique: str
+    remedy: str
     code: str
 
 
 @dataclass(frozen=True, repr=False)
-class Findings(Shown):
+class Diagnosis(Shown):
     """Of one run, the most telling first.
 
     Args:
         run: its name.
         verdict: its verdict's text.
-        found: may be empty.
+        status: of that verdict.
+        findings: may be empty.
     """
 
     run: str
-    state: str
+    status: str
     verdict: str
-    found: tuple[Finding, ...]
+    findings: tuple[Finding, ...]
 
     @property
     def table(self) -> pd.DataFrame:
-        """One row per finding: what, evidence, technique, code."""
-        return pd.DataFrame([vars(f) for f in self.found], columns=["what", "evidence", "technique", "code"])
+        """One row per finding: cause, evidence, remedy, code."""
+        return pd.DataFrame([vars(f) for f in self.findings], columns=["cause", "evidence", "remedy", "code"])
 
     def __iter__(self) -> Iterator[Finding]:
-        return iter(self.found)
+        return iter(self.findings)
 
     def __len__(self) -> int:
-        return len(self.found)
+        return len(self.findings)
 
     def document(self) -> Document:
-        blocks = [Code(f.code, f"{f.what}: {f.technique}", f.evidence) for f in self.found]
+        blocks = [Code(f.code, f"{f.cause}: {f.remedy}", f.evidence) for f in self.findings]
         if not blocks:
-            blocks = [Text(KEPT if self.state == OK else NOTHING)]
-        tone = {OK: "good", FAIL: "bad", UNDECIDED: "warn"}.get(self.state, "neutral")
-        return Document("advice", f"{self.run}: {self.verdict}", tuple(blocks), tone)
+            blocks = [Text(KEPT if self.status == PASS else NOTHING)]
+        tone = {PASS: "good", FAIL: "bad", UNCLEAR: "warn"}.get(self.status, "neutral")
+        return Document("diagnosis", f"{self.run}: {self.verdict}", tuple(blocks), tone)
 
 
-def find(flow, name: str | None, progress=None) -> Findings:
-    """Findings of a run; see `Workflow.advice`."""
-    from qnb.workflow.guidance import rules as diagnosis
+def find(flow, name: str | None, progress=None) -> Diagnosis:
+    """Findings of a run; see `Workflow.diagnose`."""
+    from qnb.workflow.guidance import rules
 
     run = flow[name or _default(flow)]
     if run.sim is None or flow.model is None:
         received = "fp32, which has lost nothing" if run.sim is None else "a workflow from a file, without its data"
         remedy = "name another run" if run.sim is None else "load it with its model, calibration and evaluate"
-        raise InputError("flow.advice", received, remedy)
-    if run.verdict.state == OK and run.drop is not None and run.drop.value <= 0:  # nothing was lost
-        return Findings(run.name, run.verdict.state, run.verdict.text, ())
-    with shown(f"flow.advice({run.name!r})", progress) as report:
+        raise InputError("flow.diagnose", received, remedy)
+    if run.verdict.status == PASS and run.drop is not None and run.drop.value <= 0:  # nothing was lost
+        return Diagnosis(run.name, run.verdict.status, run.verdict.text, ())
+    with shown(f"flow.diagnose({run.name!r})", progress) as report:
         found, outliers = halves(run.sim, list(islice(iter(flow.batches), BATCHES)), report)
-    said = diagnosis.findings(flow, run, found, outliers)
-    return Findings(run.name, run.verdict.state, run.verdict.text, tuple(Finding(*parts) for parts in said))
+    said = rules.findings(flow, run, found, outliers)
+    return Diagnosis(run.name, run.verdict.status, run.verdict.text, tuple(Finding(*parts) for parts in said))
 
 
 def _default(flow) -> str:
     runs = [r for r in flow.runs.values() if r.sim is not None]
     if not runs:
-        raise InputError("flow.advice", "no run yet", f"run a step first: {flow.variable}.run('w8a8')")
-    return next((r.name for r in runs if r.verdict.state in (FAIL, UNDECIDED)), runs[-1].name)
+        raise InputError("flow.diagnose", "no run yet", f"run a step first: {flow.variable}.run('w8a8')")
+    return next((r.name for r in runs if r.verdict.status in (FAIL, UNCLEAR)), runs[-1].name)

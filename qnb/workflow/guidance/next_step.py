@@ -12,22 +12,22 @@ FOLDER = "deploy"
 
 
 @dataclass(frozen=True)
-class Advice:
+class NextStep:
     """``what`` to do, ``why`` (with numbers), and the ``code`` that does it; no code where only a person can.
 
     ``run`` holds the arguments of `Workflow.run` where the code is such a call, ``recover`` those of
     `Workflow.recover`, ``deploy`` those of `Workflow.deploy`.
     """
 
-    what: str
-    why: str
+    title: str
+    reason: str
     code: str = ""
     run: dict[str, Any] | None = None
     deploy: dict[str, Any] | None = None
     recover: dict[str, Any] | None = None
 
     def __str__(self) -> str:
-        return f"{self.what}: {self.why}" + (f"\n    {self.code}" if self.code else "")
+        return f"{self.title}: {self.reason}" + (f"\n    {self.code}" if self.code else "")
 
 
 def literal(value: Any) -> str:

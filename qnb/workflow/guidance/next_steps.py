@@ -1,6 +1,6 @@
 """What to do next: a decision table, read from the top down, over the facts of `qnb.workflow.guidance.situation`.
 
-The order of steps is AIMET's quantization workflow. A step that fails or is undecided is settled before anything lower
+The order of steps is AIMET's quantization workflow. A step that fails or is unclear is settled before anything lower
 is proposed; what was done is not proposed again; the last step is the device. `docs/next-steps.md` shows the usual
 situations.
 """
@@ -11,20 +11,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from qnb.workflow.guidance import standing
-from qnb.workflow.guidance.next_step import Advice, deploy_code, literal, recover_code, run_code
+from qnb.workflow.guidance.next_step import NextStep, deploy_code, literal, recover_code, run_code
 from qnb.workflow.guidance.situation import Situation
 
 FACTS: dict[str, tuple[str, ...]] = {
-    "check": ("missing", "skipped", "ok", "fail"),
-    "control": ("none", "ok", "undecided", "output", "metric"),  # the last two: which of its tests failed
+    "check": ("missing", "skipped", "pass", "fail"),
+    "control": ("none", "pass", "unclear", "output", "metric"),  # the last two: which of its tests failed
     "ranges": ("full", "cut"),  # whether the control's range rule may cut values off
     "diverges": ("none", "some"),
     "control_ships": ("no", "yes"),  # the target runs W16A16, and it was not deployed
     "proposal": ("none", "better", "worse"),
     "road": ("none", "float", "integer"),  # what was run beside FP32
     "open": ("none", "float", "control", "integer"),  # the step that is to be settled
-    "state": ("none", "fail", "undecided"),  # of that step
-    "decide": ("none", "samples", "pairs", "score", "close"),  # what would decide an undecided one
+    "state": ("none", "fail", "unclear"),  # of that step
+    "decide": ("none", "samples", "pairs", "score", "close"),  # what would decide an unclear one
     "layer": ("none", "some"),
     "overflow": ("none", "some", "kept"),
     "above": ("none", "missing"),  # the step to run before the open one is recovered
@@ -46,15 +46,15 @@ class Row:
 
     Args:
         when: fact to value, or to the values of which one must be so.
-        what, why: with the situation's words.
+        title, reason: with the situation's words.
         run, recover, deploy: the order that it is, of the situation's orders.
         code: where it is none of these: Python with the situation's names as literals, ``{flow}`` the workflow.
         last: nothing below this row is proposed.
     """
 
     when: Mapping[str, str | tuple[str, ...]]
-    what: str
-    why: str
+    title: str
+    reason: str
     run: str = ""
     recover: str = ""
     deploy: str = ""
@@ -65,18 +65,22 @@ class Row:
         return all(facts.get(name, "none") in ((asked,) if isinstance(asked, str) else asked)
                    for name, asked in self.when.items())  # fmt: skip
 
-    def advice(self, found: Situation, variable: str) -> Advice:
-        what, why = self.what.format_map(found.words), self.why.format_map(found.words)
+    def next_step(self, found: Situation, variable: str) -> NextStep:
+        title, reason = self.title.format_map(found.words), self.reason.format_map(found.words)
         if self.run:
             order = found.orders[self.run]
-            return Advice(what, why, run_code(variable, order), run=order)
+            return NextStep(title, reason, run_code(variable, order), run=order)
         if self.recover:
             order = found.orders[self.recover]
-            return Advice(what, why, recover_code(variable, order["precision"], (order["methods"],)), recover=order)
+            return NextStep(
+                title, reason, recover_code(variable, order["precision"], (order["methods"],)), recover=order
+            )
         if self.deploy:
             order = found.orders[self.deploy]
-            return Advice(what, why, deploy_code(variable, order), deploy=order)
-        return Advice(what, why, self.code.format(flow=variable, **{k: literal(v) for k, v in found.names.items()}))
+            return NextStep(title, reason, deploy_code(variable, order), deploy=order)
+        return NextStep(
+            title, reason, self.code.format(flow=variable, **{k: literal(v) for k, v in found.names.items()})
+        )
 
 
 COMMANDS, LOOK = "print({flow}.deployments[{best}].commands)", "{flow}.deploy_panel({best})"
@@ -136,9 +140,9 @@ ROWS = (
     Row({"road": "float", "ship": "agrees"}, "Measure {best} latency on the device",
         "{on_target}. If size and latency are enough, stop here", code=COMMANDS),
 
-    # Undecided: more samples, or more of each
+    # Unclear: more samples, or more of each
     Row({"decide": "score"}, "Return qnb.Score with per_sample",
-        "{closest} is undecided, and without n its drop has no interval. qnb.Score(value, per_sample=...) from "
+        "{closest} is unclear, and without n its drop has no interval. qnb.Score(value, per_sample=...) from "
         "evaluate lets runs be compared sample by sample"),
     Row({"decide": "pairs"}, "Compare sample by sample",
         "{loss} (95 % interval {interval}), from two separate sets of {now} samples as far as qnb knows. "
@@ -158,7 +162,7 @@ ROWS = (
         "{loss}. Before it is recovered: {above_asks}", run="above"),
     Row({**OPEN, "state": "fail", "auto": "open"}, "Recover {base}",
         "{loss}{blame}. Try recovery methods, quickest first", recover="auto"),
-    Row({**OPEN, "state": "undecided", "auto": "open"}, "Recover {base}",
+    Row({**OPEN, "state": "unclear", "auto": "open"}, "Recover {base}",
         "{loss}, and that is too close to call. Recovery methods, quickest first, may bring it well within the "
         "tolerance", recover="auto"),
     Row({"decide": "close"}, "Accept {closest} or recover it",
@@ -193,25 +197,25 @@ ROWS = (
         "{loss}. Training with the quantizers in place recovers most, and takes longest", recover="train"),
     Row({**SMALLER, "rest": "some"}, "Run {rest} instead", "{loss}, recovery included. {asks}",
         run="rest"),
-    Row({**SMALLER, "ship": "none", "control": "ok", "control_ships": "yes"}, "Deploy {control}",
+    Row({**SMALLER, "ship": "none", "control": "pass", "control_ships": "yes"}, "Deploy {control}",
         "Of all runs only the baseline passes, and {target} runs it", deploy="ship_control"),
     Row({**OPEN, "state": "fail", "causes": "none"}, "Find the causes", "{loss}: which layers, and which remedies",
-        code="{flow}.advice({closest})"),
+        code="{flow}.diagnose({closest})"),
     Row({**SMALLER, "ship": "none"}, "Raise the tolerance or the bits",
         "No run keeps the metric within {tolerance}; {closest} comes closest: {verdict}"),
-    Row({"finished": "yes", "ship": "none", "control": "ok", "control_ships": "yes"}, "Deploy {control}",
+    Row({"finished": "yes", "ship": "none", "control": "pass", "control_ships": "yes"}, "Deploy {control}",
         "The baseline passes, and {target} runs nothing lower", deploy="ship_control"),
     Row({"finished": "yes", "ship": "none", "control_ships": "no"}, "Done here: compare the runs",
         "Nothing is left on the ladder that {target} runs", code="{flow}.summary()"),
 )  # fmt: skip
 
 
-def next_steps(flow) -> list[Advice]:
+def next_steps(flow) -> list[NextStep]:
     """The most useful first; never empty."""
     found, said = standing.read(flow), []
     for row in ROWS:
         if row.holds(found.facts):
-            said.append(row.advice(found, flow.variable))
+            said.append(row.next_step(found, flow.variable))
             if row.last:
                 break
     return said

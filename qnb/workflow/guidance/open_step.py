@@ -1,4 +1,4 @@
-"""The step that is to be settled before anything lower: it fails or is undecided, and nothing lower passes."""
+"""The step that is to be settled before anything lower: it fails or is unclear, and nothing lower passes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qnb.targets import runs as target_runs
 from qnb.workflow.guidance import stages
 from qnb.workflow.guidance.situation import Situation, label, order, rank
 from qnb.workflow.precisions import above, answers, bits, is_float, lower, nameable, place
-from qnb.workflow.verdict import OK, UNDECIDED, amount, deciding_samples
+from qnb.workflow.verdict import PASS, UNCLEAR, amount, deciding_samples
 
 SEARCH, TRAIN = "search_mixed_precision", "train"
 
@@ -50,7 +50,7 @@ def find(runs: dict) -> OpenStep | None:
     for run in runs.values():
         if run.precision != CONTROL or stages.is_control(run):
             groups.setdefault(run.precision, []).append(run)
-    passing = [run.precision for run in runs.values() if run.verdict.state == OK]
+    passing = [run.precision for run in runs.values() if run.verdict.status == PASS]
     integer = any(not is_float(precision) for precision in groups)
     found = [p for p in groups if not any(answers(q, p) for q in passing) and not (integer and is_float(p))]
     if not found:
@@ -75,7 +75,7 @@ def read(flow, runs: dict, step: OpenStep | None) -> Situation:
     )
     layer, own_db = run.worst_layer or ("", float("nan"))
     found = Situation(
-        {"open": kind, "state": run.verdict.state, "layer": "some" if layer else "none"},
+        {"open": kind, "state": run.verdict.status, "layer": "some" if layer else "none"},
         {
             "open": label(step.precision),
             "loss": loss,
@@ -86,7 +86,7 @@ def read(flow, runs: dict, step: OpenStep | None) -> Situation:
         },
         {"closest": run.name, "layer": layer},
     )
-    if run.verdict.state == UNDECIDED:
+    if run.verdict.status == UNCLEAR:
         found |= _decision(flow, run)
     if kind == "integer":
         return found | _integer(flow, runs, step)
@@ -94,7 +94,7 @@ def read(flow, runs: dict, step: OpenStep | None) -> Situation:
 
 
 def _decision(flow, run) -> Situation:
-    """What would decide an undecided run."""
+    """What would decide an unclear run."""
     n, drop = run.score.n, run.drop
     wanted = None if drop is None else deciding_samples(drop, n, flow.tolerance)
     if n is None or drop is None or drop.low != drop.low:
@@ -157,7 +157,7 @@ def _above(runs: dict, precision: str) -> str | None:
     """The step of the ladder to run before an open one is recovered: the one just above, or the control where nothing
     quantized passes."""
     done = {run.precision for run in runs.values()}
-    passing = [run.precision for run in runs.values() if run.verdict.state == OK]
+    passing = [run.precision for run in runs.values() if run.verdict.status == PASS]
     if precision != CONTROL and CONTROL not in done and all(map(is_float, passing)):
         return CONTROL
     step = above(precision)
@@ -167,7 +167,7 @@ def _above(runs: dict, precision: str) -> str | None:
 def _blame(runs: dict, precision: str) -> str:
     """Weights or activations? From the integer runs with more bits that pass."""
     weights, activations = bits(precision)
-    passing = [run.precision for run in runs.values() if run.verdict.state == OK and not is_float(run.precision)]
+    passing = [run.precision for run in runs.values() if run.verdict.status == PASS and not is_float(run.precision)]
     higher = sorted((p for p in passing if lower(precision, p)), key=place, reverse=True)
     of_weights = any(bits(p)[1] == activations for p in higher)
     of_activations = any(bits(p)[0] == weights for p in higher)

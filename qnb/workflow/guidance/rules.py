@@ -59,7 +59,7 @@ class Case:
     def may(self, method: str) -> bool:
         """Whether a method may follow those that the run has had."""
         try:
-            check_order([*self.run.sim.applied, method], "flow.advice")
+            check_order([*self.run.sim.applied_methods, method], "flow.diagnose")
         except InputError:
             return False
         return True

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from qnb.workflow.precisions import nameable
-from qnb.workflow.verdict import FAIL, OK, UNDECIDED
+from qnb.workflow.verdict import FAIL, PASS, UNCLEAR
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def label(name: str) -> str:
 
 def rank(run) -> tuple:
     """The better, the lower: by verdict, then by drop, then by the output's SQNR."""
-    state = (OK, UNDECIDED, FAIL).index(run.verdict.state)
+    state = (PASS, UNCLEAR, FAIL).index(run.verdict.status)
     return state, run.drop.value if run.drop else 0.0, -run.output_sqnr_db
 
 

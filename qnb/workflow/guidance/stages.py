@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 
 from qnb.columns import BEST, CONTROL
 from qnb.html import LOSSLESS, OVERFLOW, decibel, size
-from qnb.workflow.verdict import FAIL, OK, REFERENCE, UNDECIDED, amount
+from qnb.workflow.verdict import FAIL, PASS, REFERENCE, UNCLEAR, amount
 
 TODO = "todo"
-MARKS = {OK: "✓", FAIL: "✗", UNDECIDED: "?", REFERENCE: "=", TODO: "·"}
-WORDS = {OK: "ok", FAIL: "fails", UNDECIDED: "undecided", REFERENCE: "reference", TODO: "to do"}
+MARKS = {PASS: "✓", FAIL: "✗", UNCLEAR: "?", REFERENCE: "=", TODO: "·"}
+WORDS = {PASS: "pass", FAIL: "fails", UNCLEAR: "unclear", REFERENCE: "reference", TODO: "to do"}
 TITLES = {
     "check": "Check",
     "fp16": "FP16",
@@ -36,14 +36,14 @@ class Stage:
 
     Args:
         stage: check, fp16, w16a16, reduce, restore or deploy.
-        state: ok, fail, undecided or todo.
+        status: pass, fail, unclear or todo.
         run: the run that stands for it, the smallest that is within tolerance; empty where there is none.
         text: what was found, or what the stage asks.
     """
 
     stage: str
     title: str
-    state: str = TODO
+    status: str = TODO
     mark: str = MARKS[TODO]
     run: str = ""
     metric: str = ""
@@ -69,12 +69,12 @@ def figures(run) -> dict[str, str]:
 
 def row(run) -> dict[str, str]:
     """A run as a program reads it that follows a notebook."""
-    state = run.verdict.state
+    status = run.verdict.status
     return {
         "run": run.name,
         "stage": stage_of(run),
-        "state": state,
-        "mark": MARKS[state],
+        "status": status,
+        "mark": MARKS[status],
         **figures(run),
         "text": run.verdict.text,
     }
@@ -98,7 +98,7 @@ def as_rows(found: list[Stage]) -> list[dict[str, str]]:
 
 def smallest(runs) -> object | None:
     """The run to ship, of those within tolerance: the first by `qnb.columns.BEST`, W16A16 last."""
-    return min((run for run in runs if run.verdict.state == OK), key=_rank, default=None)
+    return min((run for run in runs if run.verdict.status == PASS), key=_rank, default=None)
 
 
 def _rank(run) -> tuple:
@@ -122,32 +122,32 @@ def is_control(run) -> bool:
 
 
 def _check(flow) -> Stage:
-    check = flow.checked
+    check = flow.check_result
     if check is None:
         return Stage("check", TITLES["check"], text=ASKS["check"])
-    state = OK if check.ok else FAIL
+    status = PASS if check.ok else FAIL
     layers = check.facts["layers"].replace(" with", " layers with")
     text = f"{layers}{warnings(check)}" if check.ok else "not ready to be quantized"
-    return Stage("check", TITLES["check"], state, MARKS[state], text=text)
+    return Stage("check", TITLES["check"], status, MARKS[status], text=text)
 
 
 def warnings(check) -> str:
     """What a check's title ends with: ``", 2 warnings"``."""
-    count = len(check.findings)
+    count = len(check.issues)
     return f", {count} warning{'s' * (count > 1)}" if count else ""
 
 
 def _stage(name: str, runs: list) -> Stage:
     if not runs:
         return Stage(name, TITLES[name], text=ASKS[name])
-    run = smallest(runs) or next((r for r in runs if r.verdict.state == UNDECIDED), runs[-1])
-    state = run.verdict.state
+    run = smallest(runs) or next((r for r in runs if r.verdict.status == UNCLEAR), runs[-1])
+    status = run.verdict.status
     others = f"; {len(runs) - 1} more run{'s' * (len(runs) > 2)}" if len(runs) > 1 else ""
     return Stage(
         name,
         TITLES[name],
-        state,
-        MARKS[state],
+        status,
+        MARKS[status],
         run.name,
         **figures(run),
         text=f"{run.name}: {run.verdict.text}{others}",
@@ -161,17 +161,17 @@ def _deploy(flow) -> Stage:
     if deployed is None and other is None:
         text = f"{ASKS['deploy']}: take {run.name} there, {size(run.size_bytes)}" if run else ASKS["deploy"]
         return Stage("deploy", title, text=text)
-    state, text = on_target(deployed or other, flow.tolerance)
+    status, text = on_target(deployed or other, flow.tolerance)
     if deployed is None:
-        state = FAIL if state == FAIL else UNDECIDED
+        status = FAIL if status == FAIL else UNCLEAR
         text += f"; {run.name} is the smallest within tolerance: take it there" if run else ""
         deployed = other
     score, drop = deployed.score, deployed.drop
     return Stage(
         "deploy",
         title,
-        state,
-        MARKS[state],
+        status,
+        MARKS[status],
         deployed.run,
         text=text,
         metric=f"{score.value:.4g}" if score else "",
@@ -181,21 +181,21 @@ def _deploy(flow) -> Stage:
 
 
 def on_target(deployed, tolerance: float) -> tuple[str, str]:
-    """(state, what was found): the metric where it ran, and whether the simulation had foretold it. A file that a
+    """(status, what was found): the metric where it ran, and whether the simulation had predicted it. A file that a
     runtime refuses, or computes otherwise, fails."""
     if deployed.failure:
         return FAIL, f"{deployed.run} not deployed: {deployed.failure}"
-    on = deployed.main
+    on = deployed.primary_runtime
     if on is None:
-        missing = "; ".join(f"{r.title}: {r.state}" for r in deployed.runtimes)
-        return UNDECIDED, f"{deployed.run}: files written, not run on any runtime ({missing})"
+        missing = "; ".join(f"{r.title}: {r.status}" for r in deployed.runtimes)
+        return UNCLEAR, f"{deployed.run}: files written, not run on any runtime ({missing})"
     metric = "metric not evaluated there" if on.score is None else f"metric {on.score.value:.4g}"
     text = f"{deployed.run} on {on.title}: {metric}, simulation agrees {agreement(on.output_sqnr_db)}"
-    text += "".join(f"; {r.title}: {r.state}" for r in deployed.runtimes if r.fidelity is None)
+    text += "".join(f"; {r.title}: {r.status}" for r in deployed.runtimes if r.fidelity is None)
     found = [_kept(r.drop, tolerance) for r in deployed.runtimes if r.drop is not None]
     if FAIL in found:
         return FAIL, text
-    return OK if on.drop is not None and UNDECIDED not in found and deployed.told else UNDECIDED, text
+    return PASS if on.drop is not None and UNCLEAR not in found and deployed.simulation_confirmed else UNCLEAR, text
 
 
 def agreement(db: float) -> str:
@@ -211,4 +211,4 @@ def agreement(db: float) -> str:
 
 def _kept(drop, tolerance: float) -> str:
     """Whether what is lost is within the tolerance; without an interval the value decides."""
-    return OK if drop.value <= tolerance else UNDECIDED if drop.low <= tolerance else FAIL
+    return PASS if drop.value <= tolerance else UNCLEAR if drop.low <= tolerance else FAIL

@@ -9,7 +9,7 @@ from qnb.workflow.guidance import open_step, stages
 from qnb.workflow.guidance.next_step import FOLDER
 from qnb.workflow.guidance.situation import Situation, free, label, order, rank
 from qnb.workflow.precisions import LADDER, answers, is_float, lower, nameable
-from qnb.workflow.verdict import AGREES_DB, FAIL, OK, REFERENCE, agrees, amount, first_parting
+from qnb.workflow.verdict import AGREES_DB, FAIL, PASS, REFERENCE, agrees, amount, first_parting
 
 ASKS = {
     "fp16": "Half the size without quantization; if its latency on the target is enough, you are done",
@@ -25,7 +25,7 @@ WIDER = "w8a16"
 
 def read(flow) -> Situation:
     """Of a workflow as it is now."""
-    runs = {name: run for name, run in flow.runs.items() if run.verdict.state != REFERENCE}
+    runs = {name: run for name, run in flow.runs.items() if run.verdict.status != REFERENCE}
     step = open_step.find(runs)
     rest = _rest(flow, runs, step)
     return (
@@ -39,11 +39,11 @@ def read(flow) -> Situation:
 
 
 def _beginning(flow, runs: dict) -> Situation:
-    found = flow.checked
-    check = ("ok" if found.ok else FAIL) if found is not None else "skipped" if runs else "missing"
+    found = flow.check_result
+    check = ("pass" if found.ok else FAIL) if found is not None else "skipped" if runs else "missing"
     words = {"tolerance": amount(flow.tolerance), "target": flow.target.name}
     if check == FAIL:
-        text = "; ".join(f.text for f in found.findings if f.tone == "bad")
+        text = "; ".join(f.text for f in found.issues if f.tone == "bad")
         words["found"] = text[:1].upper() + text[1:]
     road = "integer" if any(not is_float(r.precision) for r in runs.values()) else "float" if runs else "none"
     return Situation({"check": check, "road": road}, words)
@@ -57,12 +57,12 @@ def _control(flow, runs: dict) -> Situation:
     run = min(reversed(controls), key=lambda r: rank(r)[0])
     fits = target_runs(flow.target, CONTROL) and run.name not in flow.deployments
     found = Situation(
-        {"control": run.verdict.state, "control_ships": "yes" if fits else "no"},
+        {"control": run.verdict.status, "control_ships": "yes" if fits else "no"},
         {"control": label(run.name)},
         {"control": run.name},
         {"ship_control": {"name": run.name, "folder": FOLDER}},
     )
-    return found | _failed(flow, controls, run) if run.verdict.state == FAIL else found
+    return found | _failed(flow, controls, run) if run.verdict.status == FAIL else found
 
 
 def _failed(flow, controls: list, run) -> Situation:
@@ -118,7 +118,7 @@ def _rest(flow, runs: dict, step) -> str | None:
     passing = [
         run.precision
         for run in runs.values()
-        if run.verdict.state == OK and not (step is not None and stages.is_control(run))
+        if run.verdict.status == PASS and not (step is not None and stages.is_control(run))
     ]
     for precision in LADDER:
         new = precision not in done and (precision == CONTROL or target_runs(flow.target, precision))
@@ -140,7 +140,7 @@ def _ship(flow, finished: bool) -> Situation:
     failed = [
         run
         for run in flow.runs.values()
-        if run.verdict.state == OK
+        if run.verdict.status == PASS
         and stages.is_control(run)
         and run.name in flow.deployments
         and flow.deployments[run.name].failure
@@ -157,7 +157,9 @@ def _ship(flow, finished: bool) -> Situation:
     state, words["on_target"] = stages.on_target(deployed, flow.tolerance)
     if deployed.failure:
         return found | _fails(flow, best, deployed)
-    return found | Situation({"ship": "nowhere" if deployed.main is None else "agrees" if state == OK else "differs"})
+    return found | Situation(
+        {"ship": "nowhere" if deployed.primary_runtime is None else "agrees" if state == PASS else "differs"}
+    )
 
 
 def _fails(flow, best, deployed) -> Situation:
@@ -177,7 +179,7 @@ def _instead(flow, best) -> Situation:
         run
         for run in flow.runs.values()
         if run is not best
-        and found.get(run.name, (OK,))[0] == OK
+        and found.get(run.name, (PASS,))[0] == PASS
         and (not nameable(run.precision) or target_runs(flow.target, run.precision))
     ]
     run = stages.smallest(others)

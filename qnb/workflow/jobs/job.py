@@ -20,7 +20,7 @@ from qnb.workflow.jobs.signal import Signal
 
 
 @dataclass(frozen=True)
-class Report:
+class JobProgress:
     """What the work calls: itself for progress, ``row`` for its history."""
 
     progress: Callable[[int, int | None, str], None]
@@ -55,7 +55,7 @@ class Job:
 
     def __init__(self, name: str, work: Callable[[Callable], Any]):
         self.name, self._work = name, work
-        self.state, self.progress = RUNNING, Progress()
+        self.status, self.progress = RUNNING, Progress()
         self.error: BaseException | None = None
         self.reported, self.finished = Signal(), Signal()
         self.history: list[dict[str, Any]] = []
@@ -86,7 +86,7 @@ class Job:
 
     @property
     def running(self) -> bool:
-        return self.state == RUNNING
+        return self.status == RUNNING
 
     def wait(self, timeout_s: float | None = None) -> Any:
         """Block until it has finished, for scripts.
@@ -137,18 +137,18 @@ class Job:
             raise Cancelled(self.name, "cancelled; everything is as it was")
 
     def _run(self) -> None:
-        state = DONE
+        status = DONE
         try:
             torch.set_num_threads(self._threads)
             with while_waiting(self._raise_if_cancelled):
-                self._value = self._work(Report(self.report, self.row))
+                self._value = self._work(JobProgress(self.report, self.row))
         except Cancelled as error:
-            state, self.error = CANCELLED, error
+            status, self.error = CANCELLED, error
         except BaseException as error:
-            state, self.error = FAILED, error
+            status, self.error = FAILED, error
         torch.set_num_threads(self._given)  # what threads that are made from now on get, the caller's own too
-        self.state = state
+        self.status = status
         self.finished.emit(self)
 
     def __repr__(self) -> str:
-        return f"Job({self.name}: {self.progress if self.running else self.state})"
+        return f"Job({self.name}: {self.progress if self.running else self.status})"

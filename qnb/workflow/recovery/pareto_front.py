@@ -33,7 +33,7 @@ SPREAD = 3
 """So many points are measured to begin with, spread over the front."""
 
 
-class MixedPrecision(Charted):
+class ParetoFront(Charted):
     """Cost against predicted loss over all mixes of precisions of one run; some points measured.
 
     Args:
@@ -56,14 +56,14 @@ class MixedPrecision(Charted):
         """Bits of each layer at a point (the chosen one), columns `qnb.columns.BITS`."""
         return self.front.bits([self.chosen if point is None else point])
 
-    def choose(self, point: int) -> MixedPrecision:
+    def choose(self, point: int) -> ParetoFront:
         """Choose a point: 0 is the cheapest."""
         if point not in range(len(self.front)):
             raise InputError("choose", f"point {point!r}", f"choose one of 0 to {len(self.front) - 1}")
         self.chosen = int(point)
         return self
 
-    def verify(self, *points: int, executor=None, progress=None) -> MixedPrecision:
+    def verify(self, *points: int, executor=None, progress=None) -> ParetoFront:
         """Measure points (the chosen one) with the workflow's metric."""
         points = points or (self.chosen,)
         sensitivities.check(self.flow, self.run, "verify")
@@ -83,7 +83,7 @@ class MixedPrecision(Charted):
         with flow._alone(f"keep point {point}"), shown(f"keep point {point}", progress) as report:
             sim = base.sim.copy()
             self.front.apply(sim, point)
-            sim.applied = (*sim.applied, METHOD)
+            sim.applied_methods = (*sim.applied_methods, METHOD)
             result = self._result(base, sim, budget, start)
             settings = recover.settings_of(base, [result])
             made = measured(
@@ -178,7 +178,7 @@ class MixedPrecision(Charted):
         return (Text(self.front.order_text()),)
 
 
-def search(flow, name: str, options: dict, progress) -> MixedPrecision:
+def search(flow, name: str, options: dict, progress) -> ParetoFront:
     """The front of a run, a few of its points measured; what does not fit is an error before any work."""
     operation = "flow.search_mixed_precision"
     known = [*inspect.signature(check).parameters][1:]
@@ -190,7 +190,7 @@ def search(flow, name: str, options: dict, progress) -> MixedPrecision:
         verify = given.pop("verify", SPREAD)
         front = precision_front(flow[name].sim, flow.batches, evaluate=flow.evaluate, progress=report, **given)
         deciding = {k: Named(k) if isinstance(v, pd.DataFrame) else v for k, v in options.items() if k in DECIDING}
-        found = MixedPrecision(flow, name, front, deciding)
+        found = ParetoFront(flow, name, front, deciding)
         if verify:
             points = sorted({round(i * (len(front) - 1) / max(1, verify - 1)) for i in range(verify)})
             front.verify(points, flow.evaluate, executor=given.get("executor"), progress=report)

@@ -17,11 +17,11 @@ from qnb.columns import ATTEMPTS
 from qnb.errors import Cancelled, InputError, QnbError
 from qnb.methods import METHODS, check_order
 from qnb.numerics import Grid
-from qnb.workflow.jobs.job import Report
+from qnb.workflow.jobs.job import JobProgress
 from qnb.workflow.measured_run import measured
 from qnb.workflow.recovery import recover
 from qnb.workflow.run import Run
-from qnb.workflow.verdict import OK
+from qnb.workflow.verdict import PASS
 
 OPTIONS = ("mixed_precision", "train", "loader")
 """``mixed_precision=False`` and ``train=False`` leave these out; ``loader`` is what training takes."""
@@ -48,10 +48,10 @@ def auto(flow, wanted, report) -> Run:
     failures: list[tuple[str, str]] = []
     names = techniques(base.sim, options)
     for index, name in enumerate(names):
-        if best.verdict.state == OK:
+        if best.verdict.status == PASS:
             break
         start = max((run for run in made if _may_follow(run, name)), key=_rank, default=None)
-        if start is None or any(run.sim.applied == (*start.sim.applied, name) for run in made):
+        if start is None or any(run.sim.applied_methods == (*start.sim.applied_methods, name) for run in made):
             continue
         try:
             attempt = _attempt(flow, start, best, name, options, _numbered(report, index, len(names), name))
@@ -73,11 +73,11 @@ def auto(flow, wanted, report) -> Run:
 
 def _may_follow(run: Run, name: str) -> bool:
     """Whether a technique may be applied to what a run has had."""
-    stages = {METHODS[done].stage for done in run.sim.applied}
+    stages = {METHODS[done].stage for done in run.sim.applied_methods}
     if METHODS[name].stage in FROM_FLOAT and stages & set(ROUNDING):
         return False
     try:
-        check_order([*run.sim.applied, name], "auto")
+        check_order([*run.sim.applied_methods, name], "auto")
     except InputError:
         return False
     return True
@@ -91,7 +91,7 @@ def techniques(sim, options: dict) -> list[str]:
     names = ["equalize", *(["smooth"] if normed else []), "correct_bias"]
     names += ["seq_mse", "correct_bias", "adaround", "correct_bias"] if integer else []
     names += [name for option, name in _COSTLY.items() if options.get(option, True)]
-    return [name for name in names if name not in sim.applied]
+    return [name for name in names if name not in sim.applied_methods]
 
 
 _COSTLY = {"mixed_precision": "search_mixed_precision", "train": "train"}
@@ -118,12 +118,12 @@ def _attempt(flow, start: Run, best: Run, name: str, options: dict, report) -> A
 
 
 def _rank(run: Run) -> tuple[bool, float, float]:
-    return run.verdict.state == OK, -run.drop.value, run.output_sqnr_db
+    return run.verdict.status == PASS, -run.drop.value, run.output_sqnr_db
 
 
 def _numbered(report, index: int, count: int, name: str):
     said = f"{index + 1} of up to {count}, {name}"
-    return Report(
+    return JobProgress(
         lambda done, total, message: report(done, total, f"{said}: {message}"), getattr(report, "row", lambda **_: None)
     )
 
@@ -141,7 +141,7 @@ def _table(base: Run, attempts: list[Attempt], failures: list[tuple[str, str]], 
 
 def _part_of(run: Run, best: Run) -> bool:
     """Whether the best run was made from this one, or is it."""
-    return best.sim.applied[: len(run.sim.applied)] == run.sim.applied
+    return best.sim.applied_methods[: len(run.sim.applied_methods)] == run.sim.applied_methods
 
 
 def _row(tried: str, run: Run, seconds: float, kept: bool) -> tuple:
@@ -152,7 +152,7 @@ def _row(tried: str, run: Run, seconds: float, kept: bool) -> tuple:
         low,
         high,
         run.drop.value,
-        run.verdict.state,
+        run.verdict.status,
         run.output_sqnr_db,
         float(run.size_bytes),
         seconds,

@@ -61,7 +61,7 @@ class Recovery:
             raise InputError(operation, received, f"give {AUTO!r} or some of {', '.join(METHODS)}")
         if methods == (AUTO,):
             return Recovery(base, precision, methods, {AUTO: _recipe_options(options)}, name or f"{base}+{AUTO}")
-        applied = flow.runs[base].sim.applied if base in flow.runs else ()
+        applied = flow.runs[base].sim.applied_methods if base in flow.runs else ()
         check_order([*applied, *methods], operation)
         return Recovery(
             base, precision, methods, _by_method(methods, options, operation), name or "+".join([base, *methods])

@@ -12,9 +12,9 @@ from qnb.workflow.guidance import next_steps
 
 if TYPE_CHECKING:
     from qnb.numerics import Precision
-    from qnb.workflow.guidance.diagnosis import Findings
+    from qnb.workflow.guidance.diagnosis import Diagnosis
     from qnb.workflow.jobs.job import Job
-    from qnb.workflow.recovery.pareto_front import MixedPrecision
+    from qnb.workflow.recovery.pareto_front import ParetoFront
     from qnb.workflow.recovery.sensitivities import Sensitivity
     from qnb.workflow.run import Run
 
@@ -25,8 +25,8 @@ class Recovering:
     def _begin_recovering(self) -> None:
         self.proposal: Run | None = None
         self.sensitivities: dict[str, Sensitivity] = {}
-        self.fronts: dict[str, MixedPrecision] = {}
-        self.diagnoses: dict[str, Findings] = {}
+        self.pareto_fronts: dict[str, ParetoFront] = {}
+        self.diagnoses: dict[str, Diagnosis] = {}
 
     def recover(
         self,
@@ -92,7 +92,10 @@ class Recovering:
 
     def _keep(self, made: Run) -> Run:
         self._forget(made.name)  # first: nobody sees what was found about the old run beside the new one
-        self.sensitivities, self.fronts = without(self.sensitivities, made.name), without(self.fronts, made.name)
+        self.sensitivities, self.pareto_fronts = (
+            without(self.sensitivities, made.name),
+            without(self.pareto_fronts, made.name),
+        )
         self.diagnoses = without(self.diagnoses, made.name)
         self.runs = self.runs | {made.name: made}
         made = replace(made, next=tuple(next_steps.next_steps(self)))
@@ -116,7 +119,7 @@ class Recovering:
         self.changed.emit()
         return found
 
-    def search_mixed_precision(self, name: str, *, progress=None, **options) -> MixedPrecision:
+    def search_mixed_precision(self, name: str, *, progress=None, **options) -> ParetoFront:
         """The Pareto front of mixed precisions of a run: cost against predicted loss, some points measured; choose
         one, ``verify`` it, ``keep`` it as a run.
 
@@ -131,7 +134,7 @@ class Recovering:
         sensitivities.check(self, name, "flow.search_mixed_precision")
         with self._alone(f"flow.search_mixed_precision({name!r})"):
             found = mixed_precision.search(self, name, options, progress)
-            self.fronts = self.fronts | {name: found}
+            self.pareto_fronts = self.pareto_fronts | {name: found}
         self.changed.emit()
         return found
 
@@ -141,7 +144,7 @@ class Recovering:
 
         return panels.MixedPrecisionPanel(self, name)
 
-    def advice(self, name: str | None = None, *, progress=None) -> Findings:
+    def advice(self, name: str | None = None, *, progress=None) -> Diagnosis:
         """What the numbers of a run say about its loss: evidence, technique, the line of code. It is kept under the
         run's name in ``diagnoses``, until the run is made anew.
 

@@ -74,7 +74,7 @@ def _is_call(node: ast.AST, roots: list[ast.Name]) -> bool:
 
 
 def _is_workflow(node: ast.AST, roots: list[ast.Name]) -> bool:
-    """The workflow, or what it holds or gives: ``flow``, ``flow.fronts["w8a8"]``, ``flow.what_if("w8a8")``."""
+    """The workflow, or what it holds or gives: ``flow``, ``flow.pareto_fronts["w8a8"]``, ``flow.what_if("w8a8")``."""
     if isinstance(node, ast.Name):
         roots.append(node)
         return True

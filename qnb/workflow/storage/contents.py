@@ -9,7 +9,7 @@ from qnb.workflow.storage.findings import CHECK, DIAGNOSIS, SENSITIVITY
 from qnb.workflow.storage.fronts import FRONT
 from qnb.workflow.storage.runs import RUN
 
-FORMAT, VERSION = "qnb.workflow", 2
+FORMAT, VERSION = "qnb.workflow", 3
 MODEL = "qnb.model"
 """The kind of ``model.safetensors``."""
 

@@ -10,7 +10,7 @@ from qnb.columns import LAYER, OP, SQNR_DB
 from qnb.runtimes import Latency, differences, wiring
 from qnb.runtimes.differences import Difference
 from qnb.workflow.deployment.performance import Performance
-from qnb.workflow.deployment.result import DISAGREES, Deployment, OnRuntime
+from qnb.workflow.deployment.result import DISAGREES, Deployment, RuntimeResult
 from qnb.workflow.precisions import bits
 from qnb.workflow.storage import tables, values
 from qnb.workflow.storage.runs import DROP, SCORE, TABLE, drop, number, read_drop, read_score, score
@@ -39,14 +39,14 @@ _RUNTIME = schema.record(
     {
         "runtime": schema.TEXT,
         "title": schema.TEXT,
-        "state": schema.TEXT,
+        "status": schema.TEXT,
         "note": schema.TEXT,
         "fidelity": TABLE,
         "exact": TABLE,
         "score": schema.maybe(SCORE),
         "drop": schema.maybe(DROP),
         "placement": schema.table_of(schema.COUNT),
-        "elsewhere": schema.list_of(schema.TEXT),
+        "fallback_nodes": schema.list_of(schema.TEXT),
         "latency": LATENCY,
     },
     {"differences": schema.list_of(_DIFFERENCE), "known": schema.list_of(schema.TEXT)},
@@ -87,13 +87,13 @@ def deployment(found: Deployment) -> dict:
     }
 
 
-def _on_runtime(on: OnRuntime) -> dict:
+def _on_runtime(on: RuntimeResult) -> dict:
     return _fields(on) | {
         "fidelity": tables.pack(on.fidelity),
         "exact": tables.pack(on.exact),
         "score": score(on.score),
         "drop": drop(on.drop),
-        "elsewhere": list(on.elsewhere),
+        "fallback_nodes": list(on.fallback_nodes),
         "known": list(on.known),
         "latency": on.latency and asdict(on.latency),
         "differences": [
@@ -114,15 +114,15 @@ def read_deployment(stored: dict, source: Source) -> Deployment:
     )
 
 
-def _read_on_runtime(stored: dict, source: Source) -> OnRuntime:
-    return OnRuntime(
+def _read_on_runtime(stored: dict, source: Source) -> RuntimeResult:
+    return RuntimeResult(
         **stored
         | {
             "fidelity": tables.maybe(stored["fidelity"], source, _FIDELITY),
             "exact": tables.maybe(stored["exact"], source, _EXACT),
             "score": read_score(stored["score"], source),
             "drop": read_drop(stored["drop"]),
-            "elsewhere": tuple(stored["elsewhere"]),
+            "fallback_nodes": tuple(stored["fallback_nodes"]),
             "latency": _latency(stored["latency"]),
             "differences": tuple(_difference(d) for d in stored.get("differences", ())),
             "known": tuple(stored.get("known", ())),
@@ -134,13 +134,13 @@ def _difference(stored: dict) -> Difference:
     return Difference(**{k: v if k in _WORDS else float(v) for k, v in stored.items()})
 
 
-def _judged(on: OnRuntime, stored: dict, precision: str) -> OnRuntime:
+def _judged(on: RuntimeResult, stored: dict, precision: str) -> RuntimeResult:
     """A runtime of a file that does not say where it disagrees: judged by its table, layers taken as a row."""
     if on.fidelity is not None and "differences" not in stored:
         layers = on.fidelity.layer[on.fidelity.op != "output"].tolist()
         row = wiring.in_a_row(layers, len(on.output), bits(precision)[1])
         on = replace(on, differences=differences.find(on.fidelity, row))
-    return replace(on, state=DISAGREES) if on.disagreement is not None else on
+    return replace(on, status=DISAGREES) if on.disagreement is not None else on
 
 
 def _latency(stored: dict | None) -> Latency | None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from qnb import columns, schema
-from qnb.workflow.check import Check
-from qnb.workflow.check import Finding as Remark
-from qnb.workflow.guidance.diagnosis import Finding, Findings
+from qnb.workflow.check import Check, Issue
+from qnb.workflow.guidance.diagnosis import Diagnosis, Finding
 from qnb.workflow.recovery.sensitivities import Sensitivity
 from qnb.workflow.storage import tables, values
 from qnb.workflow.storage.code import checked
@@ -26,9 +25,9 @@ CHECK = schema.record(
     }
 )
 SENSITIVITY = schema.record({"run": schema.TEXT, "method": schema.TEXT, "table": values.OBJECT})
-_FINDING = schema.record(dict.fromkeys(("what", "evidence", "technique", "code"), schema.TEXT))
+_FINDING = schema.record(dict.fromkeys(("cause", "evidence", "remedy", "code"), schema.TEXT))
 DIAGNOSIS = schema.record(
-    {"run": schema.TEXT, "state": schema.TEXT, "verdict": schema.TEXT, "found": schema.list_of(_FINDING)}
+    {"run": schema.TEXT, "status": schema.TEXT, "verdict": schema.TEXT, "findings": schema.list_of(_FINDING)}
 )
 _OPS = {"op": TEXT, "layers": COUNT, "weights": COUNT}
 _SCORES = {c: TEXT if c in (columns.LAYER, columns.KIND) else NUMBER for c in columns.SENSITIVITY}
@@ -52,7 +51,7 @@ def read_check(stored: dict | None, source: Source) -> Check | None:
     return Check(
         **stored
         | {
-            "findings": tuple(Remark(**f) for f in stored["findings"]),
+            "findings": tuple(Issue(**f) for f in stored["findings"]),
             "ops": tables.unpack(stored["ops"], source, _OPS),
             "capture_sqnr_db": float(stored["capture_sqnr_db"]),
         }
@@ -67,10 +66,15 @@ def read_sensitivity(stored: dict, source: Source) -> Sensitivity:
     return Sensitivity(**stored | {"table": tables.unpack(stored["table"], source, _SCORES)})
 
 
-def diagnosis(found: Findings) -> dict:
-    return {"run": found.run, "state": found.state, "verdict": found.verdict, "found": [asdict(f) for f in found.found]}
+def diagnosis(found: Diagnosis) -> dict:
+    return {
+        "run": found.run,
+        "status": found.status,
+        "verdict": found.verdict,
+        "findings": [asdict(f) for f in found.findings],
+    }
 
 
-def read_diagnosis(stored: dict, variable: str) -> Findings:
-    lines = (f | {"code": checked(f["code"], variable)} for f in stored["found"])
-    return Findings(**stored | {"found": tuple(Finding(**line) for line in lines)})
+def read_diagnosis(stored: dict, variable: str) -> Diagnosis:
+    lines = (f | {"code": checked(f["code"], variable)} for f in stored["findings"])
+    return Diagnosis(**stored | {"findings": tuple(Finding(**line) for line in lines)})

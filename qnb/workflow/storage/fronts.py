@@ -14,7 +14,7 @@ from qnb.methods.precision.front import Point, Problem
 from qnb.methods.precision.precision_front import OPERATION, Choices, PrecisionFront
 from qnb.numerics import Grid, Precision
 from qnb.numerics.stored import PRECISION, precision_from_json, precision_to_json
-from qnb.workflow.recovery.pareto_front import DECIDING, MixedPrecision
+from qnb.workflow.recovery.pareto_front import DECIDING, ParetoFront
 from qnb.workflow.storage import tables, values
 from qnb.workflow.storage.runs import SCORE, read_score, score
 from qnb.workflow.storage.source import Source
@@ -46,7 +46,7 @@ FRONT = schema.record(
 )
 
 
-def pack(found: MixedPrecision) -> dict:
+def pack(found: ParetoFront) -> dict:
     front, choices = found.front, found.front.choices
     places = {precision: i for i, precision in enumerate(choices.candidates)}
     groups = [
@@ -81,7 +81,7 @@ def pack(found: MixedPrecision) -> dict:
     }
 
 
-def unpack(stored: dict, flow, source: Source) -> MixedPrecision:
+def unpack(stored: dict, flow, source: Source) -> ParetoFront:
     """The front of what `FRONT` allows, of a run that the workflow has.
 
     Raises:
@@ -96,7 +96,7 @@ def unpack(stored: dict, flow, source: Source) -> MixedPrecision:
         raise source.error("a front whose costs do not rise while its losses fall")
     front = PrecisionFront(choices, points, SearchCache(None, lambda: "", OPERATION), stored["seed"])
     _read_scores(front, stored, flow, source)
-    found = MixedPrecision(flow, stored["run"], front, values.decode(stored["options"], source))
+    found = ParetoFront(flow, stored["run"], front, values.decode(stored["options"], source))
     found.chosen = _within(stored["chosen"], len(points), source)
     return found
 

@@ -12,7 +12,7 @@ from qnb.graph.serialize import from_json
 from qnb.ranges import RULES
 from qnb.targets import stored as targets
 from qnb.workflow import settings
-from qnb.workflow.storage import archive, contents, deployments, findings, fronts, runs, version_1
+from qnb.workflow.storage import archive, contents, deployments, findings, fronts, runs
 from qnb.workflow.storage.same_model import captured_again
 from qnb.workflow.storage.simulations import Simulations
 from qnb.workflow.storage.source import Source
@@ -54,24 +54,18 @@ def _read(reader: archive.Reader, source: Source) -> tuple[dict[str, Any], Simul
     content = reader.json(archive.WORKFLOW)
     if not isinstance(content, dict) or content.get("format") != contents.FORMAT:
         raise FileError(source.operation, "another kind of file than a workflow", "choose a file that flow.save wrote")
-    if schema.check_version(content, "workflow", contents.VERSION, source.operation) == 1:
-        content = version_1.upgraded(content, reader, source)
-        source.check(content, contents.SCHEMA)
-        found = version_1.Simulations1(reader, source, _numbers(content, reader, source))
-    else:
-        source.check(content, contents.SCHEMA)
-        _numbers(content, reader, source)
-        found = Simulations(reader, source, _model(reader, source))
-    return content, found
+    schema.check_version(content, "workflow", contents.VERSION, source.operation)
+    source.check(content, contents.SCHEMA)
+    _check_numbers(content, reader, source)
+    return content, Simulations(reader, source, _model(reader, source))
 
 
-def _numbers(content: dict, reader: archive.Reader, source: Source) -> list[int]:
-    """Of the simulations, which are as many as runs name."""
+def _check_numbers(content: dict, reader: archive.Reader, source: Source) -> None:
+    """Whether the file has as many simulations as its runs name."""
     runs_of = [*content["runs"], *([] if content["proposal"] is None else [content["proposal"]])]
     numbers = [run["sim"] for run in runs_of if run["sim"] is not None]
     if sorted(map(archive.SIM.format, numbers)) != sorted(reader.sims):
         raise source.error("its simulations are not those that its runs name")
-    return numbers
 
 
 def _model(reader: archive.Reader, source: Source) -> Captured | None:
@@ -108,7 +102,7 @@ def _begun(content: dict, captured: Captured | None, given: tuple, source: Sourc
 def _fill(flow: Workflow, content: dict, found: Simulations, source: Source) -> None:
     """All results of checked content; each speaks of a run that is there."""
     variable = flow.variable
-    flow.checked = findings.read_check(content["check"], source)
+    flow.check_result = findings.read_check(content["check"], source)
     made = [runs.unpack(r, found.sim(r["sim"]), source, variable) for r in content["runs"]]
     flow.runs = _by_run("runs", made, source, key=lambda run: run.name)
     proposal = content["proposal"]
@@ -120,7 +114,7 @@ def _fill(flow: Workflow, content: dict, found: Simulations, source: Source) -> 
     flow.sensitivities = _by_run(
         "sensitivities", [findings.read_sensitivity(s, source) for s in content["sensitivities"]], source
     )
-    flow.fronts = _by_run("fronts", [fronts.unpack(f, flow, source) for f in content["fronts"]], source)
+    flow.pareto_fronts = _by_run("fronts", [fronts.unpack(f, flow, source) for f in content["fronts"]], source)
     flow.diagnoses = _by_run("diagnoses", [findings.read_diagnosis(d, variable) for d in content["diagnoses"]], source)
     flow.deployments = _by_run(
         "deployments", [deployments.read_deployment(d, source) for d in content["deployments"]], source

@@ -9,14 +9,14 @@ from qnb.columns import OWN_SQNR_DB as OWN
 from qnb.measures import Score
 from qnb.measures.metrics.score import Drop
 from qnb.methods import Result
-from qnb.workflow.guidance.next_step import Advice
+from qnb.workflow.guidance.next_step import NextStep
 from qnb.workflow.names import FP32
 from qnb.workflow.run import Run
 from qnb.workflow.storage import tables, values
 from qnb.workflow.storage.code import checked
 from qnb.workflow.storage.source import Source
 from qnb.workflow.storage.tables import COUNT, FLAG, KNOWN, NUMBER, TEXT
-from qnb.workflow.verdict import FAIL, OK, REFERENCE, UNDECIDED, Verdict
+from qnb.workflow.verdict import FAIL, PASS, REFERENCE, UNCLEAR, Verdict
 
 TABLE, CALL = schema.maybe(values.OBJECT), schema.maybe(values.OPTIONS)
 SCORE = schema.record(
@@ -73,7 +73,7 @@ RUN = schema.record(
         "precision": schema.TEXT,
         "score": SCORE,
         "drop": schema.maybe(DROP),
-        "verdict": schema.record({"state": {"enum": [OK, FAIL, UNDECIDED, REFERENCE]}, "text": schema.TEXT}),
+        "verdict": schema.record({"status": {"enum": [PASS, FAIL, UNCLEAR, REFERENCE]}, "text": schema.TEXT}),
         "size_bytes": schema.COUNT,
         "activation_bytes": schema.COUNT,
         "output_sqnr_db": schema.NUMBER,
@@ -94,7 +94,7 @@ _TEXTS = {columns.LAYER, columns.MODULE, columns.OP, "tried", "verdict"}
 COMPARISON = {c: TEXT if c in _TEXTS else COUNT if c == "numel" else NUMBER for c in columns.COMPARISON}
 _COST = {c: TEXT if c in _TEXTS else COUNT if c in ("macs", "bops") else KNOWN for c in columns.COST}
 _ATTEMPTS = {c: TEXT if c in _TEXTS else FLAG if c == "kept" else NUMBER for c in columns.ATTEMPTS}
-_FLOAT16 = {columns.LAYER: TEXT, "overflow_fraction": KNOWN, "flushed_fraction": KNOWN}
+_FLOAT16 = {columns.LAYER: TEXT, "overflow_fraction": KNOWN, "underflow_fraction": KNOWN}
 
 
 def number(value: float) -> float | str:
@@ -137,13 +137,13 @@ def read_drop(stored: dict | None) -> Drop | None:
     return Drop(**stored | ends | {"p_value": None if stored["p_value"] is None else float(stored["p_value"])})
 
 
-def advice(found: Advice) -> dict:
+def advice(found: NextStep) -> dict:
     return {name: values.encode(getattr(found, name)) for name in ("what", "why", "code", "run", "deploy", "recover")}
 
 
-def read_advice(stored: dict, source: Source, variable: str) -> Advice:
+def read_next_step(stored: dict, source: Source, variable: str) -> NextStep:
     calls = {name: values.decode(stored[name], source) for name in ("run", "deploy", "recover")}
-    return Advice(**stored | calls | {"code": checked(stored["code"], variable)})
+    return NextStep(**stored | calls | {"code": checked(stored["code"], variable)})
 
 
 def result(found: Result) -> dict:
@@ -194,7 +194,7 @@ def pack(run: Run, sim: int | None) -> dict[str, Any]:
         "precision": run.precision,
         "score": score(run.score),
         "drop": drop(run.drop),
-        "verdict": {"state": run.verdict.state, "text": run.verdict.text},
+        "verdict": {"status": run.verdict.status, "text": run.verdict.text},
         "size_bytes": int(run.size_bytes),
         "activation_bytes": int(run.activation_bytes),
         "output_sqnr_db": number(run.output_sqnr_db),
@@ -205,7 +205,7 @@ def pack(run: Run, sim: int | None) -> dict[str, Any]:
         "float16": tables.pack(run.float16),
         "attempts": tables.pack(run.attempts),
         "recovery": [result(r) for r in run.recovery],
-        "next": [advice(a) for a in run.next],
+        "next": [advice(a) for a in run.next_steps],
         "sim": sim,
     }
 
@@ -241,5 +241,5 @@ def unpack(stored: dict, sim, source: Source, variable: str) -> Run:
         attempts=tables.maybe(stored["attempts"], source, _ATTEMPTS),
         settings=read_settings(stored["settings"], source),
         seconds=stored["seconds"],
-        next=tuple(read_advice(a, source, variable) for a in stored["next"]),
+        next=tuple(read_next_step(a, source, variable) for a in stored["next"]),
     )

@@ -44,7 +44,7 @@ def channels(count: int, widest=None) -> pd.DataFrame:
 def runs() -> pd.DataFrame:
     rows = [
         ("fp32", 0.97, 0.96, 0.98, 500, 0.0, "reference", 4000),
-        ("w8a8", 0.96, 0.95, 0.97, 500, 0.01, "ok", 1000),
+        ("w8a8", 0.96, 0.95, 0.97, 500, 0.01, "pass", 1000),
         ("w4a8", 0.9, 0.88, 0.92, 500, 0.07, "fail", 500),
     ]
     return pd.DataFrame(rows, columns=["run", "metric", "low", "high", "n", "drop", "verdict", "size_bytes"])
@@ -230,7 +230,7 @@ def test_missing_values_part_a_line():
 
 def test_intervals_labels_and_symbols_of_runs():
     root = parsed(charts.summary(runs(), tolerance=0.02))
-    assert {"fp32", "w8a8", "w4a8", "FP32", "ok", "fail", "tolerance 0.02"} <= set(texts(root))
+    assert {"fp32", "w8a8", "w4a8", "FP32", "pass", "fail", "tolerance 0.02"} <= set(texts(root))
     band = paths(root, fill="#009e73", opacity="0.13")
     assert len(band) == 1
     (interval,) = [d for d in paths(root, stroke="#009e73") if "V" in d]

@@ -18,13 +18,13 @@ class Products(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.right, self.left = nn.Parameter(torch.randn(6, 5)), nn.Parameter(torch.randn(4, 7))
+        self.correct_count, self.left = nn.Parameter(torch.randn(6, 5)), nn.Parameter(torch.randn(4, 7))
         self.bias, self.vector = nn.Parameter(torch.randn(5)), nn.Parameter(torch.randn(5))
 
     def forward(self, x):  # [N, 7, 6]
-        y = torch.addmm(self.bias, (self.left @ x).mean(1), self.right)
-        z = torch.bmm(x, self.right.expand(x.shape[0], -1, -1))
-        return y + z.mean(1) + (x @ self.right @ self.vector).mean(1, keepdim=True)
+        y = torch.addmm(self.bias, (self.left @ x).mean(1), self.correct_count)
+        z = torch.bmm(x, self.correct_count.expand(x.shape[0], -1, -1))
+        return y + z.mean(1) + (x @ self.correct_count @ self.vector).mean(1, keepdim=True)
 
 
 IMAGES = {

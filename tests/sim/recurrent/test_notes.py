@@ -40,4 +40,4 @@ def test_nothing_to_say(arguments):
 def test_check_says_it():
     model = Sequence(proj_size=2).eval()
     flow = qnb.Workflow(model, [torch.randn(2, 5, 4)], lambda m: 1.0, tolerance=0.1, target="htp-v75")
-    assert any("has a projection" in finding.text for finding in flow.check().findings)
+    assert any("has a projection" in finding.text for finding in flow.check().issues)

@@ -1,4 +1,4 @@
-"""Deploying a run: files, runtimes, what the simulation foretold; and what happens when something goes wrong."""
+"""Deploying a run: files, runtimes, what the simulation predicted; and what happens when something goes wrong."""
 
 import math
 import os
@@ -53,8 +53,8 @@ def test_the_simulation_is_compared_at_every_layer(flow, w8a8):
     layers = flow["w8a8"].sim.layers().layer.tolist()
     assert found.fidelity.layer.tolist() == [*layers, "output"]
     assert found.output_sqnr_db > 25 and (found.fidelity.sqnr_db > 25).all()
-    assert found.exact.equal_fraction.min() == 1.0, "integers are foretold bit for bit"
-    assert found.placement == {"CPU": sum(found.placement.values())} and not found.elsewhere
+    assert found.exact.equal_fraction.min() == 1.0, "integers are predicted bit for bit"
+    assert found.placement == {"CPU": sum(found.placement.values())} and not found.fallback_nodes
 
 
 def test_the_metric_is_the_users_on_the_runtime(flow, w8a8):
@@ -179,8 +179,8 @@ def test_without_the_package_htp_is_reported_and_the_rest_works(flow, tmp_path, 
     monkeypatch.setattr(qnn_library, "unsupported", lambda: None)
     monkeypatch.setitem(sys.modules, "onnxruntime_qnn", None)
     found = flow.deploy("w8a8", tmp_path, evaluate=False)
-    assert found["htp"].state == "not installed" and "qnb[qnn]" in found["htp"].note
-    assert found[CPU].state == "ran" and found.document().tone == "warn"
+    assert found["htp"].status == "not installed" and "qnb[qnn]" in found["htp"].note
+    assert found[CPU].status == "completed" and found.document().tone == "warn"
 
 
 def test_a_target_without_htp_does_not_ask_for_it(tmp_path):
@@ -201,7 +201,7 @@ def test_keyword_inputs_and_dataclass_outputs(tmp_path):
 def test_on_htp(htp, flow, tmp_path):
     found = flow.deploy("w8a8", tmp_path, runtimes="htp", samples=4, integer_io=True)
     on = found["htp"]
-    assert on.state == "ran" and "emulated" in on.title and on.latency is None and "says nothing" in on.note
+    assert on.status == "completed" and "emulated" in on.title and on.latency is None and "says nothing" in on.note
     assert on.placement == {"HTP": sum(on.placement.values())}
     assert on.exact.equal_fraction.min() >= 0.999 and on.output_sqnr_db > 25 and abs(on.drop.value) <= 0.02
     assert any(name.endswith(".bin") for name in os.listdir(tmp_path))

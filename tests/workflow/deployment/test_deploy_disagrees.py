@@ -115,8 +115,8 @@ def plain(page: str) -> str:
 
 def test_the_states_say_which_runtime_it_is(failed):
     _, found = failed
-    assert (found[CPU].state, found["htp"].state) == ("ran", "disagrees")
-    assert found[CPU].agrees and not found["htp"].agrees and not found.agrees and not found.told
+    assert (found[CPU].status, found["htp"].status) == ("completed", "disagrees")
+    assert found[CPU].agrees and not found["htp"].agrees and not found.agrees and not found.simulation_confirmed
     worst = found["htp"].disagreement
     assert (worst.output, worst.layer, worst.op) == ("classes", "softmax", "softmax")
     assert worst.sqnr_db < worst.expected_db and worst.input_db > 40
@@ -165,13 +165,13 @@ def test_the_panel(failed):
 def test_ladder_next_steps_dashboard_and_report(failed, tmp_path):
     flow, found = failed
     stage = stages.stages(flow)[-1]
-    assert (stage.state, stage.mark, stage.run) == ("fail", "✗", "w8a8") and said(f"✗ {stage.text}")
-    first, *rest = flow.next()
-    assert first.what == "Do not ship W8A8" and said(f"✗ {first.why}") and first.code == 'flow.deploy_panel("w8a8")'
+    assert (stage.status, stage.mark, stage.run) == ("fail", "✗", "w8a8") and said(f"✗ {stage.text}")
+    first, *rest = flow.next_steps()
+    assert first.title == "Do not ship W8A8" and said(f"✗ {first.reason}") and first.code == 'flow.deploy_panel("w8a8")'
     orders = [a for a in rest if a.deploy or a.run]
     assert orders[0].deploy == {"name": "w8a16", "folder": "deploy"} and orders[0].what == "Deploy W8A16 instead"
     assert orders[1].run == {"precision": "w8a8", "layers": {"softmax": "w8a16"}}
-    assert not any("commands" in a.code for a in flow.next())
+    assert not any("commands" in a.code for a in flow.next_steps())
     dashboard = documents.dashboard(flow)
     assert said(dashboard.text())
     assert any(b.tone == "bad" and said(b.words) for b in dashboard.blocks if hasattr(b, "words"))
@@ -195,8 +195,8 @@ def test_saved_and_loaded_it_says_the_same(failed, tmp_path):
     loaded = again.deployments["w8a8"]
     assert repr(loaded) == repr(found)
     assert repr(loaded["htp"].differences) == repr(found["htp"].differences)
-    assert loaded._repr_html_() == found._repr_html_() and loaded["htp"].state == "disagrees"
-    assert again.next() == flow.next() and stages.stages(again) == stages.stages(flow)
+    assert loaded._repr_html_() == found._repr_html_() and loaded["htp"].status == "disagrees"
+    assert again.next_steps() == flow.next_steps() and stages.stages(again) == stages.stages(flow)
 
 
 def test_a_file_from_before_it_was_judged_is_judged_when_it_is_read(failed, tmp_path):
@@ -210,11 +210,11 @@ def test_a_file_from_before_it_was_judged_is_judged_when_it_is_read(failed, tmp_
                 for stored in content["deployments"]:
                     for on in stored["runtimes"]:
                         del on["differences"]
-                        on["state"] = "ran"
+                        on["status"] = "completed"
                 data = json.dumps(content)
             old.writestr(name, data)
     loaded = qnb.load(tmp_path / "old.qnb").deployments["w8a8"]
-    assert loaded[CPU].state == "ran" and loaded["htp"].state == "disagrees"
+    assert loaded[CPU].status == "completed" and loaded["htp"].status == "disagrees"
     assert said(repr(loaded)) and loaded.document().tone == "bad"
 
 
@@ -275,13 +275,15 @@ class TestRefused:
     def test_is_no_success_where_another_runtime_agrees(self, flow, refused):
         found = refused()
         assert repr(found).startswith("✗ w8a8 not deployed: HTP v75 refuses its file; the simulation agrees ")
-        assert "w8a8 deployed" not in repr(found) and found.document().tone == "bad" and found[CPU].state == "ran"
+        assert (
+            "w8a8 deployed" not in repr(found) and found.document().tone == "bad" and found[CPU].status == "completed"
+        )
         assert "does not take softmax (Softmax). choose another precision" in repr(found)
         assert "nothing is known of w8a8 there" in repr(found) and "HTP v75 refuses the file" in repr(found)
-        stage, first = stages.stages(flow)[-1], flow.next()[0]
-        assert stage.state == "fail" and "w8a8 not deployed: HTP v75 refuses its file" in stage.text
-        assert first.what == "Do not ship W8A8" and "Nothing is known of it there" in first.why
-        assert not any("commands" in a.code or a.what.startswith("Give layer") for a in flow.next())
+        stage, first = stages.stages(flow)[-1], flow.next_steps()[0]
+        assert stage.status == "fail" and "w8a8 not deployed: HTP v75 refuses its file" in stage.text
+        assert first.title == "Do not ship W8A8" and "Nothing is known of it there" in first.reason
+        assert not any("commands" in a.code or a.title.startswith("Give layer") for a in flow.next_steps())
 
     def test_alone(self, refused):
         assert repr(refused(runtimes="htp")).startswith("✗ w8a8 not deployed: HTP v75 refuses its file\n")
@@ -295,7 +297,7 @@ def test_where_htp_is_not_installed_the_files_are_written_and_not_verified(flow,
     assert found.document().tone == "warn" and not found.failure and not found.agrees
     alone = flow.deploy("w8a8", tmp_path, samples=2, evaluate=False, runtimes="htp")
     assert repr(alone).startswith("! w8a8 written, not verified on HTP v75 (not installed)\n")
-    assert stages.stages(flow)[-1].state == "undecided"
+    assert stages.stages(flow)[-1].status == "unclear"
     assert (Path(alone.folder) / "w8a8.onnx").exists() and isinstance(alone, Deployment)
 
 
@@ -305,7 +307,7 @@ def test_on_htp_itself(htp, flow, tmp_path, monkeypatch):
     assert right.agrees and repr(right).startswith("✓ w8a8 deployed: the simulation agrees ")
     write_other_weights(monkeypatch)
     found = flow.deploy("w8a8", tmp_path, runtimes="htp", samples=2, evaluate=False)
-    assert found["htp"].state == "disagrees" and found["htp"].disagreement.layer == "classes"
+    assert found["htp"].status == "disagrees" and found["htp"].disagreement.layer == "classes"
 
 
 class Surprisal(nn.Module):
@@ -331,7 +333,7 @@ def test_what_is_known_of_the_target_is_said_with_the_remedy(htp, tmp_path):
     warned = str(flow.check())
     flow.run("w8a16")
     found = flow.deploy("w8a16", tmp_path / "out", samples=4)
-    assert found["htp"].state == "disagrees" and not found[CPU].known
+    assert found["htp"].status == "disagrees" and not found[CPU].known
     (known,) = found["htp"].known
     assert "computes log wrongly, layer 'log': use 8-bit activations there, or log_softmax" in known and known in warned
     assert f"Known: {known}." in str(found)

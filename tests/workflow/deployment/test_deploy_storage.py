@@ -21,7 +21,7 @@ def flow():
         made,
         db=math.inf,
         exact=pd.DataFrame({"layer": ["output"], "op": ["output"], "equal_fraction": [1.0]}),
-        elsewhere=("a",),
+        fallback_nodes=("a",),
         note="No latency.",
     )
     made.performance["fp32"] = Performance(400, Latency(0.5, 0.4, 0.6, 30, 1, "onnxruntime-cpu"))
@@ -37,7 +37,7 @@ def test_the_same_again(flow, tmp_path):
     pd.testing.assert_frame_equal(after["htp"].fidelity, before["htp"].fidelity)
     pd.testing.assert_frame_equal(after["htp"].exact, before["htp"].exact)
     assert after["htp"].score == before["htp"].score and after["htp"].latency == before["htp"].latency
-    assert after["htp"].elsewhere == ("a",) and math.isnan(after["htp"].drop.low)
+    assert after["htp"].fallback_nodes == ("a",) and math.isnan(after["htp"].drop.low)
     assert loaded.performance == flow.performance
     pd.testing.assert_frame_equal(loaded.summary(), flow.summary())
     assert "from a file" in repr(loaded.panel()) and "35 dB" not in repr(loaded.deploy_panel())

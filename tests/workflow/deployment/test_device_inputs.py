@@ -11,7 +11,7 @@ from torch import nn
 import qnb
 from qnb.errors import Cancelled, FileError, InputError
 from qnb.workflow.deployment import deploy, on_runtime
-from qnb.workflow.deployment.result import MISSING, OnRuntime
+from qnb.workflow.deployment.result import MISSING, RuntimeResult
 from tests.flows import new_flow
 from tests.workflow.stand_ins import run_commands
 
@@ -27,7 +27,9 @@ def no_export(request, monkeypatch):
     monkeypatch.setattr(
         on_runtime,
         "run",
-        lambda flow, wanted, name, stage, files, report: report(0, None, "starting") or OnRuntime(name, name, MISSING),
+        lambda flow, wanted, name, stage, files, report: (
+            report(0, None, "starting") or RuntimeResult(name, name, MISSING)
+        ),
     )
 
 
@@ -99,7 +101,7 @@ def test_the_commands_find_all_that_they_name(digits_runs, tmp_path, run, intege
 def test_real_files_fit_the_commands(digits_runs, tmp_path):
     found = digits_runs.deploy("w8a8", tmp_path / "out", **CPU)
     _check_run(tmp_path / "out", "w8a8", tmp_path, DIGITS)
-    assert found["onnxruntime"].state == "ran"
+    assert found["onnxruntime"].status == "completed"
 
 
 @pytest.mark.parametrize(
@@ -251,8 +253,8 @@ def test_a_folder_of_somebody_elses_is_left_alone(digits_runs, tmp_path, place):
         digits_runs.deploy("w8a8", tmp_path, **CPU)
         (tmp_path / "expected" / "w8a8" / "notes.txt").write_text("mine")
     elif place == "a link":
-        (tmp_path / "elsewhere").mkdir()
-        (tmp_path / "inputs").symlink_to(tmp_path / "elsewhere")
+        (tmp_path / "fallback_nodes").mkdir()
+        (tmp_path / "inputs").symlink_to(tmp_path / "fallback_nodes")
     else:
         (tmp_path / "expected").write_text("mine")
     before = sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*"))

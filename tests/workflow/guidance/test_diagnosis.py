@@ -1,4 +1,4 @@
-"""flow.advice(): findings from a run's own numbers, each with evidence, technique and code that runs."""
+"""flow.diagnose(): findings from a run's own numbers, each with evidence, technique and code that runs."""
 
 import math
 from dataclasses import replace
@@ -42,16 +42,16 @@ def unlike_channels(scale=200.0):
 
 
 def by_what(findings, word):
-    return [f for f in findings if word in f.what]
+    return [f for f in findings if word in f.cause]
 
 
 def test_w4a8_on_digits_is_weight_sensitive():
     flow = new_flow()
     flow.run("w4a8")
-    found = flow.advice()
+    found = flow.diagnose()
     first = next(iter(found))
-    assert first.what == "The weights are sensitive" and first.code == 'flow.recover("w4a8", "adaround")'
-    assert "weights alone leave 1" in first.evidence and found.run == "w4a8" and found.state == "fail"
+    assert first.cause == "The weights are sensitive" and first.code == 'flow.recover("w4a8", "adaround")'
+    assert "weights alone leave 1" in first.evidence and found.run == "w4a8" and found.status == "fail"
     assert list(found.table.columns) == ["what", "evidence", "technique", "code"] and len(found.table) == len(found)
     assert first.code in repr(found) and "weights alone" in found._repr_html_()
 
@@ -59,8 +59,8 @@ def test_w4a8_on_digits_is_weight_sensitive():
 def test_w8a4_is_activation_sensitive_and_gets_another_range_rule():
     flow = new_flow()
     flow.run("w8a4")
-    first = next(iter(flow.advice("w8a4")))
-    assert first.what == "The activations are sensitive" and first.code == 'flow.run("w8a4", method="mse")'
+    first = next(iter(flow.diagnose("w8a4")))
+    assert first.cause == "The activations are sensitive" and first.code == 'flow.run("w8a4", method="mse")'
 
 
 def test_the_halves_are_those_of_sims_with_one_kind_switched_off():
@@ -90,7 +90,7 @@ def test_alike_channels_are_no_finding():
 def test_a_layer_that_saturates_is_named():
     model, batches = unlike_channels(1.0)
     flow = flow_of(model, batches, "w8a8", method="percentile", percentile=90)
-    found = by_what(flow.advice(), "saturates")
+    found = by_what(flow.diagnose(), "saturates")
     assert found and "lie beyond its range" in found[0].evidence and '"minmax"' in found[0].code
     assert "which percentile made smaller than what calibration saw" in found[0].evidence
 
@@ -112,18 +112,18 @@ def test_a_min_max_run_is_not_told_to_use_min_max():
     louder = Louder(batches)
     flow = qnb.Workflow(model.eval(), louder, lambda m: float(isinstance(m, qnb.QuantSim)) * -1, target="generic")
     flow.run("w8a8", progress=louder.progress)
-    (found,) = by_what(flow.advice(), "saturates")
-    assert "which calibration did not see" in found.evidence and "calibrate with data like this" in found.technique
+    (found,) = by_what(flow.diagnose(), "saturates")
+    assert "which calibration did not see" in found.evidence and "calibrate with data like this" in found.remedy
     assert "minmax" not in found.code and found.code.startswith("flow.layer('w8a8', ")
 
 
 def saturating(flow, run, fraction=0.02):
     """What is said of a run of which a share of the first layer's values is clipped."""
-    from qnb.workflow.guidance import rules as diagnosis
+    from qnb.workflow.guidance import rules
 
     frame = run.comparison.copy()
     frame.loc[0, "saturated_fraction"] = fraction
-    return diagnosis._saturated(diagnosis.Case(flow, replace(run, comparison=frame), {}, None))
+    return rules._saturated(rules.Case(flow, replace(run, comparison=frame), {}, None))
 
 
 def test_saturation_that_the_layers_before_brought_is_said_to_be():
@@ -141,14 +141,14 @@ def test_a_range_that_the_target_fixes_is_not_blamed_on_a_rule():
     target = replace(qnb.targets.get("generic"), name="narrow", fixed_ranges={"tanh": (-0.5, 0.5)})
     flow = qnb.Workflow(model, x, lambda m: float(isinstance(m, qnb.QuantSim)) * -1, target=target)
     flow.run("w8a8", method="mse")
-    (found,) = by_what(flow.advice(), "saturates")
+    (found,) = by_what(flow.diagnose(), "saturates")
     assert "which narrow fixes at -0.5 to 0.5" in found.evidence and "minmax" not in found.code
 
 
 def test_the_code_keeps_what_else_the_run_was_made_with():
     model, batches = unlike_channels(1.0)
     flow = flow_of(model, batches, "w8a8", method="percentile", percentile=90, methods={"2": "sqnr"}, name="p")
-    (found,) = by_what(flow.advice("p"), "saturates")
+    (found,) = by_what(flow.diagnose("p"), "saturates")
     assert 'method="percentile", percentile=90' in found.code and '"2": "sqnr"' in found.code
     assert "which percentile made smaller" in found.evidence
     eval(found.code, {"flow": flow})
@@ -157,19 +157,19 @@ def test_the_code_keeps_what_else_the_run_was_made_with():
 def test_a_run_by_mse_is_not_told_to_use_mse():
     flow = new_flow()
     flow.run("w8a4", method="mse")
-    first = next(iter(flow.advice("w8a4")))
-    assert first.what == "The activations are sensitive"
+    first = next(iter(flow.diagnose("w8a4")))
+    assert first.cause == "The activations are sensitive"
     assert first.code == 'flow.recover("w8a4", "search_mixed_precision")'
 
 
 def test_what_was_done_is_not_advised_again(digits):
-    from qnb.workflow.guidance import rules as diagnosis
+    from qnb.workflow.guidance import rules
 
     run, halves_db = digits["w4a8"], {"weight": 10.0, "activation": 30.0}
     rounded = replace(run, sim=run.sim.copy())
-    assert diagnosis._half(diagnosis.Case(digits, run, halves_db, None))[3] == 'flow.recover("w4a8", "adaround")'
-    rounded.sim.applied = ("adaround",)
-    assert diagnosis._half(diagnosis.Case(digits, rounded, halves_db, None))[3] == 'flow.recover("w4a8", "train")'
+    assert rules._half(rules.Case(digits, run, halves_db, None))[3] == 'flow.recover("w4a8", "adaround")'
+    rounded.sim.applied_methods = ("adaround",)
+    assert rules._half(rules.Case(digits, rounded, halves_db, None))[3] == 'flow.recover("w4a8", "train")'
 
 
 def test_dead_channels_are_no_measure_of_the_others():
@@ -185,30 +185,30 @@ def test_a_run_that_lost_nothing_has_no_complaints():
     model, batches = unlike_channels()
     flow = qnb.Workflow(model.eval(), batches, lambda m: 1.0, target="generic")
     flow.run(PER_TENSOR, name="r")
-    assert len(flow.advice("r")) == 0 and "Nothing needs to be done" in repr(flow.advice("r"))
+    assert len(flow.diagnose("r")) == 0 and "Nothing needs to be done" in repr(flow.diagnose("r"))
 
 
 def test_where_the_error_appears():
     model, batches = unlike_channels(1.0)
     flow = flow_of(model, batches, "w16a16", layers={"2": "w3a16"})
-    found = by_what(flow.advice(), "appears at '2'")
+    found = by_what(flow.diagnose(), "appears at '2'")
     assert found and "before it" in found[0].evidence
-    assert by_what(flow.advice(), "A few layers lose far more") or len(flow["w16a16+1"].comparison) < 3
+    assert by_what(flow.diagnose(), "A few layers lose far more") or len(flow["w16a16+1"].comparison) < 3
 
 
 def test_nothing_stands_out():
     model, batches = unlike_channels(1.0)
     flow = flow_of(model, batches, "fp16")
-    assert "Nothing stands out" in repr(flow.advice("fp16")) or len(flow.advice("fp16")) <= 1
+    assert "Nothing stands out" in repr(flow.diagnose("fp16")) or len(flow.diagnose("fp16")) <= 1
 
 
 def test_what_cannot_be_asked_is_said():
     flow = new_flow()
     with pytest.raises(InputError, match="no run yet"):
-        flow.advice()
+        flow.diagnose()
     flow.run("w8a8")
     with pytest.raises(InputError, match="lost nothing"):
-        flow.advice("fp32")
+        flow.diagnose("fp32")
 
 
 @pytest.mark.slow
@@ -217,5 +217,5 @@ def test_the_code_of_every_finding_runs():
     flow.run("w4a8")
     flow.run("w8a4")
     for run in ("w4a8", "w8a4"):
-        for finding in flow.advice(run):
+        for finding in flow.diagnose(run):
             eval(finding.code, {"flow": flow})

@@ -43,7 +43,7 @@ def test_values_of_one_size_are_no_reason_to_warn(batch):
 def test_check_says_it_with_the_figures(batch):
     torch.manual_seed(0)
     flow = qnb.Workflow(Detector(50).eval(), [batch] * 20, lambda model: float(model(batch).mean()), target="htp-v75")
-    found = [f.text for f in flow.check().findings if "joins" in f.text]
+    found = [f.text for f in flow.check().issues if "joins" in f.text]
     assert len(found) == 1 and "'cat' joins 'sigmoid' (" in found[0] and "of 255" in found[0]
 
 
@@ -59,7 +59,7 @@ def test_check_names_what_the_target_does_not_run(batch):
     flow = qnb.Workflow(Net().eval(), [batch] * 20, lambda model: float(model(batch).mean()), target="htp-v75")
     checked = flow.check()
     assert not checked.ok
-    said = {f.tone: [g.text for g in checked.findings if g.tone == f.tone] for f in checked.findings}
+    said = {f.tone: [g.text for g in checked.issues if g.tone == f.tone] for f in checked.issues}
     assert said["bad"] == [
         "htp-v75 has no kernel for erf, layer 'erf': use torch.nn.functional.gelu where it is part of a GELU"
     ]

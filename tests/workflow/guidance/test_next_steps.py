@@ -11,7 +11,7 @@ import pytest
 from qnb.columns import CONTROL
 from qnb.workflow.guidance import next_steps
 from qnb.workflow.precisions import LADDER
-from qnb.workflow.verdict import FAIL, OK, UNDECIDED
+from qnb.workflow.verdict import FAIL, PASS, UNCLEAR
 from tests.flows import new_flow
 from tests.workflow.drawn import SIXTEEN, drawn_flow
 from tests.workflow.invariants import below, check, unsettled
@@ -37,28 +37,28 @@ def test_every_combination_of_verdicts(first):
 def test_the_order_in_which_steps_were_run_does_not_matter():
     for states in COMBINATIONS[::7]:
         there, back = flow_of(states), flow_of(dict(reversed(states.items())))
-        assert [a.code for a in there.next()] == [a.code for a in back.next()]
+        assert [a.code for a in there.next_steps()] == [a.code for a in back.next_steps()]
 
 
 def expect_first(flow, states, said):
     """The first advice of a walked ladder, by cases."""
     done = {name: state for name, state in states.items() if state != "missing"}
     integers = {name: state for name, state in done.items() if name != "fp16"}
-    if done and set(done.values()) == {OK}:
+    if done and set(done.values()) == {PASS}:
         lowest = [n for n in LADDER if n in done][-1]
         following = LADDER[LADDER.index(lowest) + 1 :]
         if done.keys() == {"fp16"}:
-            assert said[0].what == "Measure FP16 latency" and said[1].run == {"precision": CONTROL}
+            assert said[0].title == "Measure FP16 latency" and said[1].run == {"precision": CONTROL}
         elif following:
             assert said[0].run == {"precision": following[0]}
         else:
             assert said[0].deploy["name"] == lowest
     step = unsettled(flow)
     if step and states.get(CONTROL) != FAIL:
-        text = f"{said[0].what}. {said[0].why}"
+        text = f"{said[0].title}. {said[0].reason}"
         assert step.upper() in text, "it speaks of the step that is to be settled"
-        if done[step] == UNDECIDED:
-            assert said[0].what == "Evaluate about 2,100 samples"
+        if done[step] == UNCLEAR:
+            assert said[0].title == "Evaluate about 2,100 samples"
         elif integers:
             assert said[0].recover or (said[0].run and below(step, said[0].run["precision"]))
 
@@ -85,10 +85,10 @@ def test_no_row_is_dead():
     lost = stub_flow(stub_run("w8a16", "fail"), auto("w8a16", "fail"))
     flows = [lost, control, deployed(copy(control), CONTROL), *(flow() for flow in SITUATIONS.values())]
     reached = {row for flow in (*flows, *(drawn_flow(draw) for _ in range(600))) for row in rows(flow)}
-    assert [row.what for index, row in enumerate(next_steps.ROWS) if index not in reached] == []
+    assert [row.title for index, row in enumerate(next_steps.ROWS) if index not in reached] == []
 
 
-@pytest.mark.parametrize("row", next_steps.ROWS, ids=lambda row: row.what[:30])
+@pytest.mark.parametrize("row", next_steps.ROWS, ids=lambda row: row.title[:30])
 def test_a_row_asks_for_facts_that_there_are(row):
     for name, asked in row.when.items():
         for value in (asked,) if isinstance(asked, str) else asked:
@@ -110,7 +110,7 @@ def test_the_page_shows_what_is_said():
 def test_following_the_first_advice_leads_to_the_device(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     flow, done = new_flow(tolerance=0.02, target="generic"), []
-    while len(done) < 12 and not (said := flow.next()[0]).what.startswith("Done"):
+    while len(done) < 12 and not (said := flow.next_steps()[0]).title.startswith("Done"):
         exec(said.code, {"flow": flow})
         done.append(said.what)
         if done[-1] == "Measure FP16 latency":
@@ -137,7 +137,7 @@ def test_the_code_of_what_is_said_runs_on_a_real_model():
     def advice(what, **changed):
         """The advice, once runs have become these."""
         flow.runs = flow.runs | changed
-        return next(a for a in flow.next() if a.what == what)
+        return next(a for a in flow.next_steps() if a.title == what)
 
     lost, half, fail = flow["w4a8"], flow["fp16"], flow["w4a8"].verdict
     tried = replace(lost, name="w4a8+auto", attempts=stub_run("w4a8+auto", "fail", "w4a8", auto=True).attempts)

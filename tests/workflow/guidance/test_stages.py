@@ -21,22 +21,22 @@ def by_name(flow):
 def test_before_anything_every_stage_asks_its_question(fresh):
     found = stages.stages(fresh)
     assert [s.stage for s in found] == ["check", "fp16", "w16a16", "reduce", "restore", "deploy"]
-    assert {s.state for s in found} == {"todo"} and all(s.text for s in found)
+    assert {s.status for s in found} == {"todo"} and all(s.text for s in found)
 
 
 def test_reduce_is_the_smallest_that_is_within_tolerance(digits):
     found = by_name(digits)
-    assert found["check"].state == "ok" and found["check"].text.startswith("22 layers with")
-    assert found["reduce"].run == "w8a8" and found["reduce"].state == "ok" and "1 more run" in found["reduce"].text
+    assert found["check"].status == "pass" and found["check"].text.startswith("22 layers with")
+    assert found["reduce"].run == "w8a8" and found["reduce"].status == "pass" and "1 more run" in found["reduce"].text
     assert found["reduce"].metric and found["reduce"].drop and found["reduce"].size.endswith("kB")
-    assert found["fp16"].state == "todo" and "take w8a8 there" in found["deploy"].text
+    assert found["fp16"].status == "todo" and "take w8a8 there" in found["deploy"].text
 
 
 def test_without_any_the_last_failure_stands_there():
     flow = new_flow()
     flow.run("w4a8")
     flow.runs["w4a8"] = replace(flow["w4a8"], verdict=Verdict("fail", "loses much"))
-    assert by_name(flow)["reduce"].state == "fail" and "take" not in by_name(flow)["deploy"].text
+    assert by_name(flow)["reduce"].status == "fail" and "take" not in by_name(flow)["deploy"].text
 
 
 def test_runs_with_layers_of_their_own_are_restored_accuracy():
@@ -57,50 +57,50 @@ def walked():
     flow = new_flow()
     flow.run("w8a8")
     for name in LADDER[:-1]:  # what they hold does not matter here
-        state = "ok" if name in ("w16a16", "w8a8") else "fail"
+        state = "pass" if name in ("w16a16", "w8a8") else "fail"
         run = replace(flow["w8a8"], name=name, precision=name, verdict=Verdict(state, "so it is"))
         flow.runs = flow.runs | {name: run}
-    flow.target = replace(flow.target, precisions=LADDER[:-1], any_precision=False)
+    flow.target = replace(flow.target, precisions=LADDER[:-1], accepts_any_precision=False)
     return flow
 
 
 @pytest.mark.parametrize(
     ("found", "state", "says"),
     [
-        ({}, "ok", "simulation agrees to 35 dB"),
+        ({}, "pass", "simulation agrees to 35 dB"),
         (
             {"db": math.inf, "runtime": "onnxruntime"},
-            "ok",
+            "pass",
             "w8a8 on ONNX Runtime, CPU: metric 0.9759, simulation agrees (lossless)",
         ),
         ({"drop": 0.5}, "fail", "metric 0.4759"),
-        ({"drop": 0.5, "__drop": Drop(0.5, 0.0, 0.6, True, None)}, "undecided", "metric 0.4759"),
+        ({"drop": 0.5, "__drop": Drop(0.5, 0.0, 0.6, True, None)}, "unclear", "metric 0.4759"),
         (
             {"db": 12.0},
             "fail",
             "w8a8 not deployed: on HTP v75 output 'output' disagrees with the simulation (12.0 dB, "
             "22 expected); it begins at layer 'stem.conv' (conv2d: 12.0 dB, its input is the same)",
         ),
-        ({"elsewhere": ("conv",)}, "undecided", "agrees to 35 dB"),
-        ({"score": None, "__drop": None}, "undecided", "metric not evaluated there"),
+        ({"fallback_nodes": ("conv",)}, "unclear", "agrees to 35 dB"),
+        ({"score": None, "__drop": None}, "unclear", "metric not evaluated there"),
         (
-            {"fidelity": None, "state": "not installed"},
-            "undecided",
+            {"fidelity": None, "status": "not installed"},
+            "unclear",
             "not run on any runtime (HTP v75 (sm8650, emulated): not installed)",
         ),
         (
-            {"fidelity": None, "state": "refused", "score": None, "__drop": None},
+            {"fidelity": None, "status": "refused", "score": None, "__drop": None},
             "fail",
             "w8a8 not deployed: HTP v75 refuses its file",
         ),
     ],
     ids=[
-        "ok",
+        "pass",
         "lossless",
         "metric fails",
-        "metric undecided",
+        "metric unclear",
         "disagrees",
-        "elsewhere",
+        "fallback_nodes",
         "no metric",
         "missing",
         "refused",
@@ -115,47 +115,47 @@ def test_the_target_has_the_last_word(walked, found, state, says):
     else:
         deployment(walked, **changes)
     stage = by_name(walked)["deploy"]
-    assert (stage.state, stage.run) == (state, "w8a8") and says in stage.text and stage.size == "49 kB"
-    advice = walked.next()[0]
-    if state == "ok":
-        assert advice.what == "Done here: run W8A8 on the device"
+    assert (stage.status, stage.run) == (state, "w8a8") and says in stage.text and stage.size == "49 kB"
+    advice = walked.next_steps()[0]
+    if state == "pass":
+        assert advice.title == "Done here: run W8A8 on the device"
         assert advice.code == 'print(flow.deployments["w8a8"].commands)'
     else:
         failed = "not deployed" in says
-        assert advice.what in (
+        assert advice.title in (
             ("Do not ship W8A8",) if failed else ("Look at what the runtime makes of W8A8", "Get a runtime for W8A8")
         )
-        assert advice.code == 'flow.deploy_panel("w8a8")' and says in advice.why
+        assert advice.code == 'flow.deploy_panel("w8a8")' and says in advice.reason
 
 
 def test_the_last_advice_deploys_the_smallest(walked):
     walked.deployments.clear()
-    advice = walked.next()[-1]
-    assert advice.code == 'flow.deploy("w8a8", "deploy")' and advice.what == "Deploy W8A8"
-    assert advice.deploy == {"name": "w8a8", "folder": "deploy"} and by_name(walked)["deploy"].state == "todo"
+    advice = walked.next_steps()[-1]
+    assert advice.code == 'flow.deploy("w8a8", "deploy")' and advice.title == "Deploy W8A8"
+    assert advice.deploy == {"name": "w8a8", "folder": "deploy"} and by_name(walked)["deploy"].status == "todo"
 
 
 def test_another_run_on_the_target_is_not_the_smallest(walked):
     walked.deployments.clear()
     deployment(walked, "w8a16", db=70.0)
     stage = by_name(walked)["deploy"]
-    assert stage.state == "undecided" and stage.run == "w8a16" and "w8a8 is the smallest" in stage.text
-    assert walked.next()[-1].code == 'flow.deploy("w8a8", "deploy")'
+    assert stage.status == "unclear" and stage.run == "w8a16" and "w8a8 is the smallest" in stage.text
+    assert walked.next_steps()[-1].code == 'flow.deploy("w8a8", "deploy")'
     walked.deployments.clear()
 
 
 def test_of_equal_size_the_fewest_bit_operations_then_the_smallest_drop_then_the_first():
-    a = stub_run("a", "ok", "w8a16", size=100, drop=(0.001, 0, 0.002))
-    b = stub_run("b", "ok", "w8a8", size=100, drop=(0.005, 0, 0.008))
+    a = stub_run("a", "pass", "w8a16", size=100, drop=(0.001, 0, 0.002))
+    b = stub_run("b", "pass", "w8a8", size=100, drop=(0.005, 0, 0.008))
     c, d = replace(b, name="c", drop=Drop(0.003, 0, 0.008, True, 0.1)), replace(b, name="d")
     for runs, best in (((a, b), "b"), ((b, c), "c"), ((c, b), "c"), ((b, d), "b"), ((d, b), "d")):
         assert shipped(*runs) == {best}
 
 
 def test_the_control_is_no_candidate():
-    control, half = stub_run(CONTROL, "ok", size=10), stub_run("fp16", "ok", size=100)
+    control, half = stub_run(CONTROL, "pass", size=10), stub_run("fp16", "pass", size=100)
     assert shipped(control, half) == {"fp16"} and stages.best(stub_flow(control)) is None
-    mix = stub_run("mix", "ok", CONTROL, size=90, layers={"head": "w8a16"})
+    mix = stub_run("mix", "pass", CONTROL, size=90, layers={"head": "w8a16"})
     assert shipped(control, mix, half) == {"fp16"} and shipped(control, replace(mix, size_bytes=9)) == {"mix"}
 
 
@@ -165,7 +165,7 @@ def shipped(*runs) -> set[str]:
 
     flow = stub_flow(*runs)
     title = flow.chart().layout.title.text
-    deploy = next(a.deploy["name"] for a in flow.next() if a.deploy)
+    deploy = next(a.deploy["name"] for a in flow.next_steps() if a.deploy)
     stage = next(s for s in stages.stages(flow) if s.stage == "deploy").text
     report = next(a["code"] for a in documents.panel(flow).next if "deploy" in a["code"])
     panel = flow.deploy_panel()

@@ -32,7 +32,7 @@ def test_cancel_is_answered_between_two_pieces():
     job.cancel()
     with pytest.raises(Cancelled, match="everything is as it was"):
         job.wait(10)
-    assert time.monotonic() - since < 0.5 and job.state == "cancelled" and len(seen) < 100
+    assert time.monotonic() - since < 0.5 and job.status == "cancelled" and len(seen) < 100
 
 
 def test_what_it_raises_comes_out():
@@ -42,7 +42,7 @@ def test_what_it_raises_comes_out():
     job = Job("work", work).start()
     with pytest.raises(InputError, match="nonsense"):
         job.wait(10)
-    assert job.state == "failed"
+    assert job.status == "failed"
 
 
 def test_waiting_ends_and_the_job_goes_on():
@@ -81,7 +81,7 @@ def test_cancelling_what_awaits_it_cancels_it():
             await waiting
         return job
 
-    assert asyncio.run(interrupted()).state == "cancelled"
+    assert asyncio.run(interrupted()).status == "cancelled"
 
 
 def test_reports_come_at_most_ten_times_a_second_and_know_what_is_left():
@@ -127,7 +127,7 @@ def test_it_says_at_once_that_it_cancels():
 
 def test_a_submitted_step_is_the_step(fresh):
     run = fresh.submit("w8a8").wait(60)
-    assert fresh["w8a8"] is run and fresh.job.state == "done" and "fp32" in fresh
+    assert fresh["w8a8"] is run and fresh.job.status == "done" and "fp32" in fresh
 
 
 def test_one_at_a_time(fresh):

@@ -31,7 +31,7 @@ def test_interrupting_a_cell_that_awaits_cancels_the_job():
         manager.interrupt_kernel()
         error = until(client, lambda message: message["msg_type"] == "error")
         assert error["content"]["ename"] == "Cancelled" and time.monotonic() - since < 2
-        client.execute("print(job.state)")
+        client.execute("print(job.status)")
         said = until(client, lambda message: message["msg_type"] == "stream")
         assert said["content"]["text"].strip() == "cancelled"
     finally:

@@ -23,8 +23,8 @@ def found(flow):
 
 
 def test_it_stops_when_the_tolerance_is_met(flow, found):
-    assert found.verdict.state == "ok" and found.name == "w4a8+auto"
-    assert found.attempts.verdict.iloc[-1] == "ok" and (found.attempts.verdict.iloc[:-1] != "ok").all()
+    assert found.verdict.status == "pass" and found.name == "w4a8+auto"
+    assert found.attempts.verdict.iloc[-1] == "pass" and (found.attempts.verdict.iloc[:-1] != "pass").all()
     assert "train" not in " ".join(found.attempts.tried)
 
 
@@ -33,13 +33,18 @@ def test_it_says_what_was_tried_what_each_brought_and_what_it_cost(flow, found):
     assert tuple(table.columns) == ATTEMPTS and table.tried.iloc[0] == "nothing"
     assert table.metric.iloc[0] == flow["w4a8"].score.value and table.metric.iloc[-1] == found.score.value
     assert (table.seconds > 0).all() and "What auto tried" in found._repr_html_()
-    assert tuple(table.tried.iloc[-1].split(" + ")) == found.sim.applied == tuple(r.method for r in found.recovery)
+    assert (
+        tuple(table.tried.iloc[-1].split(" + ")) == found.sim.applied_methods == tuple(r.method for r in found.recovery)
+    )
 
 
 def test_kept_is_what_the_result_has_had(found):
     tried = found.attempts.tried[found.attempts.kept]
     kept = [() if name == "nothing" else tuple(name.split(" + ")) for name in tried]
-    assert kept == [found.sim.applied[: len(methods)] for methods in kept] and kept[-1] == found.sim.applied
+    assert (
+        kept == [found.sim.applied_methods[: len(methods)] for methods in kept]
+        and kept[-1] == found.sim.applied_methods
+    )
 
 
 def test_what_was_the_best_for_a_while_is_not_kept(flow):
@@ -48,7 +53,7 @@ def test_what_was_the_best_for_a_while_is_not_kept(flow):
 
     def tried(*methods):
         sim = flow["w4a8"].sim.copy()
-        sim.applied = methods
+        sim.applied_methods = methods
         return recipe.Attempt(methods, replace(flow["w4a8"], sim=sim), 1.0, True)
 
     attempts = [tried("equalize"), tried("equalize", "correct_bias"), tried("equalize", "seq_mse"), tried("smooth")]
@@ -58,14 +63,14 @@ def test_what_was_the_best_for_a_while_is_not_kept(flow):
 
 def test_a_run_that_is_good_already_is_left_as_it_is(flow):
     run = flow.recover("w8a8", "auto")
-    assert len(run.attempts) == 1 and run.sim.applied == () and run.verdict.state == "ok"
+    assert len(run.attempts) == 1 and run.sim.applied_methods == () and run.verdict.status == "pass"
 
 
 def test_training_and_more_bits_can_be_left_out():
     flow = new_flow(tolerance=0.0)
     flow.run("w2a8")
     run = flow.recover("w2a8", "auto", train=False, mixed_precision=False)
-    assert run.verdict.state != "ok"
+    assert run.verdict.status != "pass"
     assert not {"train", "search_mixed_precision"} & set(" + ".join(run.attempts.tried).split(" + "))
     assert run.score.value > flow["w2a8"].score.value
 

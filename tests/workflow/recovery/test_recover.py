@@ -26,7 +26,7 @@ def test_a_new_run_stands_beside_the_old_one(flow, recovered):
     assert recovered.score.value > flow["w4a8"].score.value
     assert recovered.output_sqnr_db > flow["w4a8"].output_sqnr_db + 2
     assert recovered.precision == "w4a8" and recovered.size_bytes == flow["w4a8"].size_bytes
-    assert flow["w4a8"].sim.applied == () and recovered.sim.applied == ("seq_mse", "correct_bias")
+    assert flow["w4a8"].sim.applied_methods == () and recovered.sim.applied_methods == ("seq_mse", "correct_bias")
 
 
 def test_the_run_says_how_it_was_made(recovered):
@@ -114,7 +114,7 @@ def test_saved_and_loaded(flow, recovered, tmp_path):
     flow.save(tmp_path / "flow.qnb")
     loaded = qnb.load(tmp_path / "flow.qnb")
     found = loaded[recovered.name]
-    assert repr(found) == repr(recovered) and found.sim.applied == recovered.sim.applied
+    assert repr(found) == repr(recovered) and found.sim.applied_methods == recovered.sim.applied_methods
     for a, b in zip(found.recovery, recovered.recovery, strict=True):
         assert a.options == b.options and a.notes == b.notes
         assert a.table.columns.tolist() == b.table.columns.tolist() and len(a.history) == len(b.history)
@@ -126,11 +126,11 @@ def test_the_next_step_is_to_recover_and_then_no_more():
     flow.check()
     for precision in ("fp16", "w16a16", "w8a16", "w8a8", "w4a8"):
         flow.run(precision)
-    first = flow.next()[0]
-    assert first.what == "Recover W4A8" and first.code == 'flow.recover("w4a8", "auto")'
+    first = flow.next_steps()[0]
+    assert first.title == "Recover W4A8" and first.code == 'flow.recover("w4a8", "auto")'
     flow.recover(**first.recover)
-    assert flow["w4a8+auto"].verdict.state == "ok"
-    assert not any(a.recover for a in flow.next())
+    assert flow["w4a8+auto"].verdict.status == "pass"
+    assert not any(a.recover for a in flow.next_steps())
 
 
 def test_every_method_has_a_title_and_a_summary():

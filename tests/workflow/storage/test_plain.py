@@ -18,8 +18,8 @@ from qnb.targets import Target
 from qnb.targets import stored as targets
 from qnb.workflow import check
 from qnb.workflow.deployment.performance import Performance
-from qnb.workflow.deployment.result import Deployment, OnRuntime
-from qnb.workflow.guidance import diagnosis as findings
+from qnb.workflow.deployment.result import Deployment, RuntimeResult
+from qnb.workflow.guidance import diagnosis
 from qnb.workflow.guidance import next_step as advice
 from qnb.workflow.recovery.sensitivities import Sensitivity
 from qnb.workflow.run import Run
@@ -124,7 +124,7 @@ def test_tables(name):
     "line",
     [
         'flow.run("w4a8", layers={"stem": "w8a8"})',
-        "flow.fronts['w8a8'].verify(4)",
+        "flow.pareto_fronts['w8a8'].verify(4)",
         "flow.layer('w16a16', 'a.b')",
         "flow.recover('w8a8', candidates=[Precision(weights=Grid(bits=8), activations=None)])",
         'print(flow.deployments["w8a8"].commands)',
@@ -180,14 +180,14 @@ def test_lines_of_code_that_none_gives(line):
         (Result, runs.RESULT),
         (Score, runs.SCORE),
         (Drop, runs.DROP),
-        (advice.Advice, runs.ADVICE),
+        (advice.NextStep, runs.ADVICE),
         (check.Check, found.CHECK),
         (check.Finding, found._REMARK),
         (Sensitivity, found.SENSITIVITY),
-        (findings.Findings, found.DIAGNOSIS),
-        (findings.Finding, found._FINDING),
+        (diagnosis.Diagnosis, found.DIAGNOSIS),
+        (diagnosis.Finding, found._FINDING),
         (Deployment, deployments.DEPLOYMENT),
-        (OnRuntime, deployments._RUNTIME),
+        (RuntimeResult, deployments._RUNTIME),
         (Performance, deployments.PERFORMANCE),
         (Latency, deployments.LATENCY["anyOf"][1]),
         (Target, targets.SCHEMA),

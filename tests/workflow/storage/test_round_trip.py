@@ -109,7 +109,7 @@ def test_it_shows_the_same(full, loaded, going_on):
 def test_every_part_of_it_shows_the_same(full, loaded, going_on):
     for flow in (loaded, going_on):
         pd.testing.assert_frame_equal(flow.summary(), full.summary())
-        assert flow.next() == full.next() and stages.stages(flow) == stages.stages(full)
+        assert flow.next_steps() == full.next_steps() and stages.stages(flow) == stages.stages(full)
         for name, run in full.runs.items():
             assert forms(flow[name].document()) == forms(run.document())
             for a, b in zip(flow[name].recovery, run.recovery, strict=True):
@@ -117,7 +117,7 @@ def test_every_part_of_it_shows_the_same(full, loaded, going_on):
         for part in ("sensitivities", "fronts", "diagnoses", "deployments"):
             for name, found in getattr(full, part).items():
                 assert forms(getattr(flow, part)[name].document()) == forms(found.document())
-        assert forms(flow.checked.document()) == forms(full.checked.document())
+        assert forms(flow.check_result.document()) == forms(full.check_result.document())
 
 
 def test_the_report_is_the_same_and_tells_all(full, loaded, tmp_path):
@@ -166,7 +166,7 @@ def test_a_target_of_ones_own(loaded):
 
 class TestFront:
     def test_it_can_be_looked_at(self, full, loaded):
-        before, after = full.fronts["low"], loaded.fronts["low"]
+        before, after = full.pareto_fronts["low"], loaded.pareto_fronts["low"]
         pd.testing.assert_frame_equal(after.table, before.table)
         pd.testing.assert_frame_equal(after.front.bits(), before.front.bits())
         assert after.chosen == before.chosen == 1 and after.front.order() == before.front.order()
@@ -177,10 +177,10 @@ class TestFront:
     def test_what_needs_the_model_says_so(self, loaded):
         for call in (lambda f: f.verify(0), lambda f: f.keep(0)):
             with pytest.raises(qnb.errors.InputError, match="qnb.load"):
-                call(loaded.fronts["low"])
+                call(loaded.pareto_fronts["low"])
 
     def test_it_goes_on_as_if_it_had_not_been_saved(self, full, going_on, monkeypatch):
-        before, after = full.fronts["low"], going_on.fronts["low"]
+        before, after = full.pareto_fronts["low"], going_on.pareto_fronts["low"]
         new = next(i for i in range(len(before.front)) if i not in before.front.scores)
         names = []
         evaluate = going_on.evaluate
@@ -208,7 +208,7 @@ def counted(names):
 
 def full_front_score(full, point):
     """What the saved front measures, on a twin, so that the shared flow stays as it is."""
-    front = full.fronts["low"].front
+    front = full.pareto_fronts["low"].front
     from qnb.methods.precision.cache import SearchCache
     from qnb.methods.precision.precision_front import PrecisionFront
 
@@ -257,7 +257,7 @@ class TestNames:
         model, batches, evaluate = twofold()
         flow = qnb.Workflow(model, batches, evaluate)
         flow.run("w8a8", name=EVIL)
-        flow.advice(EVIL)
+        flow.diagnose(EVIL)
         flow.save(tmp_path / "x.qnb")
         loaded = qnb.load(tmp_path / "x.qnb")
         assert EVIL not in documents.dashboard(loaded).html()
@@ -279,10 +279,10 @@ def test_a_diagnosis_is_forgotten_with_its_run():
     model, batches, evaluate = twofold()
     flow = qnb.Workflow(model, batches, evaluate)
     flow.run("w4a8")
-    found = flow.advice()
+    found = flow.diagnose()
     assert flow.diagnoses == {"w4a8": found}
     before = flow.diagnoses
-    again = flow.advice("w4a8")
+    again = flow.diagnose("w4a8")
     assert flow.diagnoses["w4a8"] is again and before["w4a8"] is found, "a dict of results is replaced, not changed"
     flow.run("w4a8")
     assert flow.diagnoses == {}

@@ -92,7 +92,7 @@ RUN, FRONT = ("runs", 3), ("fronts", 0)
         ((*RUN, "score", "n"), 7, "per-sample"),
         ((*RUN, "score", "per_sample"), ["1.0"] * 32, "text in it"),
         ((*RUN, "score", "per_sample", 0), None, "something else"),
-        ((*RUN, "verdict", "state"), "splendid", "splendid"),
+        ((*RUN, "verdict", "status"), "splendid", "splendid"),
         ((*RUN, "settings", "layers"), {"head": 8}, "string"),
         ((*RUN, "settings", "options"), {"percentile": {"$code": "x"}}, "code"),
         ((*RUN, "settings"), {"$tuple": []}, "tuple"),
@@ -180,7 +180,7 @@ def test_what_comes_to_stand_in_a_line_of_code_is_a_name_or_a_literal(load, cont
 
 def test_text_in_a_line_of_code_is_a_literal(load, content):
     put(content, (*FRONT, "options", "cost"), f'bops"); {ATTACK}; ("')
-    line = load(content).fronts["low"].code()
+    line = load(content).pareto_fronts["low"].code()
     calls = [node for node in ast.walk(ast.parse(line)) if isinstance(node, ast.Call)]
     assert len(calls) == 1 and ATTACK in line
 

@@ -37,7 +37,7 @@ def test_the_same_model_goes_on(saved):
     assert repr(loaded) == repr(flow) and loaded.model is not None
     before, after = flow.run("w4a8"), loaded.run("w4a8")
     assert after.score == before.score and after.comparison.equals(before.comparison)
-    assert after.settings == before.settings and loaded.next() == flow.next()
+    assert after.settings == before.settings and loaded.next_steps() == flow.next_steps()
     assert loaded["w8a8"].sim.captured is loaded.captured is after.sim.captured
 
 

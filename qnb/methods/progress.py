@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 
 
-class Report:
+class MethodProgress:
     """Passes both on to ``progress``: called as ``progress(done, total, message)``; rows go to ``progress.row``,
     where it has one.
 
-    >>> report = Report()
+    >>> report = MethodProgress()
     >>> report(1, 2, "training")
     >>> report.row(step=1, loss=0.5)
     >>> report.history()
