@@ -33,15 +33,15 @@ def _one(name: str, check: Check, here: Surroundings) -> CheckResult:
         return check(here)
     except Exception as error:  # the doctor looks at broken things: anything may happen
         text = " ".join(str(error).split())
-        return CheckResult(name, FAIL, f"{type(error).__name__}: {text}".removesuffix(": "), "mend what the text names")
+        return CheckResult(name, FAIL, f"{type(error).__name__}: {text}".removesuffix(": "), "fix what the text names")
 
 
 def table(findings: Sequence[CheckResult], marks: Mapping[str, str] = MARKS) -> str:
     """One line per finding: mark, name, what was found, and what to do about it.
 
     >>> print(table([CheckResult("a", "ok", "2.1"), CheckResult("b", "fail", "not installed", "pip install b")]))
-    ✓ numpy  2.1
-    ✗ torch  not installed → pip install torch
+    ✓ a  2.1
+    ✗ b  not installed → pip install b
     """
     names, width = max((len(f.name) for f in findings), default=0), max(map(len, marks.values()))
     arrow = "→" if marks is MARKS else "->"

@@ -15,7 +15,7 @@ from qnb.workflow.jobs.progress import shown
 from qnb.workflow.verdict import FAIL, PASS, UNCLEAR
 
 KEPT = "Nothing needs to be done: the metric is kept."
-NOTHING = "No single cause found: no layer saturates, no channel has outliers, and weights and activations cost about the same."
+NOTHING = "No single cause found: no layer saturates, no channel has outliers, and weights and activations cost alike."
 BATCHES = 2
 """The halves are measured on so many batches."""
 
