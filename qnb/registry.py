@@ -23,12 +23,12 @@ class Registry(Generic[T]):
 
     def __init__(self, kind: str, error: type[QnbError] = InputError):
         self.kind, self.error = kind, error
-        self._rows: dict[str, T] = {}
+        self.rows: dict[str, T] = {}
 
     def add(self, name: str, row: T) -> T:
-        if name in self._rows:
+        if name in self.rows:
             raise self.error(f"register a {self.kind}", f"{name!r} is taken", "choose another name")
-        self._rows[name] = row
+        self.rows[name] = row
         return row
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -36,15 +36,15 @@ class Registry(Generic[T]):
         return lambda row: self.add(name, row)
 
     def __getitem__(self, name: str) -> T:
-        if isinstance(name, str) and name in self._rows:
-            return self._rows[name]
-        raise self.error(f"find a {self.kind}", f"there is no {short(name)}", instead(name, self._rows))
+        if isinstance(name, str) and name in self.rows:
+            return self.rows[name]
+        raise self.error(f"find a {self.kind}", f"there is no {short(name)}", instead(name, self.rows))
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name in self._rows
+        return isinstance(name, str) and name in self.rows
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._rows)
+        return iter(self.rows)
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.rows)

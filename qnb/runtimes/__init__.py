@@ -1,6 +1,8 @@
 """Runtimes: an ONNX file run by the programs that run it on a target, behind one interface."""
 
 from qnb.runtimes import soc as soc
+from qnb.runtimes.facts import RUNTIMES as RUNTIMES
+from qnb.runtimes.facts import register as register
 from qnb.runtimes.fidelity import fidelity as fidelity
 from qnb.runtimes.latency import Latency as Latency
 from qnb.runtimes.latency import interleaved as interleaved
