@@ -103,7 +103,7 @@ class Method:
         return (self.apply.__doc__ or "").strip().splitlines()[0].rstrip(".")
 
 
-METHODS: Registry[Method] = Registry("recovery method")
+METHODS: Registry[Method] = Registry("recovery method", of=Method, group="qnb.methods")
 
 
 def method(

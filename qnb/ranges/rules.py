@@ -26,8 +26,6 @@ from qnb.registry import Registry
 SEARCH_BINS = 512
 PERCENTILE_BINS = 2048
 
-RULES: Registry[Rule] = Registry("range rule")
-
 
 @dataclass(frozen=True)
 class Rule:
@@ -70,6 +68,9 @@ class Rule:
             low, high = self.bounds[name]
             if not (is_number(value) and low <= value <= high):
                 raise InputError(operation, f"{name}={short(value)}", f"use {low:g} to {high:g}")
+
+
+RULES: Registry[Rule] = Registry("range rule", of=Rule, group="qnb.range_rules")
 
 
 def rule(name: str, statistics: Callable[..., MinMax], **bounds: tuple[float, float]) -> Callable:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
 
+from qnb.errors import InputError
 from qnb.registry import Registry
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class RuntimeFacts:
         return cls(path, threads=threads).load()
 
 
-RUNTIMES: Registry[type[Runtime]] = Registry("runtime")
+RUNTIMES: Registry[type[Runtime]] = Registry("runtime", of=type, group="qnb.runtimes")
 """By name."""
 R = TypeVar("R", bound="type[Runtime]")
 
@@ -83,4 +84,6 @@ def register(runtime: R) -> R:
     >>> RUNTIMES["onnxruntime"].title
     'ONNX Runtime, CPU'
     """
+    if not issubclass(runtime, RuntimeFacts) or runtime.name == RuntimeFacts.name:
+        raise InputError("register a runtime", runtime.__name__, "give a subclass of qnb.runtimes.Runtime with a name")
     return RUNTIMES.add(runtime.name, runtime)
