@@ -32,13 +32,15 @@ class Rule:
     """The statistics that a rule needs, and its function ``(statistics, grid, **options) -> (min, max)``.
 
     The (min, max) are float32 tensors of the scale's shape: ``[]``, ``[channels]`` or blocks. ``bounds`` holds the
-    least and the largest value of each option.
+    least and the largest value of each option, ``scheme`` AIMET's word for it in encodings
+    files, where there is one.
     """
 
     name: str
     statistics: Callable[..., MinMax]
     function: Callable[..., tuple[Tensor, Tensor]]
     bounds: Mapping[str, tuple[float, float]]
+    scheme: str = ""
 
     @torch.no_grad()
     def __call__(self, statistics: MinMax, grid: Grid | FloatGrid, **options) -> tuple[Tensor, Tensor]:
@@ -73,23 +75,24 @@ class Rule:
 RULES: Registry[Rule] = Registry("range rule", of=Rule, group="qnb.range_rules")
 
 
-def rule(name: str, statistics: Callable[..., MinMax], **bounds: tuple[float, float]) -> Callable:
-    """Registers a function as the range rule of that name; ``bounds``: least and largest value of each option."""
+def rule(name: str, statistics: Callable[..., MinMax], *, scheme: str = "", **bounds: tuple[float, float]) -> Callable:
+    """Registers a function as the range rule of that name; ``bounds``: least and largest value of each option;
+    ``scheme``: what encodings files call it."""
 
     def register(function):
-        RULES.add(name, Rule(name, statistics, function, bounds))
+        RULES.add(name, Rule(name, statistics, function, bounds, scheme))
         return function
 
     return register
 
 
-@rule("minmax", MinMax)
+@rule("minmax", MinMax, scheme="post_training_tf")
 def minmax(statistics: MinMax, grid: Grid | FloatGrid) -> tuple[Tensor, Tensor]:
     """All that was seen."""
     return statistics.min, statistics.max
 
 
-@rule("percentile", Histogram, percentile=(50, 100))
+@rule("percentile", Histogram, scheme="post_training_percentile", percentile=(50, 100))
 def percentile(statistics: Histogram, grid: Grid | FloatGrid, percentile: float = 99.99) -> tuple[Tensor, Tensor]:
     """Leaves out the largest and the smallest ``100 - percentile`` percent of the values.
 
@@ -106,7 +109,7 @@ def percentile(statistics: Histogram, grid: Grid | FloatGrid, percentile: float 
     return _unless_constant(statistics, low.view(statistics.min.shape), high.view(statistics.max.shape))
 
 
-@rule("sqnr", Histogram)
+@rule("sqnr", Histogram, scheme="post_training_tf_enhanced")
 def sqnr(statistics: Histogram, grid: Grid | FloatGrid) -> tuple[Tensor, Tensor]:
     """The range with the least predicted squared error over 512 bins, clipped values counting three times.
 

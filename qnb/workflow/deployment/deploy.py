@@ -118,7 +118,7 @@ def default_soc(target) -> socs.Soc:
     table = socs.socs()
     found = table[table.htp_arch == target.htp_arch].soc.tolist()
     named = [soc for soc in found if soc.startswith("sm8")] or found
-    return socs.get(named[0] if named else "sm8650")
+    return socs.get(named[0] if named else "sm8650" if target.htp_arch is None else target.name)
 
 
 def deploy(flow, wanted: Order, progress) -> Deployment:
