@@ -126,8 +126,11 @@ def test_another_package_brings_one(part, tmp_path):
 BROKEN = {
     "its import fails": ("import a_package_that_is_not_there", "ModuleNotFoundError: No module named"),
     "it ends the process": ("raise SystemExit(3)", "SystemExit: 3"),
-    "it registers nothing": ("x = 1", "does not register a range rule of that name"),
-    "its name is taken": (RULE.replace("halved", "minmax"), "InputError: register a range rule: 'minmax' is taken"),
+    "it registers nothing": ("x = 1", "does not register a calibration method of that name"),
+    "its name is taken": (
+        RULE.replace("halved", "minmax"),
+        "InputError: register a calibration method: 'minmax' is taken",
+    ),
     "it registers something else": ("from qnb.ranges import RULES\nRULES.add('halved', 1)", "'halved', a int"),
 }
 

@@ -1,4 +1,4 @@
-"""Range rules: from statistics to the range (min, max) that a grid should cover."""
+"""Calibration methods: from statistics to the range (min, max) that a grid should cover."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ class Rule:
             if other is not None and name not in self.bounds:
                 raise InputError(
                     operation,
-                    f"option {name}={short(value)} with range rule {self.name!r}",
+                    f"option {name}={short(value)} with calibration method {self.name!r}",
                     f"Did you mean method={other!r}, {name}={short(value)}?",
                 )
-            owner = operation if beside else f"range rule {self.name!r}"
+            owner = operation if beside else f"calibration method {self.name!r}"
             known = [*self.bounds, *(other for other in beside if other != name)]  # those are no options
             check_options(operation, {name: value}, known, owner)
             low, high = self.bounds[name]
@@ -72,11 +72,11 @@ class Rule:
                 raise InputError(operation, f"{name}={short(value)}", f"use {low:g} to {high:g}")
 
 
-RULES: Registry[Rule] = Registry("range rule", of=Rule, group="qnb.range_rules")
+RULES: Registry[Rule] = Registry("calibration method", of=Rule, group="qnb.range_rules")
 
 
 def rule(name: str, statistics: Callable[..., MinMax], *, scheme: str = "", **bounds: tuple[float, float]) -> Callable:
-    """Registers a function as the range rule of that name; ``bounds``: least and largest value of each option;
+    """Registers a function as the calibration method of that name; ``bounds``: least and largest value of each option;
     ``scheme``: what encodings files call it."""
 
     def register(function):

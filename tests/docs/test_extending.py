@@ -126,4 +126,4 @@ def test_entry_points_are_of_groups_that_exist(page):
 
 def test_each_group_has_a_page():
     assert {group for page in PAGES for group, _, _ in ENTRY.findall(text(page))} == set(GROUPS)
-    assert set(re.findall(r"`(qnb\.\w+)` \|$", text("index"), re.MULTILINE)) == set(GROUPS)
+    assert set(re.findall(r'`"(qnb\.\w+)"` \|$', text("index"), re.MULTILINE)) == set(GROUPS)
