@@ -42,6 +42,7 @@ class Registry(Generic[T]):
 
     def __init__(self, kind: str, error: type[QnbError] = InputError, *, of: type = object, group: str = ""):
         self.kind, self.error, self.of, self.group = kind, error, of, group
+        self.__doc__ = f"Maps names to rows, each a {kind}."
         self.rows: dict[str, T] = {}
         self._waiting: list[EntryPoint] | None = None
         self._lock = threading.RLock()
