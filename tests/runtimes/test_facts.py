@@ -1,6 +1,7 @@
 """What runtimes say of themselves: nothing else knows them by name."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import qnb
 from qnb import targets
 from qnb.runtimes import RUNTIMES, OnnxRuntime, QnnHtp, Runtime, qnn, register, soc
 from qnb.sim.exact import KERNELS
+from qnb.workflow.deployment.deploy import default_soc
 
 PACKAGE = Path(qnb.__file__).parent
 NAMES = re.compile(r"""["'](?:onnxruntime|htp|HTP)["']""")
@@ -63,3 +65,15 @@ def test_no_other_file_knows_one_by_name():
     in_docstrings = re.compile(r'""".*?"""', re.DOTALL)
     found = {file for file, text in code.items() if NAMES.search(in_docstrings.sub("", text))}
     assert found <= WRITTEN_BY_NAME
+
+
+def test_a_new_architecture_is_one_target(monkeypatch):
+    monkeypatch.setitem(targets.TARGETS.rows, "htp-v99", replace(targets.get("htp-v75"), name="htp-v99", htp_arch=99))
+    found = default_soc(targets.get("htp-v99"))
+    assert found == soc.get("HTP-v99") == soc.Soc("htp-v99", "any Hexagon v99", 99, None, "htp-v99")
+    assert QnnHtp.suits(targets.get("htp-v99"))
+
+
+def test_a_board_with_a_known_architecture_takes_its_first_soc():
+    board = replace(targets.get("htp-v75"), name="acme-board")
+    assert default_soc(board).soc == "sm8650" == default_soc(targets.get("generic")).soc
