@@ -51,8 +51,7 @@ LATE = {
     "workflow/documents/recovery.py": {"charts"},
     "workflow/recovery/sensitivities.py": {"charts"},
     "workflow/recovery/pareto_front.py": {"charts"},
-    "workflow/workflow.py": {"panels"},
-    "workflow/recovery/recovering.py": {"panels"},
+    "workflow/views.py": {"panels"},
     "demo/__main__.py": {"workflow"},
     "sim/quantsim.py": {"export"},
 }
@@ -74,6 +73,8 @@ def imports(source: str, module: str) -> Iterator[tuple[str, int, list[str]]]:
 
 def _visit(node: ast.AST, module: list[str], inside: list[str]) -> Iterator[tuple[str, int, list[str]]]:
     for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+            continue  # nothing is imported
         if isinstance(child, ast.Import):
             names = [alias.name for alias in child.names]
         elif isinstance(child, ast.ImportFrom):

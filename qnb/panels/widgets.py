@@ -112,7 +112,7 @@ class LayerTable(anywidget.AnyWidget):
         """
         from qnb.document import Table
 
-        table = Table(frame, most=len(frame), formats=formats or {}).json()
+        table = Table(frame, max_rows=len(frame), formats=formats or {}).json()
         ids = [str(value) for value in frame[id_column]]
         groups = groups or [""] * len(ids)
         rows = [

@@ -105,10 +105,10 @@ def main() -> None:
             frame, start = fisher(), time.process_time()
             divergence = exact(sim, batches)
             exact_s, start = time.process_time() - start, time.process_time()
-            noise = qnb.sensitivity(sim, batches, method="sqnr")
+            noise = qnb.sensitivity(sim, batches, estimator="sqnr")
             noise_s, metric, bound = time.process_time() - start, float("nan"), float("nan")
             if evaluate is not None and precision == "w4a4":
-                drops = qnb.sensitivity(sim, method="evaluate", evaluate=evaluate)
+                drops = qnb.sensitivity(sim, estimator="evaluate", evaluate=evaluate)
                 drops = drops.rename(columns={"score": "drop"})
                 metric = correlation(frame, drops, "score", "drop")
                 bound = correlation(divergence, drops, "exact", "drop")  # many drops are 0 on 540 images

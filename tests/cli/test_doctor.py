@@ -281,7 +281,7 @@ def test_the_command_in_the_real_surroundings():
     run = qnb("doctor", "--json")
     took = time.monotonic() - start
     said = json.loads(run.stdout)
-    states = {f["name"]: f["state"] for f in said["findings"]}
+    states = {f["name"]: f["status"] for f in said["findings"]}
     assert run.stderr == "" and run.returncode == (0 if said["ok"] else 1)
     assert said["ok"] == ("fail" not in states.values())
     assert states["Python"] == states["torch"] == states["CUDA"] == "ok"

@@ -157,7 +157,7 @@ CONTRACT = {
     "reestimate_batch_norm": ("sim", "batches"),
     "smooth": ("sim", "batches"),
     "gptq": ("sim", "batches"),
-    "search_mixed_precision": ("sim", "batches", "candidates", "budget"),
+    "mixed_precision": ("sim", "batches", "candidates", "budget"),
     "train": ("sim", "loader", "loss"),
     "scale_search": ("sim", "batches"),
 }

@@ -59,7 +59,7 @@ class Score:
             store("n", int(self.n))
 
     @property
-    def right(self) -> int | None:
+    def correct_count(self) -> int | None:
         """How many samples were right, where the value is their share of n; None where it is something else."""
         if self.n is None or not 0 <= self.value <= 1:
             return None

@@ -70,7 +70,7 @@ class Fisher:
             raise InputError(
                 self.operation,
                 f"a model with an op that has no gradient ({str(error).splitlines()[0]})",
-                "use method='sqnr', which needs none",
+                "use estimator='sqnr', which needs none",
             ) from error
         for site in self.alone.sites:
             inner = found.get(site.path, torch.zeros(count, dtype=torch.float64))

@@ -57,7 +57,7 @@ def layer_groups(
     sim,
     candidates: Sequence[Precision],
     layers: str | Iterable[str] | None = None,
-    operation: str = "search_mixed_precision",
+    operation: str = "mixed_precision",
 ) -> list[Group]:
     """The groups in graph order: layers that share an activation quantizer (concat, a tied resize) are one.
 

@@ -25,6 +25,7 @@ from qnb.workflow.deployment.performance import check_threads, file_bytes, sim_o
 from qnb.workflow.deployment.result import Deployment
 from qnb.workflow.deployment.staging import check_ours, staged
 from qnb.workflow.jobs.progress import shown
+from qnb.workflow.results import check_has_data
 
 RUNTIMES = ("onnxruntime", "htp")
 
@@ -71,12 +72,7 @@ def order(
         InputError, TargetError, FileError: what is wrong with it.
     """
     operation, run = f"flow.deploy({name!r})", flow[name]
-    if flow.model is None:
-        raise InputError(
-            operation,
-            "a workflow from a file, without model, data and evaluate",
-            "load it with qnb.load(path, model=..., calibration=..., evaluate=...)",
-        )
+    check_has_data(flow, operation)
     wanted = (runtimes,) if isinstance(runtimes, str) else tuple(RUNTIMES if runtimes is None else runtimes)
     if runtimes is None and flow.target.htp_arch is None:
         wanted = ("onnxruntime",)

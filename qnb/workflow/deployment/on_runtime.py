@@ -116,7 +116,7 @@ def _score(flow, wanted: deploy.Order, runtime: Runtime, report) -> tuple[Score 
             return None, f"Metric left out: about {expected / 60:.0f} minutes in the emulator; pass evaluate=True."
     model = RuntimeModel(flow.captured, runtime)
     message = f"evaluating on {runtime.name}"
-    total = flow._forwards
+    total = flow.evaluation_forwards
     tick = lambda calls: report(calls - 1, total if total and calls <= total else None, message)  # noqa: E731
     return score_of(flow.evaluate, model, f"{wanted.run.name} on {runtime.name}", tick, flow.seed), ""
 
@@ -134,7 +134,7 @@ def _seconds(flow, wanted: deploy.Order, runtime: Runtime) -> float:
 
 def _samples_evaluated(flow) -> int:
     score = flow["fp32"].score
-    return score.n or 32 * (flow._forwards or 1)
+    return score.n or 32 * (flow.evaluation_forwards or 1)
 
 
 def _latency(flow, wanted: deploy.Order, name: str, runtime: Runtime, report):

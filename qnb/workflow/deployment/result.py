@@ -116,8 +116,8 @@ class Deployment(Shown):
         return next(r for r in self.runtimes if r.runtime == runtime)
 
     @property
-    def ran(self) -> tuple[RuntimeResult, ...]:
-        """The runtimes that took the file."""
+    def completed(self) -> tuple[RuntimeResult, ...]:
+        """The runtimes that took the file and ran it."""
         return tuple(r for r in self.runtimes if r.fidelity is not None)
 
     @property

@@ -34,7 +34,7 @@ def layer_figures(flow, layer: str):
     import pandas as pd
 
     found = {"": list(_LAYER_FORMS)}
-    for name in filter(None, (flow.selection.run, flow.selection.against)):
+    for name in filter(None, (flow.selection.run, flow.selection.compared_to)):
         run = flow[name]
         row = run.comparison.set_index("layer", drop=False).loc[layer]
         bits = _bits(run, layer)
@@ -70,10 +70,10 @@ def explorer(flow) -> Document:
     from qnb.workflow.documents.display import histogram
 
     selection = flow.selection
-    runs = {n: flow[n].comparison for n in (selection.run, selection.against) if n is not None}
+    runs = {n: flow[n].comparison for n in (selection.run, selection.compared_to) if n is not None}
     blocks = [figure(charts.layer_sqnr(runs, own=len(runs) == 1)), *(worst(n, f) for n, f in runs.items())]
     if selection.layer is not None:
-        if flow.profiled(selection.run):
+        if flow.profiles.of(flow[selection.run]) is not None:
             profile = flow.profile(selection.run)[selection.layer]
             blocks.append(figure(histogram(profile, f"{selection.run}, {selection.layer}")))
         blocks.append(Table(layer_figures(flow, selection.layer), selection.layer, 40))

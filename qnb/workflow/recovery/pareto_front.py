@@ -23,11 +23,12 @@ from qnb.workflow.jobs.progress import shown
 from qnb.workflow.measured_run import comparison_batches, measured
 from qnb.workflow.named import Named
 from qnb.workflow.names import check_name
-from qnb.workflow.recovery import recover, sensitivities
+from qnb.workflow.recovery import recover
+from qnb.workflow.results import check_simulated, keep_run
 from qnb.workflow.run import Run
 from qnb.workflow.verdict import amount
 
-METHOD = "search_mixed_precision"
+METHOD = "mixed_precision"
 DECIDING = ("candidates", "cost", "layers", "sensitivity")
 SPREAD = 3
 """So many points are measured to begin with, spread over the front."""
@@ -66,8 +67,8 @@ class ParetoFront(Charted):
     def verify(self, *points: int, executor=None, progress=None) -> ParetoFront:
         """Measure points (the chosen one) with the workflow's metric."""
         points = points or (self.chosen,)
-        sensitivities.check(self.flow, self.run, "verify")
-        with self.flow._alone("verify"), shown("verify", progress) as report:
+        check_simulated(self.flow, self.run, "verify")
+        with self.flow.jobs.alone("verify"), shown("verify", progress) as report:
             self.front.verify(points, self.flow.evaluate, executor=executor, progress=report)
         self.flow.changed.emit()
         return self
@@ -75,12 +76,12 @@ class ParetoFront(Charted):
     def keep(self, point: int | None = None, *, name: str | None = None, progress=None) -> Run:
         """Make a run of a point (the chosen one), measured in full."""
         flow, point = self.flow, self.chosen if point is None else point
-        sensitivities.check(flow, self.run, "keep")
+        check_simulated(flow, self.run, "keep")
         if name is not None:
             check_name(name, flow[self.run].precision, "keep")
         base, start = flow[self.run], time.perf_counter()
         budget = self.choose(point).front.points[point].cost
-        with flow._alone(f"keep point {point}"), shown(f"keep point {point}", progress) as report:
+        with flow.jobs.alone(f"keep point {point}"), shown(f"keep point {point}", progress) as report:
             sim = base.sim.copy()
             self.front.apply(sim, point)
             sim.applied_methods = (*sim.applied_methods, METHOD)
@@ -96,7 +97,7 @@ class ParetoFront(Charted):
                 start,
                 recovery=(*base.recovery, result),
             )
-            made = flow._keep(made)
+            made = keep_run(flow, made)
         flow.changed.emit()
         return made
 
@@ -107,7 +108,7 @@ class ParetoFront(Charted):
         return recover_code(self.flow.variable, self.run, (METHOD,), options)
 
     def _result(self, base: Run, sim, budget: float, start: float) -> Result:
-        """What `qnb.methods.search_mixed_precision` says of the same choice."""
+        """What `qnb.methods.mixed_precision` says of the same choice."""
         batches = comparison_batches(self.flow)[:MEASURED_BATCHES]
         before, after = compare_layers(base.sim, batches), compare_layers(sim, batches)
         options = {name: plain(value) for name, value in self.options.items()}

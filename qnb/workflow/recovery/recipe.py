@@ -90,12 +90,12 @@ def techniques(sim, options: dict) -> list[str]:
     normed = any("_norm" in group.op for group in sim.groups)
     names = ["equalize", *(["smooth"] if normed else []), "correct_bias"]
     names += ["seq_mse", "correct_bias", "adaround", "correct_bias"] if integer else []
-    names += [name for option, name in _COSTLY.items() if options.get(option, True)]
+    names += [name for name in _COSTLY if options.get(name, True)]
     return [name for name in names if name not in sim.applied_methods]
 
 
-_COSTLY = {"mixed_precision": "search_mixed_precision", "train": "train"}
-"""Option -> the technique that it leaves out."""
+_COSTLY = ("mixed_precision", "train")
+"""Methods that an option of the same name leaves out."""
 
 
 def _attempt(flow, start: Run, best: Run, name: str, options: dict, report) -> Attempt:

@@ -17,6 +17,7 @@ from qnb.sim import QuantSim
 from qnb.workflow.jobs.progress import shown
 from qnb.workflow.measured_run import measured
 from qnb.workflow.names import FP32, check_name
+from qnb.workflow.results import check_has_data
 from qnb.workflow.run import Run
 
 AUTO = "auto"
@@ -44,12 +45,7 @@ class Recovery:
     def of(flow, precision, methods: str | Iterable[str], name: str | None, options: dict) -> Recovery:
         """From what `Workflow.recover` takes; what does not fit is an error here, before any work."""
         operation = "flow.recover"
-        if flow.model is None:
-            raise InputError(
-                operation,
-                "a workflow from a file, without model, data and evaluate",
-                "load it with qnb.load(path, model=..., calibration=..., evaluate=...)",
-            )
+        check_has_data(flow, operation)
         base = _base(flow, precision, operation)
         if base == FP32:
             raise InputError(operation, "fp32, which has lost nothing", "name a precision or a run: 'w4a8'")

@@ -39,7 +39,7 @@ def check(found: Check | None) -> dict | None:
     return {
         "model": found.model,
         "facts": dict(found.facts),
-        "findings": [asdict(f) for f in found.findings],
+        "issues": [asdict(issue) for issue in found.issues],
         "ops": tables.pack(found.ops),
         "capture_sqnr_db": number(found.capture_sqnr_db),
     }
@@ -51,7 +51,7 @@ def read_check(stored: dict | None, source: Source) -> Check | None:
     return Check(
         **stored
         | {
-            "findings": tuple(Issue(**f) for f in stored["findings"]),
+            "issues": tuple(Issue(**issue) for issue in stored["issues"]),
             "ops": tables.unpack(stored["ops"], source, _OPS),
             "capture_sqnr_db": float(stored["capture_sqnr_db"]),
         }
@@ -59,7 +59,7 @@ def read_check(stored: dict | None, source: Source) -> Check | None:
 
 
 def sensitivity(found: Sensitivity) -> dict:
-    return {"run": found.run, "method": found.method, "table": tables.pack(found.table)}
+    return {"run": found.run, "estimator": found.estimator, "table": tables.pack(found.table)}
 
 
 def read_sensitivity(stored: dict, source: Source) -> Sensitivity:

@@ -224,7 +224,7 @@ class TestMeasures:
     @pytest.mark.parametrize("method", ["fisher", "sqnr"])
     def test_sensitivity_of_values_inside(self, sim, method):
         sim, x = sim
-        scores = qnb.sensitivity(sim, [x], method=method).query("kind == 'activation'").score
+        scores = qnb.sensitivity(sim, [x], estimator=method).query("kind == 'activation'").score
         assert (scores > 0).sum() >= len(site_of(sim).keys[0]) - 1
 
     def test_gradients(self, sim):

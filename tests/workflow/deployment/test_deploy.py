@@ -149,17 +149,17 @@ def test_cancelling_leaves_folder_and_workflow_as_they_were(flow, tmp_path, stop
 @pytest.mark.parametrize(
     ("arguments", "error", "says"),
     [
-        ({"name": "w4a4"}, InputError, "no run 'w4a4'"),
+        ({"run": "w4a4"}, InputError, "no run 'w4a4'"),
         ({"runtimes": "tpu"}, InputError, "runtime='tpu'"),
         ({"samples": 0}, InputError, "samples=0"),
         ({"soc": "sm9999"}, TargetError, "sm9999"),
-        ({"name": "fp16", "integer_io": True}, InputError, "no integer codes"),
+        ({"run": "fp16", "integer_io": True}, InputError, "no integer codes"),
     ],
     ids=["run", "runtime", "samples", "soc", "integers of floats"],
 )
 def test_what_is_asked_for_is_checked_first(flow, tmp_path, arguments, error, says):
     with pytest.raises(error, match=says):
-        flow.deploy(**{"name": "w8a8", "folder": tmp_path / "new", **arguments})
+        flow.deploy(**{"run": "w8a8", "folder": tmp_path / "new", **arguments})
     assert not list(tmp_path.rglob("*.onnx"))
 
 

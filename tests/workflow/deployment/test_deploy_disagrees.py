@@ -169,7 +169,7 @@ def test_ladder_next_steps_dashboard_and_report(failed, tmp_path):
     first, *rest = flow.next_steps()
     assert first.title == "Do not ship W8A8" and said(f"✗ {first.reason}") and first.code == 'flow.deploy_panel("w8a8")'
     orders = [a for a in rest if a.deploy or a.run]
-    assert orders[0].deploy == {"name": "w8a16", "folder": "deploy"} and orders[0].what == "Deploy W8A16 instead"
+    assert orders[0].deploy == {"run": "w8a16", "folder": "deploy"} and orders[0].title == "Deploy W8A16 instead"
     assert orders[1].run == {"precision": "w8a8", "layers": {"softmax": "w8a16"}}
     assert not any("commands" in a.code for a in flow.next_steps())
     dashboard = documents.dashboard(flow)

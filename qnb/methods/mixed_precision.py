@@ -38,8 +38,8 @@ def _by_metric(sensitivity) -> bool:
     return isinstance(sensitivity, str) and sensitivity == "evaluate"
 
 
-@method("search_mixed_precision", "Mixed precision", "precision", fits=_fits)
-def search_mixed_precision(
+@method("mixed_precision", "Mixed precision", "precision", fits=_fits)
+def mixed_precision(
     sim,
     batches: Iterable,
     *,
