@@ -81,8 +81,6 @@ class Links(SphinxPostTransform):
             if not found or "xref" in literal["classes"] or isinstance(above, nodes.reference | nodes.title):
                 continue
             full = OBJECTS[found[1]] + found[2]
-            while full not in objects and full.count(".") > 1:
-                full = full.rpartition(".")[0]
             if full in objects and full != "qnb":
                 entry = objects[full]
                 link = make_refnode(
