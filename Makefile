@@ -24,7 +24,7 @@ help:
 	@echo "make docs         the documentation site, in docs/_build/html; a warning is an error"
 	@echo "make bench        measure against the budgets"
 	@echo "make notebooks    run the notebooks and store their outputs"
-	@echo "make screenshots  take the README's screenshots"
+	@echo "make screenshots  take the screenshots and draw the charts of README and documentation"
 	@echo "make clean        remove what the other targets made"
 
 install: $(STAMP)
@@ -74,6 +74,7 @@ notebooks: $(STAMP)
 
 screenshots: $(STAMP)
 	$(BIN)/python -m tools.screenshots
+	$(BIN)/python -m tools.docs_charts
 
 clean:
 	rm -rf $(VENV) build dist docs/_build docs/_notebooks labextension/node_modules .pytest_cache .ruff_cache .hypothesis

@@ -49,6 +49,8 @@ add_module_names = False
 toc_object_entries_show_parents = "hide"
 
 html_theme = "furo"
+pygments_style = "a11y-high-contrast-light"
+pygments_dark_style = "github-dark"
 html_title = f"qnb {release}"
 html_static_path = ["_static"]
 html_favicon = "_static/favicon.svg"
