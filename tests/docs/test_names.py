@@ -17,6 +17,7 @@ from qnb_names import NAME, OBJECTS, resolve  # noqa: E402
 CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 MESSAGE = re.compile(r"^### `(.+)`$", re.MULTILINE)
 REFERENCE = re.compile(r"^\.\. auto(?:class|function|module):: (\S+)", re.MULTILINE)
+IN_DOCSTRING = re.compile(r"(?<!`)`(qnb(?:\.\w+)+)`(?!`)")
 INSTANCE_ATTRIBUTES = {"flow": ("runs", "job", "selection", "deployments", "sensitivities", "check_result"), "sim": ()}
 """Set by the constructor, not found on the class."""
 
@@ -54,6 +55,20 @@ def texts() -> str:
         tree = ast.parse(path.read_text("utf-8"))
         found += [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
     return "\n".join(found)
+
+
+def meant(dotted: str) -> bool:
+    """Whether a dotted name leads somewhere: to a module, a value, or a field of a class."""
+    try:
+        resolve(dotted)
+    except (AttributeError, ImportError):
+        owner, _, field = dotted.rpartition(".")
+        return bool(owner) and field in getattr(resolve(owner), "__dataclass_fields__", ())
+    return True
+
+
+def test_docstrings_refer_to_what_exists():
+    assert not [name for name in sorted(set(IN_DOCSTRING.findall(texts()))) if not meant(name)]
 
 
 def messages() -> list[str]:
