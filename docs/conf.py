@@ -83,12 +83,16 @@ copybutton_prompt_is_regexp = True
 qnb_notebooks.copy(DOCS.parent / "notebooks", DOCS / "_notebooks")
 
 
-def leave_out(app, docname: str, source: list[str]) -> None:
-    """Patterns of the front page's contents that match no page: Sphinx warns of these."""
+def fit(app, docname: str, source: list[str]) -> None:
+    """The front page's contents have patterns: a folder with an index is that page, and what matches none goes."""
     if docname == "index":
-        lines = source[0].splitlines()
+        app.env.note_reread()
+        lines = [
+            line.replace("*", "index") if any(DOCS.glob(line[:-1] + "index.*")) else line
+            for line in source[0].splitlines()
+        ]
         source[0] = "\n".join(line for line in lines if not line.endswith("*") or any(DOCS.glob(line)))
 
 
 def setup(app):
-    app.connect("source-read", leave_out)
+    app.connect("source-read", fit)
