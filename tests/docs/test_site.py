@@ -51,7 +51,7 @@ def test_notebooks_show_what_they_stored(site):
 
 def test_names_of_the_api_are_links(site):
     assert 'href="api/workflow.html#qnb.Workflow.next_steps"' in (site / "getting-started.html").read_text("utf-8")
-    assert 'href="quantsim.html#qnb.QuantSim"' in (site / "api" / "columns.html").read_text("utf-8")
+    assert 'href="quantsim.html#qnb.QuantSim.encodings"' in (site / "api" / "columns.html").read_text("utf-8")
 
 
 def test_formulas_are_mathml(site):
