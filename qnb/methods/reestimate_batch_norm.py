@@ -32,8 +32,8 @@ def reestimate_batch_norm(sim, batches: Iterable, *, layers: str | Iterable[str]
     """Normalize each quantized layer by its own moments again, where a batch norm was folded into it.
 
     Folding left ``y = gamma (W x - mean) / sqrt(variance + eps) + beta``, with statistics of FP32 weights: over the
-    training data y has mean beta and standard deviation |gamma|. The quantized layer's output ``y_q`` has another mean
-    M and standard deviation S. Normalizing it as the batch norm would, ``y_q' = |gamma| (y_q - M) / S + beta``, is
+    training data y has mean beta and standard deviation ``|gamma|``. The quantized layer's output ``y_q`` has another
+    mean M and standard deviation S. Normalizing it as the batch norm would, ``y_q' = |gamma| (y_q - M) / S + beta``, is
     folded in: with ``f = |gamma| / S``, weight and weight scale become f times as large (codes stay), and the bias b
     becomes ``f (b - M) + beta``. Layer after layer, on inputs that the layers before give, re-estimated themselves.
 

@@ -82,6 +82,7 @@ class Target:
 
 
 TARGETS: Registry[Target] = Registry("target", TargetError)
+"""All targets by name."""
 
 
 def get(target: str | Target) -> Target:
