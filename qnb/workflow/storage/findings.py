@@ -14,17 +14,17 @@ from qnb.workflow.storage.runs import number
 from qnb.workflow.storage.source import Source
 from qnb.workflow.storage.tables import COUNT, NUMBER, TEXT
 
-_REMARK = schema.record({"tone": {"enum": ["warn", "bad"]}, "text": schema.TEXT})
+_ISSUE = schema.record({"tone": {"enum": ["warn", "bad"]}, "text": schema.TEXT})
 CHECK = schema.record(
     {
         "model": schema.TEXT,
         "facts": schema.table_of(schema.TEXT) | {"required": ["layers"]},
-        "findings": schema.list_of(_REMARK),
+        "issues": schema.list_of(_ISSUE),
         "ops": values.OBJECT,
         "capture_sqnr_db": schema.NUMBER,
     }
 )
-SENSITIVITY = schema.record({"run": schema.TEXT, "method": schema.TEXT, "table": values.OBJECT})
+SENSITIVITY = schema.record({"run": schema.TEXT, "estimator": schema.TEXT, "table": values.OBJECT})
 _FINDING = schema.record(dict.fromkeys(("cause", "evidence", "remedy", "code"), schema.TEXT))
 DIAGNOSIS = schema.record(
     {"run": schema.TEXT, "status": schema.TEXT, "verdict": schema.TEXT, "findings": schema.list_of(_FINDING)}

@@ -113,7 +113,7 @@ def test_integer_files(flow, tmp_path):
 
 
 def test_measure_shows_in_the_summary(flow):
-    table = flow.measure("fp32", "w8a8", "w8a16", runs=3, threads=1).set_index("run")
+    table = flow.measure("fp32", "w8a8", "w8a16", repeats=3, threads=1).set_index("run")
     assert table.latency_ms[["fp32", "w8a8"]].gt(0).all() and math.isnan(table.latency_ms["w8a16"])
     assert "integer kernels" in table.note["w8a16"]
     summary = flow.summary().set_index("run")
@@ -126,7 +126,7 @@ def test_running_again_forgets_what_was_deployed(tmp_path):
     flow = new_flow()
     flow.run("w8a8")
     flow.deploy("w8a8", tmp_path, runtimes=CPU, evaluate=False)
-    flow.measure("w8a8", runs=2)
+    flow.measure("w8a8", repeats=2)
     flow.run("w8a8")
     assert not flow.deployments and not flow.performance
 

@@ -156,7 +156,7 @@ def test_the_chart_marks_the_layer(failed):
 def test_the_panel(failed):
     flow, _ = failed
     panel = flow.deploy_panel("w8a8")
-    told = plain(panel.told.value)
+    told = plain(panel.caption.value)
     assert said(told) and 'role="alert"' in told and "Do not ship these files" in told
     assert said(repr(panel)) and "Output by output" in panel.views.table.value
     panel.close()

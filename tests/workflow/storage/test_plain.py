@@ -182,7 +182,7 @@ def test_lines_of_code_that_none_gives(line):
         (Drop, runs.DROP),
         (advice.NextStep, runs.NEXT_STEP),
         (check.Check, found.CHECK),
-        (check.Issue, found._REMARK),
+        (check.Issue, found._ISSUE),
         (Sensitivity, found.SENSITIVITY),
         (diagnosis.Diagnosis, found.DIAGNOSIS),
         (diagnosis.Finding, found._FINDING),
