@@ -79,3 +79,7 @@ class Cancelled(QnbError, RuntimeError):
 
 class ModelAttributeError(QnbError, AttributeError):
     """An attribute of the user's class that the captured graph does not carry."""
+
+
+class PluginWarning(UserWarning):
+    """Another package's addition to qnb that cannot be loaded; qnb goes on without it."""

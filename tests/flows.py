@@ -154,7 +154,7 @@ def full_flow():
         note="No latency.",
     )
     flow.performance = {
-        "fp32": Performance(400, Latency(0.5, 0.4, 0.6, 30, 1, "onnxruntime-cpu")),
+        "fp32": Performance(400, Latency(0.5, 0.4, 0.6, 30, 1, "onnxruntime")),
         "w8a8": Performance(100, note="why not"),
     }
     flow.recover("low", "correct_bias", name="proposed", keep=False)

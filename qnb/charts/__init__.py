@@ -1,25 +1,17 @@
-"""Charts: a DataFrame in, a Plotly figure out. They know column names only, and read on light and dark pages."""
+"""Charts: a DataFrame in, a Plotly figure out. They know column names only, and read on light and dark pages.
 
-from qnb.charts.bits import bits
-from qnb.charts.fidelity import fidelity
-from qnb.charts.history import history
-from qnb.charts.layer_histogram import layer_histogram
-from qnb.charts.layer_scatter import layer_scatter
-from qnb.charts.layer_sqnr import layer_sqnr
-from qnb.charts.pareto import pareto
-from qnb.charts.sensitivity import sensitivity
-from qnb.charts.summary import summary
-from qnb.charts.weight_ranges import weight_ranges
+A chart is a function in a file of its name.
+"""
 
-__all__ = [
-    "bits",
-    "fidelity",
-    "history",
-    "layer_histogram",
-    "layer_scatter",
-    "layer_sqnr",
-    "pareto",
-    "sensitivity",
-    "summary",
-    "weight_ranges",
-]
+from qnb.registry import modules as _modules
+
+for _file in _modules(__name__):
+    _name = _file.__name__.rpartition(".")[2]
+    if hasattr(_file, _name):
+        globals()[_name] = getattr(_file, _name)
+
+__all__ = sorted(_name for _name, _value in globals().items() if callable(_value) and not _name.startswith("_"))
+
+
+def __getattr__(name: str):
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

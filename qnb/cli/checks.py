@@ -18,7 +18,7 @@ OK, WARN, FAIL = "ok", "warn", "fail"
 PACKAGES = ("torch", "numpy", "pandas", "plotly", "ipywidgets", "anywidget", "jupyterlab", "onnx", "onnxruntime")
 PYTHON = (3, 11)
 EXTENSION = "qnb"
-GLIBC = (2, 35)
+GLIBC = release("2.35")
 HAS = "import importlib.util as u, json; print(json.dumps([n for n in ('qnb', 'ipywidgets') if not u.find_spec(n)]))"
 """Asked of another interpreter: which of the two it lacks."""
 INSTALL_QNN = "pip install 'qnb[qnn]'"

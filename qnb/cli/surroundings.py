@@ -8,7 +8,6 @@ import importlib.util
 import json
 import os
 import platform
-import re
 import shutil
 import subprocess
 import sys
@@ -16,25 +15,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from packaging.requirements import Requirement
+from packaging.version import Version
+
 PROBE_S = 20
 """How long another process may take."""
 TORCH = (
     "import json, torch; print(json.dumps({'threads': torch.get_num_threads(), 'gpu': "
     "torch.cuda.get_device_name(0) if torch.cuda.is_available() else None}))"
 )
-_BOUND = re.compile(r"\s*([\w.-]+)[^;]*>=\s*([\w.]+)")
 
 
-def release(version: str) -> tuple[int, ...]:
-    """The numbers of a version that are compared; zeros at the end say nothing.
+def release(version: str) -> Version:
+    """The part of a version that is compared: a pre-release, or a build of one's own, counts as the release.
 
-    >>> release("2.13.0+cpu"), release("9.0.0rc1") >= release("9")
-    ((2, 13), True)
+    >>> str(release("2.13.0+cpu")), release("9.0.0rc1") >= release("9")
+    ('2.13.0', True)
     """
-    numbers = [int(re.match(r"\d+", part)[0]) for part in version.split("+")[0].split(".") if re.match(r"\d+", part)]
-    while numbers and numbers[-1] == 0:
-        numbers.pop()
-    return tuple(numbers)
+    return Version(Version(version).base_version)
 
 
 def installed(name: str) -> str | None:
@@ -92,8 +90,8 @@ class Surroundings:
 
     def bounds(self) -> Mapping[str, str]:
         """Package to the lowest version that qnb works with; extras apart."""
-        found = (_BOUND.match(line) for line in self.requires if "extra" not in line)
-        return {match[1]: match[2] for match in found if match}
+        needed = [r for r in map(Requirement, self.requires) if "extra" not in str(r.marker)]
+        return {r.name: bound.version for r in needed for bound in r.specifier if bound.operator == ">="}
 
     @functools.cached_property
     def server(self) -> Path:

@@ -1,17 +1,22 @@
-"""Methods: one recovery technique per file. Each changes the sim it is given and returns a `Result`."""
+"""Methods: one recovery technique per file. Each changes the sim it is given and returns a `Result`.
 
-from qnb.methods.adaround import adaround as adaround
-from qnb.methods.correct_bias import correct_bias as correct_bias
-from qnb.methods.equalize import equalize as equalize
-from qnb.methods.gptq import gptq as gptq
+A technique is a function that `qnb.methods.method.method` registers, here or in another package.
+"""
+
 from qnb.methods.method import METHODS as METHODS
 from qnb.methods.method import STAGES as STAGES
 from qnb.methods.method import Method as Method
+from qnb.methods.method import auto_order as auto_order
 from qnb.methods.method import check_order as check_order
-from qnb.methods.mixed_precision import mixed_precision as mixed_precision
-from qnb.methods.reestimate_batch_norm import reestimate_batch_norm as reestimate_batch_norm
 from qnb.methods.result import Result as Result
-from qnb.methods.scale_search import scale_search as scale_search
-from qnb.methods.seq_mse import seq_mse as seq_mse
-from qnb.methods.smooth import smooth as smooth
-from qnb.methods.train import train as train
+from qnb.registry import modules as _modules
+
+_modules(__name__)
+globals().update({_name: _row.apply for _name, _row in METHODS.rows.items()})
+
+
+def __getattr__(name: str):
+    """Those of other packages."""
+    if name.startswith("_") or name not in METHODS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return METHODS[name].apply

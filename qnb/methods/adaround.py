@@ -11,6 +11,7 @@ from torch import Tensor
 from qnb.arguments import whole
 from qnb.columns import LAYER
 from qnb.errors import InputError
+from qnb.methods.auto import Auto, with_integer_weights
 from qnb.methods.layerwise.frontier import Frontier, Segment
 from qnb.methods.layerwise.layers import WeightedLayer, integer_layers
 from qnb.methods.layerwise.unfold import Product, by_element, products
@@ -45,7 +46,7 @@ def _fits(sim, given: dict) -> None:
     integer_layers(sim, given["layers"], OPERATION)
 
 
-@method("adaround", "AdaRound", "round", fits=_fits)
+@method("adaround", "AdaRound", "round", fits=_fits, auto=Auto(50, with_integer_weights))
 def adaround(
     sim,
     batches,

@@ -10,6 +10,7 @@ import torch
 from qnb.columns import LAYER
 from qnb.errors import InputError
 from qnb.graph.attributes import attribute
+from qnb.methods.auto import Auto
 from qnb.methods.layerwise.expectation import expected
 from qnb.methods.layerwise.frontier import Frontier, Segment
 from qnb.methods.layerwise.layers import WeightedLayer, integer_layers
@@ -28,7 +29,7 @@ def _fits(sim, given: dict) -> None:
     integer_layers(sim, given["layers"], OPERATION)
 
 
-@method("correct_bias", "Bias correction", "correct", fits=_fits)
+@method("correct_bias", "Bias correction", "correct", fits=_fits, auto=Auto(30))
 def correct_bias(
     sim,
     batches: Iterable | None = None,

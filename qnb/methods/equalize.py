@@ -10,6 +10,7 @@ import torch
 from qnb.arguments import whole
 from qnb.columns import LAYER
 from qnb.graph.attributes import attribute
+from qnb.methods.auto import Auto
 from qnb.methods.layerwise.layers import integer_layers
 from qnb.methods.layerwise.weights import as_matrix, from_matrix, nodes, times_constant
 from qnb.methods.method import method
@@ -30,7 +31,7 @@ def _fits(sim, given: dict) -> None:
     integer_layers(sim, given["layers"], OPERATION)
 
 
-@method("equalize", "Cross-layer equalization", "rescale", calibrated=False, fits=_fits)
+@method("equalize", "Cross-layer equalization", "rescale", calibrated=False, fits=_fits, auto=Auto(10))
 def equalize(
     sim,
     batches: Iterable | None = None,

@@ -18,6 +18,7 @@ from qnb.errors import CalibrationError, InputError
 from qnb.graph.batches import reiterable
 from qnb.measures.layers.compare import compare_layers
 from qnb.measures.layers.outputs import output_db
+from qnb.methods.auto import Auto
 from qnb.methods.progress import MethodProgress
 from qnb.methods.result import Found, Result
 from qnb.methods.undo import all_or_nothing
@@ -44,6 +45,7 @@ class Method:
         apply: ``apply(sim, batches, **options) -> Result``.
         once: whether a second time would undo the first one's work.
         fits: ``fits(sim, arguments by name)``: the method's own part of `check`.
+        auto: its place in the recipe "auto"; None leaves it out of that.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Method:
     apply: Callable[..., Result]
     once: bool = True
     fits: Callable[[Any, dict[str, Any]], None] | None = None
+    auto: Auto | None = None
 
     @property
     def options(self) -> list[str]:
@@ -103,7 +106,7 @@ class Method:
         return (self.apply.__doc__ or "").strip().splitlines()[0].rstrip(".")
 
 
-METHODS: Registry[Method] = Registry("recovery method")
+METHODS: Registry[Method] = Registry("recovery method", of=Method, group="qnb.methods")
 
 
 def method(
@@ -115,6 +118,7 @@ def method(
     once: bool = True,
     measured: Callable[[dict], Iterable] | None = None,
     fits: Callable[[Any, dict[str, Any]], None] | None = None,
+    auto: Auto | None = None,
 ):
     """Register a function ``(sim, batches, *, ..., progress=None) -> Found`` as a method that returns a `Result`.
 
@@ -124,7 +128,7 @@ def method(
     shuffle ``batches`` comes from the ``seed`` option (0), and so must what the method itself draws, from a generator
     of its own (`qnb.randomness`). Layers are measured on the first ``batches``, or on what ``measured`` makes of the
     arguments by name. Before any of it, ``fits(sim, arguments by name)`` raises where they cannot be right; ``layers``
-    and the kinds of values are checked for every method.
+    and the kinds of values are checked for every method. ``auto`` is its place in the recipe "auto".
     """
 
     def wrap(function: Callable[..., Found]) -> Callable[..., Result]:
@@ -137,7 +141,7 @@ def method(
             given.apply_defaults()
             return _apply(METHODS[name], function, given.arguments, calibrated, measured or _first_batches)
 
-        METHODS.add(name, Method(name, title, stage, apply, once, fits))
+        METHODS.add(name, Method(name, title, stage, apply, once, fits, auto))
         return apply
 
     return wrap
@@ -204,6 +208,20 @@ def check_order(names: Iterable[str], operation: str) -> None:
                     f"{row.name} after {other.name}, whose work it would undo",
                     f"go in this order: {', '.join(dict.fromkeys(r.name for r in right))}",
                 )
+
+
+def auto_order(sim, without: Iterable[str] = ()) -> list[str]:
+    """Names of the methods that the recipe "auto" tries on a sim, the cheapest first. Corrections are tried once more
+    after each method that chooses weights or their ranges.
+
+    Args:
+        without: names of methods to leave out; those that the sim has had are left out too.
+    """
+    gone = {*without, *sim.applied_methods}
+    rows = [row for row in map(METHODS.__getitem__, METHODS) if row.auto is not None and row.name not in gone]
+    rows = sorted((row for row in rows if row.auto.suits(sim)), key=lambda row: row.auto.effort)
+    corrections = [row.name for row in rows if row.stage == "correct"]
+    return [name for row in rows for name in (row.name, *(corrections if row.stage in ("range", "round") else ()))]
 
 
 def _measure(sim, batches, report) -> pd.DataFrame | None:

@@ -10,6 +10,7 @@ import pandas as pd
 from qnb.arguments import is_number, short, whole
 from qnb.errors import InputError
 from qnb.html import count, number
+from qnb.methods.auto import Auto
 from qnb.methods.method import method
 from qnb.methods.precision.candidates import check_budget
 from qnb.methods.precision.precision_front import OPERATION, Choices, PrecisionFront, check, solved
@@ -38,7 +39,7 @@ def _by_metric(sensitivity) -> bool:
     return isinstance(sensitivity, str) and sensitivity == "evaluate"
 
 
-@method("mixed_precision", "Mixed precision", "precision", fits=_fits)
+@method("mixed_precision", "Mixed precision", "precision", fits=_fits, auto=Auto(60))
 def mixed_precision(
     sim,
     batches: Iterable,

@@ -11,6 +11,7 @@ import torch
 from qnb.arguments import whole
 from qnb.columns import LAYER
 from qnb.graph.attributes import attribute
+from qnb.methods.auto import Auto, with_integer_weights
 from qnb.methods.layerwise.frontier import Frontier
 from qnb.methods.layerwise.layers import integer_layers
 from qnb.methods.layerwise.reconstruction import Reconstruction, reconstruction
@@ -30,7 +31,7 @@ def _fits(sim, given: dict) -> None:
     integer_layers(sim, given["layers"], OPERATION)
 
 
-@method("seq_mse", "Sequential MSE", "range", fits=_fits)
+@method("seq_mse", "Sequential MSE", "range", fits=_fits, auto=Auto(40, with_integer_weights))
 def seq_mse(sim, batches, *, layers=None, candidates: int = 20, progress=None) -> Found:
     """Choose each weight range so that the layer's output, on what the layers before it give, is nearest to FP32.
 

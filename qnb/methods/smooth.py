@@ -6,6 +6,7 @@ import torch
 
 from qnb.arguments import is_number, short
 from qnb.errors import InputError
+from qnb.methods.auto import Auto, with_norms
 from qnb.methods.layerwise.layers import integer_layers
 from qnb.methods.method import method
 from qnb.methods.rescaling.rescale import Magnitudes, Rescaling
@@ -22,7 +23,7 @@ def _fits(sim, given: dict) -> None:
     integer_layers(sim, given["layers"], OPERATION)
 
 
-@method("smooth", "SmoothQuant", "rescale", fits=_fits)
+@method("smooth", "SmoothQuant", "rescale", fits=_fits, auto=Auto(20, with_norms))
 def smooth(sim, batches, *, alpha: float | None = None, layers=None, progress=None) -> Found:
     """Divide each channel between two layers by a scale that evens out activations, and give it to the weights.
 

@@ -16,6 +16,7 @@ from qnb.arguments import is_number, one_of, short, whole
 from qnb.columns import LAYER
 from qnb.errors import FileError, InputError, PrecisionError
 from qnb.graph.batches import length
+from qnb.methods.auto import Auto
 from qnb.methods.method import MEASURED_BATCHES, method
 from qnb.methods.result import Found
 from qnb.methods.training.checkpoint import Checkpoint, identity
@@ -45,7 +46,7 @@ def _fits(sim, given: dict[str, Any]) -> None:
     _check_options(given)
 
 
-@method("train", "Quantization-aware training", "train", once=False, measured=_measured_on, fits=_fits)
+@method("train", "Quantization-aware training", "train", once=False, measured=_measured_on, fits=_fits, auto=Auto(70))
 def train(
     sim,
     loader: Iterable,

@@ -1,4 +1,4 @@
-"""Histograms with even bins over each row's own range: what range rules search."""
+"""Histograms with even bins over each row's own range: what calibration methods search."""
 
 from __future__ import annotations
 

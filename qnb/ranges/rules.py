@@ -1,4 +1,4 @@
-"""Range rules: from statistics to the range (min, max) that a grid should cover."""
+"""Calibration methods: from statistics to the range (min, max) that a grid should cover."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from qnb.registry import Registry
 SEARCH_BINS = 512
 PERCENTILE_BINS = 2048
 
-RULES: Registry[Rule] = Registry("range rule")
-
 
 @dataclass(frozen=True)
 class Rule:
     """The statistics that a rule needs, and its function ``(statistics, grid, **options) -> (min, max)``.
 
     The (min, max) are float32 tensors of the scale's shape: ``[]``, ``[channels]`` or blocks. ``bounds`` holds the
-    least and the largest value of each option.
+    least and the largest value of each option, ``scheme`` AIMET's word for it in encodings
+    files, where there is one.
     """
 
     name: str
     statistics: Callable[..., MinMax]
     function: Callable[..., tuple[Tensor, Tensor]]
     bounds: Mapping[str, tuple[float, float]]
+    scheme: str = ""
 
     @torch.no_grad()
     def __call__(self, statistics: MinMax, grid: Grid | FloatGrid, **options) -> tuple[Tensor, Tensor]:
@@ -64,10 +64,10 @@ class Rule:
             if other is not None and name not in self.bounds:
                 raise InputError(
                     operation,
-                    f"option {name}={short(value)} with range rule {self.name!r}",
+                    f"option {name}={short(value)} with calibration method {self.name!r}",
                     f"Did you mean {argument}={other!r}, {name}={short(value)}?",
                 )
-            owner = operation if beside else f"range rule {self.name!r}"
+            owner = operation if beside else f"calibration method {self.name!r}"
             known = [*self.bounds, *(other for other in beside if other != name)]  # those are no options
             check_options(operation, {name: value}, known, owner)
             low, high = self.bounds[name]
@@ -75,23 +75,27 @@ class Rule:
                 raise InputError(operation, f"{name}={short(value)}", f"use {low:g} to {high:g}")
 
 
-def rule(name: str, statistics: Callable[..., MinMax], **bounds: tuple[float, float]) -> Callable:
-    """Registers a function as the range rule of that name; ``bounds``: least and largest value of each option."""
+RULES: Registry[Rule] = Registry("calibration method", of=Rule, group="qnb.range_rules")
+
+
+def rule(name: str, statistics: Callable[..., MinMax], *, scheme: str = "", **bounds: tuple[float, float]) -> Callable:
+    """Registers a function as the calibration method of that name; ``bounds``: least and largest value of each option;
+    ``scheme``: what encodings files call it."""
 
     def register(function):
-        RULES.add(name, Rule(name, statistics, function, bounds))
+        RULES.add(name, Rule(name, statistics, function, bounds, scheme))
         return function
 
     return register
 
 
-@rule("minmax", MinMax)
+@rule("minmax", MinMax, scheme="post_training_tf")
 def minmax(statistics: MinMax, grid: Grid | FloatGrid) -> tuple[Tensor, Tensor]:
     """All that was seen."""
     return statistics.min, statistics.max
 
 
-@rule("percentile", Histogram, percentile=(50, 100))
+@rule("percentile", Histogram, scheme="post_training_percentile", percentile=(50, 100))
 def percentile(statistics: Histogram, grid: Grid | FloatGrid, percentile: float = 99.99) -> tuple[Tensor, Tensor]:
     """Leaves out the largest and the smallest ``100 - percentile`` percent of the values.
 
@@ -108,7 +112,7 @@ def percentile(statistics: Histogram, grid: Grid | FloatGrid, percentile: float 
     return _unless_constant(statistics, low.view(statistics.min.shape), high.view(statistics.max.shape))
 
 
-@rule("sqnr", Histogram)
+@rule("sqnr", Histogram, scheme="post_training_tf_enhanced")
 def sqnr(statistics: Histogram, grid: Grid | FloatGrid) -> tuple[Tensor, Tensor]:
     """The range with the least predicted squared error over 512 bins, clipped values counting three times.
 

@@ -63,7 +63,7 @@ def fidelity(sim, runtime: Runtime, batches: Iterable, *, progress=None) -> pd.D
             row.update(value, simulated)
         done += 1
         if progress is not None:
-            progress(done, total, f"comparing with {runtime.name}")
+            progress(done, total, f"comparing with {runtime.title}")
     if not done:
         raise InputError("fidelity", "the loader gave no batch", "pass at least one batch")
     return pd.DataFrame([r.row() for r in (*rows.values(), *outputs.values())], columns=list(columns.FIDELITY))

@@ -22,7 +22,7 @@ class Latency:
         threads: as the runtime was given; None where it chose the number itself.
         runtime: its name.
 
-    >>> print(Latency(3.21, 3.1, 3.6, 50, 2, "onnxruntime-cpu"))
+    >>> print(Latency(3.21, 3.1, 3.6, 50, 2, "onnxruntime"))
     3.21 ms (3.10 to 3.60, 50 runs, 2 threads)
     """
 

@@ -12,9 +12,11 @@ from typing import Any
 
 import pandas as pd
 
-from qnb.errors import FileError
+from qnb.errors import FileError, PrecisionError
+from qnb.runtimes.facts import register
 from qnb.runtimes.runtime import PLACEMENT, Runtime
 from qnb.runtimes.session import open_session, session_options
+from qnb.sim.exact import check_integer
 
 MOVES = frozenset(
     {
@@ -52,6 +54,7 @@ INTEGER = ("QLinear", "QGemm", "QAttention", "QEmbed", "MatMulInteger", "ConvInt
 """How names of integer kernels begin."""
 
 
+@register
 class OnnxRuntime(Runtime):
     """An ONNX file on ONNX Runtime's CPU kernels; QDQ patterns run as integer kernels.
 
@@ -66,7 +69,8 @@ class OnnxRuntime(Runtime):
         print(runtime.latency(images[:1]))      # 3.21 ms (3.10 to 3.60, 50 runs, 2 threads)
     """
 
-    name = "onnxruntime-cpu"
+    name = exact = "onnxruntime"
+    title = "ONNX Runtime, CPU"
 
     def __init__(
         self,
@@ -80,6 +84,17 @@ class OnnxRuntime(Runtime):
         if self._header.compiled:
             received = f"{self.path.name} holds a binary compiled for a device"
             raise FileError("OnnxRuntime", received, "open it with QnnHtp, or open the file it was compiled from")
+
+    @classmethod
+    def untimed(cls, sim) -> str:
+        """Its kernels compute in floating point what a device computes in integers, but for W8A8."""
+        if sim.precision.name in ("fp32", "fp16"):
+            return ""
+        try:
+            check_integer(sim, cls.exact)
+        except PrecisionError:
+            return "ONNX Runtime's CPU has integer kernels for W8A8 only: other widths run in floating point there"
+        return ""
 
     def placement(self) -> pd.DataFrame:
         """The graph after ONNX Runtime's optimizations, a row per node.

@@ -9,7 +9,7 @@ import re
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 
@@ -18,6 +18,7 @@ from qnb.errors import DependencyError, FileError, InputError, QnbError, TargetE
 from qnb.process import Ended, Failed
 from qnb.runtimes import onnx_file, qnn_library, qnn_process
 from qnb.runtimes import soc as socs
+from qnb.runtimes.facts import register
 from qnb.runtimes.qnn_worker import PROVIDER
 from qnb.runtimes.runtime import PLACEMENT, Runtime
 from qnb.runtimes.session import attributes, first_line
@@ -28,6 +29,7 @@ NAMED = 8
 """Nodes that an error names."""
 
 
+@register
 class QnnHtp(Runtime):
     """An ONNX file on Qualcomm's HTP: on a device, or on x86-64 in the emulator that QNN brings.
 
@@ -54,7 +56,12 @@ class QnnHtp(Runtime):
         runtime.compile("model_sm8650.onnx")   # and model_sm8650_qnn.bin: what a device loads
     """
 
-    name = "qnn-htp"
+    name = exact = "htp"
+    title = home = "HTP"
+    exact_float_io = False  # its own quantization of float inputs follows no known rule
+    file = "static"
+    compiles = device = True
+    rank = 1
     kept = 2
     _failures = (Failed, Ended)
 
@@ -77,6 +84,26 @@ class QnnHtp(Runtime):
         if self._header.compiled and made_for != self.soc.soc:  # the emulator would run some of these all the same
             received = f"{self.path.name} was compiled for {made_for}, not for {self.soc.soc}"
             raise TargetError("QnnHtp", received, f"pass soc={made_for!r}, or compile the original for {self.soc.soc}")
+
+    @classmethod
+    def available(cls) -> str | None:
+        return qnn_library.qnn_available()
+
+    @classmethod
+    def suits(cls, target: targets.Target) -> bool:
+        return target.htp_arch is not None
+
+    @classmethod
+    def emulated(cls) -> bool:
+        return emulated()
+
+    @classmethod
+    def title_for(cls, soc: socs.Soc) -> str:
+        return f"HTP v{soc.htp_arch} ({soc.soc}{', emulated' if emulated() else ''})"
+
+    @classmethod
+    def open(cls, path: Path, soc: socs.Soc, threads: int | None) -> Self:
+        return cls(path, soc=soc).load()
 
     def placement(self) -> pd.DataFrame:
         """Where each node runs: the graph as it was given to HTP, which goes on to fuse it unseen.

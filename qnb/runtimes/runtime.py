@@ -1,4 +1,4 @@
-"""The interface that every runtime has; a new one is one subclass with `_session` and `placement`."""
+"""The interface that every runtime has; a new one is one registered subclass with `_session` and `placement`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import torch
 
 from qnb.errors import FileError, InputError, QnbError
 from qnb.runtimes import feed, onnx_file
+from qnb.runtimes.facts import RuntimeFacts
 from qnb.runtimes.latency import Latency, interleaved
 from qnb.runtimes.onnx_file import Tensor
 from qnb.runtimes.session import first_line, need, open_session, session_options
@@ -23,7 +24,7 @@ PLACEMENT = ("node", "op", "provider")
 """What `Runtime.placement` returns, one row per node."""
 
 
-class Runtime:
+class Runtime(RuntimeFacts):
     """An ONNX file on a runtime; the session is made on first use, or by `load`.
 
     Args:
@@ -45,7 +46,6 @@ class Runtime:
         DependencyError: a package is missing.
     """
 
-    name = "runtime"
     kept = 4
     """Sessions with additional outputs that are kept."""
     _failures: tuple[type[Exception], ...] = (Exception,)
@@ -239,7 +239,7 @@ class Runtime:
     def _failure(self, operation: str, error: Exception) -> QnbError:
         """What to say of an error of a session's ``run``."""
         remedy = f"check the inputs against {'; '.join(map(str, self.inputs))}"
-        return InputError(operation, f"{self.name} failed: {first_line(error)}", remedy)
+        return InputError(operation, f"{self.title} failed: {first_line(error)}", remedy)
 
     def _with_outputs(self, names: tuple[str, ...]) -> tuple[Any, dict[str, str], dict[str, torch.Tensor]]:
         """A session that returns these too, their names in it, and the values of those that no input changes."""

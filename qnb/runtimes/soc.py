@@ -14,6 +14,7 @@ import pandas as pd
 
 from qnb.errors import TargetError
 from qnb.registry import Registry
+from qnb.targets import TARGETS
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,6 @@ for _soc, _name, _arch, _model in (
 ):
     SOCS.add(_soc, Soc(_soc, _name, _arch, _model, f"htp-v{_arch}"))
 
-_ARCHITECTURES = {
-    soc.target: Soc(soc.target, f"any Hexagon v{soc.htp_arch}", soc.htp_arch, None, soc.target)
-    for soc in (SOCS[name] for name in SOCS)
-}
-
 
 def get(soc: str | Soc) -> Soc:
     """The SoC with this part number, or any of an architecture (``"htp-v75"``); a `Soc` passes through.
@@ -89,7 +85,8 @@ def get(soc: str | Soc) -> Soc:
     if isinstance(soc, Soc):
         return soc
     name = str(soc).lower()
-    return _ARCHITECTURES[name] if name in _ARCHITECTURES else SOCS[name]
+    arch = TARGETS[name].htp_arch if name in TARGETS else None
+    return SOCS[name] if arch is None else Soc(name, f"any Hexagon v{arch}", arch, None, name)
 
 
 def socs() -> pd.DataFrame:

@@ -81,7 +81,7 @@ class Target:
     htp_arch: int | None = None
 
 
-TARGETS: Registry[Target] = Registry("target", TargetError)
+TARGETS: Registry[Target] = Registry("target", TargetError, of=Target, group="qnb.targets")
 """All targets by name."""
 
 

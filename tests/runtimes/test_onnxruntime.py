@@ -30,7 +30,7 @@ def test_importing_loads_no_runtime():
 def test_a_file_describes_itself(quantized):
     runtime = OnnxRuntime(quantized())
     assert repr(runtime) == "OnnxRuntime('q.onnx'): x float32[N, 3, 8, 8] -> y float32[N, 4, 8, 8]"
-    assert runtime.metadata == {} and runtime.name == "onnxruntime-cpu"
+    assert runtime.metadata == {} and runtime.name == "onnxruntime"
     assert OnnxRuntime(quantized(), batch=2).outputs[0].shape == (2, 4, 8, 8)
 
 
@@ -144,7 +144,7 @@ def test_placement_shows_the_kernels(quantized, floats):
 
 def test_latency(quantized, floats, x):
     found = OnnxRuntime(quantized(), threads=1).latency(runs=3, warmup=1)
-    assert isinstance(found, Latency) and (found.runs, found.threads, found.runtime) == (3, 1, "onnxruntime-cpu")
+    assert isinstance(found, Latency) and (found.runs, found.threads, found.runtime) == (3, 1, "onnxruntime")
     assert 0 < found.low_ms <= found.median_ms <= found.high_ms
     assert OnnxRuntime(quantized("i.onnx", integers=True)).latency(x, runs=2).runs == 2
     assert OnnxRuntime(floats, shapes={"T": 3}).latency(runs=1).threads is None

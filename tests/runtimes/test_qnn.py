@@ -21,7 +21,7 @@ def x():
 def test_it_agrees_with_the_cpu_within_one_step(htp, quantized, x):
     path = quantized()
     runtime = htp(path)
-    assert runtime.inputs[0].shape == (1, 3, 8, 8) and runtime.name == "qnn-htp"
+    assert runtime.inputs[0].shape == (1, 3, 8, 8) and runtime.name == "htp"
     steps = ((runtime.run(x) - OnnxRuntime(path).run(x)) / 0.06).round()
     assert steps.abs().max() <= 1 and (steps == 0).float().mean() > 0.9
 
@@ -99,7 +99,7 @@ def test_an_emulator_has_no_latency(htp, quantized, monkeypatch):
         runtime.latency()
     assert caught.value.operation == "QnnHtp.latency"
     monkeypatch.setattr(qnn, "emulated", lambda: False)
-    assert runtime.latency(runs=1, warmup=0).runtime == "qnn-htp"
+    assert runtime.latency(runs=1, warmup=0).runtime == "htp"
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "AMD64", "ARM64", "aarch64"])

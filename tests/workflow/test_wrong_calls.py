@@ -67,7 +67,7 @@ RUN = {
     "methods' glob": (lambda f: f.run("w4a8", calibration_method={"relu_": "mse"}), "no layer matches 'relu_'"),
     "layers for the target": (lambda f: f.run("w8a8", layers={"0": "w3a8"}), "'0' at w3a8, which htp-v75 does not"),
     "layers as a list": (lambda f: f.run("w8a8", layers=["0"]), "layers=.*give a dict"),
-        "fp32 with layers": (lambda f: f.run("fp32", layers={"0": "w8a8"}), "FP32 is the reference"),
+    "fp32 with layers": (lambda f: f.run("fp32", layers={"0": "w8a8"}), "FP32 is the reference"),
     "fp32 under a name": (lambda f: f.run("fp32", name="baseline"), "name='baseline'.*leave name out"),
 }
 NAMES = {

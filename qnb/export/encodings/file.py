@@ -21,9 +21,7 @@ from qnb.export.onnx.program import program
 from qnb.export.onnx.tensors import FileTensor
 from qnb.methods import METHODS
 from qnb.numerics import FloatGrid, Grid
-
-SCHEMES = {"minmax": "post_training_tf", "sqnr": "post_training_tf_enhanced", "percentile": "post_training_percentile"}
-"""AIMET's words for range rules; it has none for the others, nor for ranges that were searched for or learned."""
+from qnb.ranges import RULES
 
 
 def export_encodings(sim, path, version: str = "1.0.0") -> Path:
@@ -87,15 +85,16 @@ def _arguments(sim) -> dict:
 
 
 def _scheme(sim) -> dict[str, str]:
-    """The one rule that all ranges come from; nothing where there are several, or the format has no word."""
+    """The one rule that all ranges come from; nothing where there are several, where ranges were searched for or
+    learned, or where AIMET has no word for it."""
     chosen = any(METHODS[name].stage in ("range", "train") for name in sim.applied_methods)
     rules = {
         q.rule[0] if q.rule else None
         for q in map(sim.activation, sim.plan.activations)
         if q.active and isinstance(q.grid, Grid) and q.fixed is None
     }
-    name = SCHEMES.get(rules.pop()) if len(rules) == 1 and not chosen else None
-    return {"quant_scheme": name} if name else {}
+    name = rules.pop() if len(rules) == 1 and not chosen else None
+    return {"quant_scheme": RULES[name].scheme} if name and RULES[name].scheme else {}
 
 
 def _entry_1(tensor: FileTensor) -> dict:

@@ -9,7 +9,7 @@ from qnb.sim.calibration import weight_encodings
 
 
 def renew_encodings(sim, nodes: Iterable[str], batches: Iterable | None, progress) -> bool:
-    """Encodings of all weights, and of activations each by its own range rule.
+    """Encodings of all weights, and of activations each by its own calibration method.
 
     Args:
         nodes: whose values changed.

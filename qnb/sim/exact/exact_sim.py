@@ -12,8 +12,8 @@ from torch import fx
 from qnb.errors import CalibrationError, InputError, PrecisionError
 from qnb.graph import ops
 from qnb.numerics import Grid, quantize
-from qnb.sim.exact import htp, integer_ops, onnxruntime
 from qnb.sim.exact.integer_ops import Layer
+from qnb.sim.exact.kernels import KERNELS, Kernels
 from qnb.sim.exact.operands import Operand
 from qnb.sim.placement import tensor_roles
 from qnb.sim.placement.plan import LayerGroup
@@ -21,37 +21,13 @@ from qnb.sim.placement.superfluous import superfluous
 from qnb.sim.quantizer import spread
 from qnb.sim.quantsim import QuantSim
 
-_CONV = dict.fromkeys(("conv1d", "conv2d", "conv3d"), integer_ops.conv)
-_COMMON = _CONV | {
-    "linear": integer_ops.linear,
-    "matmul": integer_ops.matmul,
-    "mm": integer_ops.matmul,
-    "bmm": integer_ops.matmul,
-    "add": integer_ops.two("add"),
-    "mul": integer_ops.two("mul"),
-    "mean": integer_ops.mean,
-    "adaptive_avg_pool2d": integer_ops.mean,
-    "avg_pool2d": integer_ops.average_pool,
-    "softmax": integer_ops.softmax,
-}
-_TABLES = dict.fromkeys(("sigmoid", "tanh", "gelu", "hardswish"), integer_ops.unary)
-_TRANSPOSED = dict.fromkeys((f"conv_transpose{n}d" for n in (1, 2, 3)), integer_ops.conv_transpose)
-KERNELS: dict[str, tuple[ModuleType, dict[str, Callable], tuple[int, ...]]] = {
-    "onnxruntime": (onnxruntime, _COMMON, (8,)),
-    "htp": (htp, _COMMON | _TRANSPOSED | _TABLES | {"sub": integer_ops.two("sub"), "silu": integer_ops.silu}, (4, 8)),
-}
-"""Runtime -> its rules, the ops that it has integer kernels for, the widths of weights that they take.
-
-All other ops run in floating point between DequantizeLinear and QuantizeLinear there, as they do in any QuantSim.
-"""
-
 
 class ExactSim(QuantSim):
     """What ``sim.exact(runtime)`` returns: a QuantSim that is fixed as it was then.
 
     Args:
         sim: a calibrated QuantSim.
-        runtime: ``"onnxruntime"`` or ``"htp"``.
+        runtime: a name in `qnb.sim.exact.KERNELS`.
     """
 
     def __init__(self, sim: QuantSim, runtime: str):
@@ -59,8 +35,7 @@ class ExactSim(QuantSim):
         self.__dict__.update(plain.__dict__)
         self.__dict__["sim"] = plain
         self.runtime = runtime
-        rules, kernels, _ = KERNELS[runtime]
-        self.layers_exact = _replace(self, rules, kernels, runtime)
+        self.layers_exact = _replace(self, KERNELS[runtime])
 
     def copy(self) -> ExactSim:
         return ExactSim(self.sim, self.runtime)
@@ -110,7 +85,7 @@ def check_integer(sim: QuantSim, runtime: str) -> None:
     Raises:
         PrecisionError: a layer of another precision, by name.
     """
-    widths = KERNELS[runtime][2]
+    widths = KERNELS[runtime].weight_bits
     remedy = "use w8a8" + (" or w4a8" if 4 in widths else f": {runtime} runs other widths in floating point")
     for key, site in sim.plan.activations.items():
         quantizer = sim.activation(key)
@@ -129,21 +104,21 @@ def check_integer(sim: QuantSim, runtime: str) -> None:
             raise PrecisionError(f"exact({runtime!r})", f"layer {site.layer!r} with {kept} weights", remedy)
 
 
-def _replace(sim: ExactSim, rules: ModuleType, kernels: dict[str, Callable], runtime: str) -> list[str]:
+def _replace(sim: ExactSim, kernels: Kernels) -> list[str]:
     """Put integer ops in the place of those that the runtime has kernels for; gives their layers' names back."""
     nodes = {n.name: n for n in sim.graph_module.graph.nodes}
     gone = superfluous(sim)
-    chosen = {group.layer: _kernel(nodes[group.nodes[0]], kernels) for group in sim.groups}
+    chosen = {group.layer: _kernel(nodes[group.nodes[0]], kernels.ops) for group in sim.groups}
     done = []
     for group in sim.groups:
         first = nodes[group.nodes[0]]
         kernel = chosen[group.layer]
         alone = len(group.nodes) == 1 or (len(group.nodes) == 2 and nodes[group.nodes[1]] in gone)
-        layer = _layer(sim, group, first) if kernel is not None and alone and _suits(first, runtime) else None
+        layer = _layer(sim, group, first) if kernel is not None and alone and _suits(first, kernels) else None
         if layer is None:
             continue
-        first.meta = first.meta | {"pure": first.target, "exact": runtime}
-        first.target = _bound(kernel, rules, layer, first.name)
+        first.meta = first.meta | {"pure": first.target, "exact": sim.runtime}
+        first.target = _bound(kernel, kernels.rules, layer, first.name)
         done.append(group.layer)
     sim.graph_module.recompile()
     return done
@@ -171,7 +146,7 @@ def _bound(kernel: Callable, rules: ModuleType, layer: Layer, name: str) -> Call
     return run
 
 
-def _suits(node: fx.Node, runtime: str) -> bool:
+def _suits(node: fx.Node, kernels: Kernels) -> bool:
     """Whether the op's other arguments are those that the kernel knows."""
     name = ops.name(node)
     if name in ("add", "sub", "mul"):
@@ -182,7 +157,7 @@ def _suits(node: fx.Node, runtime: str) -> bool:
     if name == "mean":
         axes = node.args[1] if len(node.args) > 1 else None
         over_image = isinstance(axes, list | tuple) and value.dim() == 4 and sorted(a % 4 for a in axes) == [2, 3]
-        return isinstance(axes, list | tuple) and (runtime == "htp" or over_image)
+        return isinstance(axes, list | tuple) and (kernels.means_any_axes or over_image)
     if name == "adaptive_avg_pool2d":
         return list(node.args[1]) == [1, 1]
     if name == "avg_pool2d":

@@ -18,6 +18,7 @@ from qnb.arguments import flag, one_of, whole
 from qnb.errors import FileError, InputError
 from qnb.export import export_encodings, export_onnx
 from qnb.export.onnx.file import default_form
+from qnb.runtimes import RUNTIMES as ALL_RUNTIMES
 from qnb.runtimes import soc as socs
 from qnb.sim import QuantSim
 from qnb.workflow.deployment import commands, device_inputs, on_runtime
@@ -28,6 +29,7 @@ from qnb.workflow.jobs.progress import shown
 from qnb.workflow.results import check_has_data
 
 RUNTIMES = ("onnxruntime", "htp")
+"""Those that the deploy panel offers; `qnb.runtimes.RUNTIMES` holds all."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Order:
     Args:
         run: a `Run`.
         samples: how many the layers are compared on.
-        evaluate: None lets HTP's emulator evaluate where that takes less than two minutes.
+        evaluate: None lets an emulator evaluate where that takes less than two minutes.
     """
 
     run: Any
@@ -73,13 +75,7 @@ def order(
     """
     operation, run = f"flow.deploy({name!r})", flow[name]
     check_has_data(flow, operation)
-    wanted = (runtimes,) if isinstance(runtimes, str) else tuple(RUNTIMES if runtimes is None else runtimes)
-    if runtimes is None and flow.target.htp_arch is None:
-        wanted = ("onnxruntime",)
-    if not wanted:
-        raise InputError(operation, "no runtime", f"use {' or '.join(map(repr, RUNTIMES))}, or both")
-    for runtime in wanted:
-        one_of(operation, "runtime", runtime, RUNTIMES)
+    wanted = _runtimes(flow.target, runtimes, operation)
     whole(operation, "samples", samples)
     check_threads(operation, threads)
     for option, value in (("integer_io", integer_io), ("evaluate", evaluate)):
@@ -100,12 +96,25 @@ def order(
     return asked
 
 
+def _runtimes(target, wanted: Iterable[str] | str | None, operation: str) -> tuple[str, ...]:
+    """Names of the runtimes to run the files on; by default all that suit the target."""
+    if wanted is None:
+        return tuple(name for name in ALL_RUNTIMES if ALL_RUNTIMES[name].suits(target))
+    names = (wanted,) if isinstance(wanted, str) else tuple(wanted)
+    if not names:
+        raise InputError(operation, "no runtime", f"use some of {', '.join(map(repr, ALL_RUNTIMES))}")
+    for name in names:
+        if name not in ALL_RUNTIMES:
+            one_of(operation, "runtime", name, ALL_RUNTIMES)
+    return names
+
+
 def default_soc(target) -> socs.Soc:
     """The SoC that a target is named after: the first of its architecture in the table."""
     table = socs.socs()
-    found = table[table.target == target.name].soc.tolist()
+    found = table[table.htp_arch == target.htp_arch].soc.tolist()
     named = [soc for soc in found if soc.startswith("sm8")] or found
-    return socs.get(named[0] if named else "sm8650")
+    return socs.get(named[0] if named else "sm8650" if target.htp_arch is None else target.name)
 
 
 def deploy(flow, wanted: Order, progress) -> Deployment:
@@ -114,7 +123,7 @@ def deploy(flow, wanted: Order, progress) -> Deployment:
     with shown(f"flow.deploy({wanted.run.name!r})", progress) as report, staged(wanted.folder) as stage:
         files = _write(flow, wanted, stage, report)
         found = tuple(on_runtime.run(flow, wanted, r, stage, files, report) for r in wanted.runtimes)
-        table = _table(files)
+        table = _table(files, wanted.runtimes)
         text = commands.text(flow, wanted, files)
         (stage / "commands.sh").write_text(text)
     return Deployment(
@@ -137,7 +146,7 @@ def _write(flow, wanted: Order, stage: Path, report) -> dict[str, Path]:
     sim, stem = sim_of(flow, wanted.run), wanted.stem
     quantized = default_form(sim) == "qdq"
     steps = {"model": lambda p: export_onnx(sim, p, integer_io=wanted.integer_io)}
-    if "htp" in wanted.runtimes:
+    if any(ALL_RUNTIMES[name].file == "static" for name in wanted.runtimes):
         form = "qdq" if quantized else "fp32"  # HTP computes floats in FP16 whatever the file says
         steps["static"] = lambda p: export_onnx(sim, p, form=form, batch=_batch(sim), integer_io=wanted.integer_io)
     if quantized:
@@ -167,7 +176,7 @@ def _batch(sim: QuantSim) -> int | None:
 
 WHAT = {
     "model": "ONNX for ONNX Runtime, batch open",
-    "static": "ONNX for HTP, batch 1",
+    "static": "ONNX for {}, batch 1",
     "float": "float ONNX for qairt-converter",
     "encodings": "quantization overrides for it",
     "settings": "which SoC to compile for",
@@ -179,10 +188,11 @@ WHAT = {
 }
 
 
-def _table(files: dict[str, Path]) -> pd.DataFrame:
+def _table(files: dict[str, Path], runtimes: Iterable[str]) -> pd.DataFrame:
     """A row per file, and one per folder with all that is in it."""
+    fixed = ", ".join(r.title for r in map(ALL_RUNTIMES.__getitem__, runtimes) if r.file == "static")
     rows = [
-        (f"{path.parent.name}/{path.name}/" if path.is_dir() else path.name, WHAT[role], _bytes(path))
+        (f"{path.parent.name}/{path.name}/" if path.is_dir() else path.name, WHAT[role].format(fixed), _bytes(path))
         for role, path in files.items()
     ]
     return pd.DataFrame(rows, columns=list(columns.FILES))

@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from qnb.errors import DependencyError, PrecisionError, QnbError, TargetError
+from qnb.errors import DependencyError, QnbError, TargetError
 from qnb.measures import Score
 from qnb.measures.metrics.evaluation import score_of
-from qnb.runtimes import OnnxRuntime, QnnHtp, Runtime, RuntimeModel, differences, fidelity, wiring
-from qnb.runtimes.qnn import emulated
+from qnb.runtimes import RUNTIMES, Runtime, RuntimeModel, differences, fidelity, wiring
 from qnb.sim import limits
 from qnb.workflow.deployment import deploy
-from qnb.workflow.deployment.performance import sim_of, timed
+from qnb.workflow.deployment.performance import sim_of
 from qnb.workflow.deployment.result import COMPLETED, DISAGREES, MISSING, REFUSED, RuntimeResult
 from qnb.workflow.verdict import judge
 
@@ -22,25 +21,23 @@ PATIENCE_SECONDS = 120
 
 def run(flow, wanted: deploy.Order, name: str, stage: Path, files: dict[str, Path], report) -> RuntimeResult:
     """Everything about one runtime; what it cannot do is part of the result, not an error."""
-    title = _title(wanted, name)
+    of = RUNTIMES[name]
+    title = of.title_for(wanted.soc)
     report(0, None, f"starting {title}")
     try:
-        runtime = _open(flow, wanted, name, files)
+        runtime = of.open(files[of.file], wanted.soc, wanted.threads)
         placement = runtime.placement()
     except DependencyError as error:
         return RuntimeResult(name, title, MISSING, f"{error.received}: {error.remedy}")
     except TargetError as error:
-        return RuntimeResult(
-            name, title, REFUSED, f"{error.received}. {error.remedy}", known=_known(flow, wanted, name)
-        )
-    if name == "htp":
+        return RuntimeResult(name, title, REFUSED, f"{error.received}. {error.remedy}", known=_known(flow, wanted, of))
+    if of.compiles:
         _compile(wanted, runtime, stage, files, report)
-    at_home = "HTP" if name == "htp" else "CPU"
-    away = placement[placement.provider != at_home]
-    table, exact = _fidelity(flow, wanted, name, runtime, report)
+    away = placement[placement.provider != of.home]
+    table, exact = _fidelity(flow, wanted, runtime, report)
     score, note = _score(flow, wanted, runtime, report)
     drop = None if score is None else judge(flow["fp32"].score, score, flow.tolerance)[0]
-    latency, why = _latency(flow, wanted, name, runtime, report)
+    latency, why = _latency(flow, wanted, runtime, report)
     differ = _differences(flow, wanted, table)
     return RuntimeResult(
         name,
@@ -52,48 +49,36 @@ def run(flow, wanted: deploy.Order, name: str, stage: Path, files: dict[str, Pat
         score=score,
         drop=drop,
         differences=differ,
-        known=_known(flow, wanted, name),
+        known=_known(flow, wanted, of),
         placement=placement.provider.value_counts().to_dict(),
         fallback_nodes=tuple(away.node),
         latency=latency,
     )
 
 
-def _known(flow, wanted: deploy.Order, name: str) -> tuple[str, ...]:
-    """What HTP is known not to run of the run's model, or to compute otherwise."""
+def _known(flow, wanted: deploy.Order, of: type[Runtime]) -> tuple[str, ...]:
+    """What the target is known not to run of the run's model, or to compute otherwise."""
     sim = sim_of(flow, wanted.run)
-    refused = (found for found in limits.holding(sim) if found[2].refused) if name == "htp" else ()
+    refused = (found for found in limits.holding(sim) if found[2].refused) if of.device else ()
     return tuple(said for _, said in limits.sentences(refused, sim.target))
 
 
-def _title(wanted: deploy.Order, name: str) -> str:
-    if name != "htp":
-        return "ONNX Runtime, CPU"
-    return f"HTP v{wanted.soc.htp_arch} ({wanted.soc.soc}{', emulated' if emulated() else ''})"
-
-
-def _open(flow, wanted: deploy.Order, name: str, files: dict[str, Path]) -> Runtime:
-    if name == "htp":
-        return QnnHtp(files["static"], soc=wanted.soc).load()
-    return OnnxRuntime(files["model"], threads=wanted.threads).load()
-
-
-def _compile(wanted: deploy.Order, runtime: QnnHtp, stage: Path, files: dict[str, Path], report) -> None:
+def _compile(wanted: deploy.Order, runtime: Runtime, stage: Path, files: dict[str, Path], report) -> None:
     report(0, None, f"compiling for {wanted.soc.soc}")
     files["context"] = runtime.compile(stage / f"{wanted.stem}-{wanted.soc.soc}-context.onnx")
     files["binary"] = next(p for p in stage.iterdir() if p.suffix == ".bin")
 
 
-def _fidelity(flow, wanted: deploy.Order, name: str, runtime: Runtime, report):
+def _fidelity(flow, wanted: deploy.Order, runtime: Runtime, report):
     """(plain, exact) tables; no exact one where the runtime does not compute in integers from end to end."""
     sim, batches = sim_of(flow, wanted.run), deploy.samples(flow, wanted.samples)
     tick = lambda done, total, message: report(done, total, message)  # noqa: E731
     table = fidelity(sim, runtime, batches, progress=tick)
-    if name == "htp" and not wanted.integer_io:  # its own quantization of float inputs follows no known rule
+    if not runtime.exact or not (wanted.integer_io or runtime.exact_float_io):
         return table, None
     try:
-        exact = sim.exact(name)
-    except (PrecisionError, QnbError):
+        exact = sim.exact(runtime.exact)
+    except QnbError:
         return table, None
     return table, fidelity(exact, runtime, batches, progress=tick)
 
@@ -110,15 +95,15 @@ def _score(flow, wanted: deploy.Order, runtime: Runtime, report) -> tuple[Score 
     """The user's metric on the runtime, and why there is none."""
     if wanted.evaluate is False:
         return None, ""
-    if wanted.evaluate is None and runtime.name == "qnn-htp" and emulated():
+    if wanted.evaluate is None and runtime.emulated():
         expected = _seconds(flow, wanted, runtime) * _samples_evaluated(flow)
         if expected > PATIENCE_SECONDS:
             return None, f"Metric left out: about {expected / 60:.0f} minutes in the emulator; pass evaluate=True."
     model = RuntimeModel(flow.captured, runtime)
-    message = f"evaluating on {runtime.name}"
+    message = f"evaluating on {runtime.title}"
     total = flow.evaluation_forwards
     tick = lambda calls: report(calls - 1, total if total and calls <= total else None, message)  # noqa: E731
-    return score_of(flow.evaluate, model, f"{wanted.run.name} on {runtime.name}", tick, flow.seed), ""
+    return score_of(flow.evaluate, model, f"{wanted.run.name} on {runtime.title}", tick, flow.seed), ""
 
 
 def _seconds(flow, wanted: deploy.Order, runtime: Runtime) -> float:
@@ -137,15 +122,8 @@ def _samples_evaluated(flow) -> int:
     return score.n or 32 * (flow.evaluation_forwards or 1)
 
 
-def _latency(flow, wanted: deploy.Order, name: str, runtime: Runtime, report):
-    if name == "htp":
-        return (
-            (None, "No latency: an emulator's time says nothing about a device's.")
-            if emulated()
-            else (runtime.latency(), "")
-        )
-    why = timed(sim_of(flow, wanted.run))
-    if why:
+def _latency(flow, wanted: deploy.Order, runtime: Runtime, report):
+    if why := runtime.untimed(sim_of(flow, wanted.run)):
         return None, f"No latency: {why}."
-    report(0, None, "timing on ONNX Runtime")
+    report(0, None, f"timing on {runtime.title}")
     return runtime.latency(), ""

@@ -11,11 +11,9 @@ import pandas as pd
 
 from qnb import columns
 from qnb.arguments import whole
-from qnb.errors import PrecisionError
 from qnb.export import export_onnx
 from qnb.runtimes import Latency, OnnxRuntime, interleaved
 from qnb.sim import QuantSim
-from qnb.sim.exact import check_integer
 
 
 @dataclass(frozen=True)
@@ -39,17 +37,6 @@ def sim_of(flow, run) -> QuantSim:
     return run.sim or QuantSim(flow.captured, precision="fp32", target=flow.target)
 
 
-def timed(sim: QuantSim) -> str:
-    """Why this simulation's file is not timed on the CPU; empty where it is."""
-    if sim.precision.name in ("fp32", "fp16"):
-        return ""
-    try:
-        check_integer(sim, "onnxruntime")
-    except PrecisionError:
-        return "ONNX Runtime's CPU has integer kernels for W8A8 only: other widths run in floating point there"
-    return ""
-
-
 def check_threads(operation: str, threads: object) -> None:
     """Whether ONNX Runtime can have so many threads; None leaves the number to it."""
     if threads is not None:
@@ -65,7 +52,7 @@ def measure(flow, names: Iterable[str], threads: int | None, runs: int, report) 
             report(index, len(names) + 1, f"writing {name}")
             sim = sim_of(flow, flow[name])
             path = export_onnx(sim, Path(folder) / f"{index}.onnx")
-            note = timed(sim)
+            note = OnnxRuntime.untimed(sim)
             found[name] = Performance(file_bytes(path), note=note)
             if not note:
                 timers[name] = OnnxRuntime(path, threads=threads)

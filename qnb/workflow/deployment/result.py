@@ -10,7 +10,7 @@ import pandas as pd
 from qnb.document import Document, Shown
 from qnb.measures import Score
 from qnb.measures.metrics.score import Drop
-from qnb.runtimes import Latency
+from qnb.runtimes import RUNTIMES, Latency
 from qnb.runtimes.differences import Difference
 
 COMPLETED, DISAGREES, MISSING, REFUSED = "completed", "disagrees", "not installed", "refused"
@@ -23,7 +23,7 @@ class RuntimeResult:
     """One runtime's results for a run's file.
 
     Args:
-        runtime: ``"onnxruntime"`` or ``"htp"``.
+        runtime: a name in `qnb.runtimes.RUNTIMES`.
         title: in words, the SoC and whether it is emulated included.
         status: completed; disagrees: it ran, and computes something else than the simulation says; not installed; or
             refused: the runtime does not take the file.
@@ -84,6 +84,11 @@ class RuntimeResult:
         return float((judged if len(judged) else self.output).sqnr_db.min())
 
 
+def _rank(result: RuntimeResult) -> int:
+    """How much a runtime says of the target; one that is not known here, of another's file, says least."""
+    return RUNTIMES[result.runtime].rank if result.runtime in RUNTIMES else -1
+
+
 @dataclass(frozen=True, repr=False)
 class Deployment(Shown):
     """The result of ``Workflow.deploy``.
@@ -122,17 +127,17 @@ class Deployment(Shown):
 
     @property
     def primary_runtime(self) -> RuntimeResult | None:
-        """The runtime that says most of the target: HTP, if it ran."""
-        return max(self.completed, key=lambda r: r.runtime == "htp", default=None)
+        """The runtime that says most of the target, of those that ran."""
+        return max(self.completed, key=_rank, default=None)
 
     @property
     def score(self) -> Score | None:
-        """The metric on `main`."""
+        """The metric on `primary_runtime`."""
         return self.primary_runtime.score if self.primary_runtime else None
 
     @property
     def drop(self) -> Drop | None:
-        """What `main` loses against FP32."""
+        """What `primary_runtime` loses against FP32."""
         return self.primary_runtime.drop if self.primary_runtime else None
 
     @property
@@ -142,9 +147,9 @@ class Deployment(Shown):
 
     @property
     def disagreeing(self) -> RuntimeResult | None:
-        """A runtime that computes something else than the simulation says, HTP first."""
+        """A runtime that computes something else than the simulation says, `primary_runtime` if it is one."""
         found = [r for r in self.runtimes if r.status == DISAGREES]
-        return max(found, key=lambda r: r.runtime == "htp", default=None)
+        return max(found, key=_rank, default=None)
 
     @property
     def refused(self) -> tuple[RuntimeResult, ...]:

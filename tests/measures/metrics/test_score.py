@@ -63,7 +63,7 @@ class TestScore:
     def test_per_sample_values_of_any_kind_become_floats(self, values):
         score = Score(2 / 3, per_sample=values)
         assert score.per_sample == (1.0, 0.0, 1.0) and type(score.per_sample[0]) is float
-        assert score.n == 3 and score == Score(2 / 3, 3, (1.0, 0.0, 1.0)) and score.right == 2
+        assert score.n == 3 and score == Score(2 / 3, 3, (1.0, 0.0, 1.0)) and score.correct_count == 2
 
     def test_n_is_an_int(self):
         assert type(Score(0.5, np.int64(4)).n) is int and type(Score(0.5, 4.0).n) is int
@@ -263,7 +263,7 @@ class TestAccuracy:
         ids=["dict", "dataclass", "namespace", "tuple"],
     )
     def test_outputs_of_every_kind(self, wrap):
-        assert accuracy([(LOGITS, LABELS)])(wrap).right == 2
+        assert accuracy([(LOGITS, LABELS)])(wrap).correct_count == 2
 
     def test_batches_of_different_sizes_count_by_sample(self):
         assert accuracy([(LOGITS[:1], LABELS[:1]), (LOGITS[1:], LABELS[1:])])(Add()).value == 2 / 3

@@ -12,8 +12,8 @@ from torch import nn
 import qnb
 from qnb.errors import TargetError
 from qnb.html import TONES
-from qnb.runtimes import OnnxRuntime, qnn_library
-from qnb.workflow.deployment import deploy, on_runtime
+from qnb.runtimes import RUNTIMES, OnnxRuntime, QnnHtp, qnn_library
+from qnb.workflow.deployment import deploy
 from qnb.workflow.deployment.result import Deployment
 from qnb.workflow.documents import workflow as documents
 from qnb.workflow.guidance import stages
@@ -75,10 +75,8 @@ class WithoutZeroPoint(OnnxRuntime):
 class Elsewhere(WithoutZeroPoint):
     """The same in HTP's place."""
 
-    name = "qnn-htp"
-
-    def __init__(self, path, soc):
-        super().__init__(path)
+    name, title, home, rank, compiles = "htp", "HTP", "HTP", 1, True
+    title_for = QnnHtp.title_for
 
     def placement(self):
         return super().placement().assign(provider="HTP")
@@ -87,7 +85,7 @@ class Elsewhere(WithoutZeroPoint):
 @pytest.fixture
 def odd_htp(monkeypatch):
     """HTP computes a softmax otherwise, as it did at 8 bits under a range with a zero point."""
-    monkeypatch.setattr(on_runtime, "QnnHtp", Elsewhere)
+    monkeypatch.setitem(RUNTIMES.rows, "htp", Elsewhere)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +97,7 @@ def flow():
 def failed(flow, tmp_path_factory):
     """(flow, its deployment): ONNX Runtime agrees, HTP does not."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(on_runtime, "QnnHtp", Elsewhere)
+        patch.setitem(RUNTIMES.rows, "htp", Elsewhere)
         return flow, flow.deploy("w8a8", tmp_path_factory.mktemp("out"), samples=8)
 
 
@@ -235,7 +233,7 @@ def test_a_part_of_an_output_that_larger_values_hide(tmp_path, monkeypatch):
     batches = [torch.randn(8, 3, 8, 8)]
     flow = qnb.Workflow(Joined().eval(), batches, lambda model: 1.0)
     flow.run("w8a16")
-    monkeypatch.setattr(on_runtime, "OnnxRuntime", Odd)
+    monkeypatch.setitem(RUNTIMES.rows, CPU, Odd)
     found = flow.deploy("w8a16", tmp_path, runtimes=CPU, samples=4)
     assert found[CPU].output_sqnr_db > 45
     assert "✗ w8a16 not deployed: on ONNX Runtime, CPU the part of output 'output' from layer 'softmax'" in repr(found)
@@ -266,10 +264,12 @@ def test_a_file_that_is_another_model_is_found_out(flow, tmp_path, monkeypatch):
 class TestRefused:
     @pytest.fixture
     def refused(self, flow, tmp_path, monkeypatch):
-        def refuse(path, soc):
-            raise TargetError("QnnHtp", "sm8650 does not take softmax (Softmax)", "choose another precision")
+        class Refusing(QnnHtp):
+            @classmethod
+            def open(cls, path, soc, threads):
+                raise TargetError("QnnHtp", "sm8650 does not take softmax (Softmax)", "choose another precision")
 
-        monkeypatch.setattr(on_runtime, "QnnHtp", refuse)
+        monkeypatch.setitem(RUNTIMES.rows, "htp", Refusing)
         return lambda **how: flow.deploy("w8a8", tmp_path, samples=2, evaluate=False, **how)
 
     def test_is_no_success_where_another_runtime_agrees(self, flow, refused):

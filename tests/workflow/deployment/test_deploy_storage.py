@@ -24,7 +24,7 @@ def flow():
         fallback_nodes=("a",),
         note="No latency.",
     )
-    made.performance["fp32"] = Performance(400, Latency(0.5, 0.4, 0.6, 30, 1, "onnxruntime-cpu"))
+    made.performance["fp32"] = Performance(400, Latency(0.5, 0.4, 0.6, 30, 1, "onnxruntime"))
     made.performance["w8a8"] = Performance(100, note="why not")
     return made
 

@@ -30,7 +30,10 @@ def test_a_control_says_which_of_its_tests_failed():
 def test_a_control_whose_ranges_may_be_cut_is_calibrated_by_minmax_first(db):
     flow = stub_flow(stub_run(CONTROL, "fail", db=db, calibration_method="percentile"))
     said = flow.next_steps()
-    assert said[0].run == {"precision": CONTROL, "name": "w16a16 minmax", "calibration_method": "minmax"} and len(said) == 2
+    assert (
+        said[0].run == {"precision": CONTROL, "name": "w16a16 minmax", "calibration_method": "minmax"}
+        and len(said) == 2
+    )
     flow.runs = flow.runs | {"w16a16 minmax": stub_run("w16a16 minmax", "pass", CONTROL)}
     assert flow.next_steps()[0].run == {"precision": "w8a16"}, "one control that agrees is enough"
 

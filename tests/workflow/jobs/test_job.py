@@ -145,7 +145,7 @@ def test_one_at_a_time(fresh):
 def test_a_wrong_precision_is_an_error_before_any_work(fresh):
     with pytest.raises(PrecisionError):
         fresh.submit(fresh.run, "w99a1")
-    with pytest.raises(InputError, match="range rule"):
+    with pytest.raises(InputError, match="calibration method"):
         fresh.submit(fresh.run, "w8a8", calibration_method={"stem.conv": "guess"})
     assert fresh.job is None
 

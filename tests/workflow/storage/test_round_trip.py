@@ -55,7 +55,11 @@ def same(a, b, where=""):
         for index, (x, y) in enumerate(zip(a, b, strict=True)):
             same(x, y, f"{where}[{index}]")
     elif isinstance(a, qnb.QuantSim):
-        assert a.encodings().equals(b.encodings()) and a.applied_methods == b.applied_methods and a.layers().equals(b.layers()), where
+        assert (
+            a.encodings().equals(b.encodings())
+            and a.applied_methods == b.applied_methods
+            and a.layers().equals(b.layers())
+        ), where
     else:
         assert a == b or (a != a and b != b), where
 

@@ -1,0 +1,33 @@
+"""A method's place in the recipe "auto"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from qnb.numerics import Grid
+
+
+@dataclass(frozen=True)
+class Auto:
+    """When "auto" tries a method.
+
+    Args:
+        effort: the cheapest is tried first. qnb's own methods have 10 to 30 where a formula does it, 40 and 50 where
+            layers are optimized one by one, 60 where mixes are searched, and 70 where all is trained.
+        suits: whether a QuantSim has what the method is for.
+    """
+
+    effort: float
+    suits: Callable[[Any], bool] = lambda sim: True
+
+
+def with_integer_weights(sim) -> bool:
+    """Whether a QuantSim has weights to round."""
+    return any(isinstance(sim.weight(key).grid, Grid) for key in sim.plan.weights)
+
+
+def with_norms(sim) -> bool:
+    """Whether a QuantSim has layers that normalize."""
+    return any("_norm" in group.op for group in sim.groups)
