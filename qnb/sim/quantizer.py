@@ -226,14 +226,3 @@ class BiasQuantizer(nn.Module):
 def spread(scale: torch.Tensor, channels: int) -> torch.Tensor:
     """Per-channel scales for ``channels`` outputs: a grouped transposed convolution repeats its own."""
     return scale.repeat(channels // scale.numel()) if scale.dim() and scale.numel() != channels else scale
-
-
-def copy_state(source: Quantizer | BiasQuantizer, target: Quantizer | BiasQuantizer) -> None:
-    """Give ``target`` the source's grid, encoding and range."""
-    target.enabled = source.enabled
-    if isinstance(source, Quantizer):
-        target.grid, target.axis = source.grid, source.axis
-        target.minimum, target.maximum = source.minimum, source.maximum
-        target.statistics, target.rule = source.statistics, source.rule
-        if source.scale is not None:
-            target.set_encoding(source.scale, source.zero_point)

@@ -19,7 +19,8 @@ from qnb.sharing import changing, reading
 from qnb.sim import build, calibration, selection, snapshot, tables
 from qnb.sim.graph_model import GraphModel, ReferenceModel, device_of
 from qnb.sim.placement.place import place
-from qnb.sim.quantizer import BiasQuantizer, Quantizer, WeightQuantizer, copy_state
+from qnb.sim.quantizer import BiasQuantizer, Quantizer, WeightQuantizer
+from qnb.sim.quantizer_state import QuantizerState, quantizer_modules
 from qnb.sim.refusals import refuse_unsupported
 
 
@@ -234,10 +235,9 @@ class QuantSim(GraphModel):
         """An independent sim: encodings are copied, weights shared until either side may write to them."""
         other = QuantSim(self.captured, precision=self.precision, target=self.target)
         other.applied_methods, other.weight_encodings_frozen = self.applied_methods, self.weight_encodings_frozen
-        from_modules = dict(self.graph_module.named_modules())
-        for name, module in other.graph_module.named_modules():
-            if isinstance(module, (Quantizer, BiasQuantizer)):
-                copy_state(from_modules[name], module)
+        own = quantizer_modules(self)
+        for name, module in quantizer_modules(other).items():
+            QuantizerState.of(own[name]).put(module)
         if not self._shared:
             for key, tensor in self.tensors().items():
                 set_tensor(other.graph_module, key, tensor)

@@ -76,8 +76,8 @@ def test_a_result_says_what_was_done(spoil):
     assert len(result.table) == len(sim.groups) and result.table.touched.sum() == 1
     assert len(result.history) == len(sim.plan.weights) == len(rows) and result.options == {"wrong": False, "seed": 0}
     assert result.output_after_db < result.output_before_db and "all is spoilt" in repr(result)
-    assert sim.applied_methods == ("spoil",) and sim.copy().applied == ("spoil",)
-    assert qnb.QuantSim.load(_saved(sim)).applied == ("spoil",)
+    assert sim.applied_methods == ("spoil",) and sim.copy().applied_methods == ("spoil",)
+    assert qnb.QuantSim.load(_saved(sim)).applied_methods == ("spoil",)
 
 
 def _saved(sim):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -18,12 +17,12 @@ from qnb.export.onnx.program import program
 from qnb.export.onnx.tensors import FileTensor
 from qnb.numerics import FloatGrid
 from qnb.sim.quantizer import Quantizer
+from qnb.sim.quantizer_state import unchanged_on_error
 
 READERS = {"1.0.0": (("activation_encodings", "param_encodings"), read_1), "2.0.0": (("encodings",), read_2)}
 AGAIN = "write the file again"
 TOLERANCE = 1e-6
 """By how much, relatively, two scales may differ that are the same: float32 rounding of a factor."""
-_STATE = ("grid", "axis", "enabled", "scale", "zero_point", "minimum", "maximum", "statistics", "rule")
 
 
 def load_encodings(sim, path) -> None:
@@ -37,7 +36,7 @@ def load_encodings(sim, path) -> None:
 
 def _load(sim, operation: str, path) -> None:
     entries, read = _entries(operation, path)
-    with _unchanged_on_error(sim):
+    with unchanged_on_error(sim):
         tensors = program(sim, quantized=False).tensors
         encodings = {name: read(e) for name, e in entries.items() if name in tensors and tensors[name].kind != "bias"}
         sources = _sources(tensors, encodings)
@@ -87,18 +86,6 @@ def _version(operation: str, content) -> str:
             f"update qnb: pip install -U qnb; or write the file as version {known}",
         )
     raise FileError(operation, f"version {short(version)}", f"write it as version {known}")
-
-
-@contextmanager
-def _unchanged_on_error(sim):
-    before = [(q, [getattr(q, part) for part in _STATE]) for q in sim.quantizers()]
-    try:
-        yield
-    except BaseException:
-        for quantizer, values in before:
-            for part, value in zip(_STATE, values, strict=True):
-                setattr(quantizer, part, value)
-        raise
 
 
 def _sources(tensors: dict[str, FileTensor], encodings: dict[str, Encoding]) -> dict[Quantizer, str]:

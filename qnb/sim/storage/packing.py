@@ -20,6 +20,7 @@ from qnb.graph import Captured
 from qnb.graph.attributes import set_tensor
 from qnb.graph.serialize import from_json, to_json
 from qnb.numerics.stored import PRECISION, precision_from_json, precision_to_json
+from qnb.sim.quantizer_state import quantizer_modules
 from qnb.sim.storage import quantizers
 from qnb.targets import stored as targets
 
@@ -74,7 +75,9 @@ def pack(sim, shared: Shared | None = None) -> tuple[dict[str, Any], Tensors]:
     else:
         reference = {} if known else _differing(reference, shared.tensors)
     tensors |= {f"reference/{name}": t for name, t in reference.items()}
-    header["quantizers"] = {name: quantizers.pack(name, module, tensors) for name, module in quantizers.named(sim)}
+    header["quantizers"] = {
+        name: quantizers.pack(name, module, tensors) for name, module in quantizer_modules(sim).items()
+    }
     return header, tensors
 
 
