@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import copy as copying
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
-import torch
-from torch import fx, nn
+from torch import nn
 
 from qnb import targets
-from qnb.errors import CalibrationError, InputError
+from qnb.errors import InputError
 from qnb.graph import Captured
-from qnb.graph.attributes import attribute, set_tensor
+from qnb.graph.attributes import set_tensor
 from qnb.graph.target_form import written_out
 from qnb.numerics import Grid, Precision
 from qnb.sharing import changing, reading
-from qnb.sim import build, calibration, selection, snapshot, tables
-from qnb.sim.graph_model import GraphModel, ReferenceModel, device_of
+from qnb.sim import build, calibration, selection, storage
+from qnb.sim.base import SimBase
+from qnb.sim.exact import ExactSim, exact
 from qnb.sim.placement.place import place
-from qnb.sim.quantizer import BiasQuantizer, Quantizer, WeightQuantizer
+from qnb.sim.quantizer import Quantizer
 from qnb.sim.quantizer_state import QuantizerState, quantizer_modules
 from qnb.sim.refusals import refuse_unsupported
 
 
-class QuantSim(GraphModel):
+class QuantSim(SimBase):
     """Simulates how a model runs in low precision on a target.
 
     Args:
@@ -34,10 +33,6 @@ class QuantSim(GraphModel):
         target: where quantizers go: ``"htp-v75"``, ``"generic"``, ... (`qnb.targets.TARGETS`).
         dynamic_shapes: as for torch.export; None finds out by itself.
         simulate_bias: int32 biases; None follows the target.
-
-    ``applied_methods`` names the recovery methods (`qnb.methods`) it has had, in order;
-    ``weight_encodings_frozen`` says that some of them chose the weights' ranges, or weights for their ranges, so that
-    calibration leaves these.
 
     Raises:
         CaptureError, InputError, PrecisionError, TargetError: before any long work.
@@ -63,12 +58,7 @@ class QuantSim(GraphModel):
         precision, target = Precision.parse(precision), targets.get(target)
         captured = written_out(build.captured_of(model, example_inputs, dynamic_shapes), target.written_out)
         plan = place(captured.module, target)
-        super().__init__(captured, build.build(captured.module, plan, precision))
-        self.precision, self.target, self.plan = precision, target, plan
-        self.groups = plan.groups
-        self.applied_methods: tuple[str, ...] = ()
-        self.weight_encodings_frozen = False
-        self._moved_reference: fx.GraphModule | None = None
+        super().__init__(captured, build.build(captured.module, plan, precision), plan, target, precision)
         if simulate_bias is not None:
             if simulate_bias and not plan.biases:
                 raise InputError(
@@ -78,51 +68,6 @@ class QuantSim(GraphModel):
                 )
             for key in plan.biases:
                 self.bias(key).enabled = simulate_bias
-
-    @property
-    def model(self) -> fx.GraphModule:
-        """The simulated graph, trainable; its tensors are this sim's own from now on."""
-        self.own_tensors()
-        return self.graph_module
-
-    @property
-    def reference(self) -> fx.GraphModule:
-        """The folded FP32 graph with the same layer names, on this sim's device."""
-        original = self.captured.module
-        if device_of(original) in (None, self.device):
-            return original
-        if self._moved_reference is None or device_of(self._moved_reference) != self.device:
-            self._moved_reference = copying.deepcopy(original).to(self.device)
-        return self._moved_reference
-
-    @property
-    def reference_model(self) -> ReferenceModel:
-        """The FP32 reference, called like the user's model, on this sim's device."""
-        return ReferenceModel(self.captured, self.reference)
-
-    def activation(self, key: str) -> Quantizer:
-        return self.graph_module.get_submodule(f"activation_quantizers.{key}")
-
-    def weight(self, key: str) -> WeightQuantizer:
-        return self.graph_module.get_submodule(f"weight_quantizers.{key}")
-
-    def bias(self, key: str) -> BiasQuantizer:
-        return self.graph_module.get_submodule(f"bias_quantizers.{key}")
-
-    def weight_tensor(self, key: str) -> torch.Tensor:
-        return attribute(self.graph_module, self.plan.weights[key].source.target)
-
-    def bias_tensor(self, key: str) -> torch.Tensor:
-        return attribute(self.graph_module, self.plan.biases[key].source.target)
-
-    def quantizers(self) -> list[Quantizer]:
-        """Activation and weight quantizers, each once (biases follow from them)."""
-        return [*(self.activation(k) for k in self.plan.activations), *(self.weight(k) for k in self.plan.weights)]
-
-    @property
-    def calibrated(self) -> bool:
-        """Whether every active quantizer has its encoding."""
-        return not any(q.active and q.needs_calibration for q in self.quantizers())
 
     @changing
     def calibrate(
@@ -137,11 +82,6 @@ class QuantSim(GraphModel):
         """Find every encoding from data: see `qnb.sim.calibration.calibrate`. Returns the sim itself."""
         calibration.calibrate(self, batches, method, progress, layers=layers, **options)
         return self
-
-    def _forward(self, args: tuple, kwargs: dict):
-        if not self.calibrated:
-            raise CalibrationError("QuantSim", "it is not calibrated", "call calibrate(batches) first")
-        return super()._forward(args, kwargs)
 
     @changing
     def set_precision(self, layers: str | Iterable[str] | None, precision: str | Precision) -> QuantSim:
@@ -174,16 +114,6 @@ class QuantSim(GraphModel):
             calibration.guard_bias_overflow(self)
         return self
 
-    def named(self, layers: str | Iterable[str] | None, operation: str) -> set[str]:
-        """The layers (and inputs) that a name, a glob or a list of them means; None means all."""
-        names = [s.layer for s in self.plan.activations.values()] + [g.layer for g in self.groups]
-        return selection.layers(names, layers, operation)
-
-    def output_keys(self, layers: set[str]) -> set[str]:
-        """Keys of the activation quantizers of these layers' outputs."""
-        own = {k for k, s in self.plan.activations.items() if s.layer in layers}
-        return own | {g.key for g in self.groups if g.layer in layers}
-
     @staticmethod
     def _regrid(quantizer: Quantizer, grid, axis: int | None) -> None:
         quantizer.grid, quantizer.axis = grid, axis
@@ -208,28 +138,6 @@ class QuantSim(GraphModel):
                 module.enabled = on
         return self
 
-    def sites(self) -> Iterator[tuple[str, str, Quantizer | BiasQuantizer]]:
-        """Every quantizer as (layer, kind, module); a shared one under each of its layers."""
-        layers_of: dict[str, list[str]] = {k: [s.layer] for k, s in self.plan.activations.items()}
-        for group in self.groups:
-            if group.layer not in layers_of[group.key]:
-                layers_of[group.key].append(group.layer)
-        for key, site in self.plan.activations.items():
-            for layer in layers_of[key]:
-                yield layer, site.kind, self.activation(key)
-        for key, site in self.plan.weights.items():
-            yield site.layer, "weight", self.weight(key)
-        for key, site in self.plan.biases.items():
-            yield site.layer, "bias", self.bias(key)
-
-    def layers(self):
-        """DataFrame, one row per layer in graph order: see `qnb.columns.LAYERS`."""
-        return tables.layers(self.snapshot())
-
-    def encodings(self):
-        """DataFrame, one row per quantizer: see `qnb.columns.ENCODINGS`. Per-channel values are lists."""
-        return tables.encodings(self.snapshot())
-
     @reading
     def copy(self) -> QuantSim:
         """An independent sim: encodings are copied, weights shared until either side may write to them."""
@@ -244,23 +152,7 @@ class QuantSim(GraphModel):
             other.own_tensors()
         return other.train(self.training)
 
-    def snapshot(self) -> QuantSim:
-        """The sim as it is now, made in a moment, to read while others may change it: see `qnb.sharing`. Its tensors
-        are the sim's own, so it must not be written to; `copy` makes one that may be."""
-        return snapshot.snapshot(self)
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """The sim's parameters and buffers by the user's own names (quantizers' not included)."""
-        names = dict.fromkeys(n.target for n in self.graph_module.graph.nodes if n.op == "get_attr")
-        return {name: attribute(self.graph_module, name) for name in names}
-
-    def drop_cache(self) -> None:
-        """Free the kept quantized weights; the next forward pass makes them again."""
-        for _, kind, module in self.sites():
-            if kind in ("weight", "bias") and hasattr(module, "drop_cache"):
-                module.drop_cache()
-
-    def exact(self, runtime: str) -> QuantSim:
+    def exact(self, runtime: str) -> ExactSim:
         """A copy that computes, code for code, what a runtime's integer kernels compute.
 
         Products of integers are summed exactly and brought to the output's grid by the runtime's own rounding rules
@@ -272,22 +164,16 @@ class QuantSim(GraphModel):
         Raises:
             PrecisionError: a layer of another precision, by name.
         """
-        from qnb.sim.exact import exact
-
         return exact(self, runtime)
 
     def save(self, path) -> None:
         """Write the sim, its graph included, to one file (safetensors + JSON): see `qnb.sim.storage.file`."""
-        from qnb.sim import storage
-
         storage.save(self, path)
 
     @staticmethod
     def load(path) -> QuantSim:
         """Read what `save` wrote; needs neither the user's model nor its class."""
-        from qnb.sim import storage
-
-        return storage.load(path)
+        return storage.load(QuantSim, path)
 
     @changing
     def load_encodings(self, path) -> QuantSim:
@@ -304,14 +190,3 @@ class QuantSim(GraphModel):
 
         load_encodings(self, path)
         return self
-
-    def __repr__(self) -> str:
-        state = "calibrated" if self.calibrated else "not calibrated"
-        name = getattr(self.captured, "name", "model")
-        return f"QuantSim({name}, {self.precision.name}, {self.target.name}: {len(self.groups)} layers, {state})"
-
-    def _repr_html_(self) -> str:
-        return tables.document(self).html()
-
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
-        return tables.document(self).bundle() | {"text/plain": repr(self)}

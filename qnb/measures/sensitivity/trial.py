@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 
 import torch
 
+from qnb.arguments import short
 from qnb.errors import InputError
+from qnb.sim import QuantSim
+from qnb.sim.base import SimBase
 from qnb.sim.quantizer_state import QuantizerState, quantizer_modules
 
 
@@ -67,12 +70,11 @@ class Trial:
 
 
 def check_plain(sim, operation: str) -> None:
-    """An exact simulation is fixed: its quantizers cannot be set otherwise.
+    """Whether the quantizers of a sim can be set otherwise: those of an exact simulation are fixed.
 
     Raises:
-        InputError: it is one.
+        InputError: it is no `QuantSim`.
     """
-    from qnb.sim.exact.exact_sim import ExactSim
-
-    if isinstance(sim, ExactSim):
-        raise InputError(operation, "an exact simulation, whose settings are fixed", "pass the QuantSim it was made of")
+    if not isinstance(sim, QuantSim):
+        what = "an exact simulation, whose settings are fixed" if isinstance(sim, SimBase) else f"sim={short(sim)}"
+        raise InputError(operation, what, "pass the QuantSim")
