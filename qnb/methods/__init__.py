@@ -9,7 +9,7 @@ from qnb.methods.method import STAGES as STAGES
 from qnb.methods.method import Method as Method
 from qnb.methods.method import check_order as check_order
 from qnb.methods.reestimate_batch_norm import reestimate_batch_norm as reestimate_batch_norm
-from qnb.methods.result import Result as Result
+from qnb.methods.reporting.result import Result as Result
 from qnb.methods.scale_search import scale_search as scale_search
 from qnb.methods.search_mixed_precision import search_mixed_precision as search_mixed_precision
 from qnb.methods.seq_mse import seq_mse as seq_mse

@@ -19,8 +19,8 @@ from qnb.graph.batches import reiterable
 from qnb.measures.layers.compare import compare_layers
 from qnb.measures.layers.outputs import output_db
 from qnb.measures.sensitivity.trial import check_plain
-from qnb.methods.progress import MethodProgress
-from qnb.methods.result import Found, Result
+from qnb.methods.reporting.progress import MethodProgress
+from qnb.methods.reporting.result import Found, Result
 from qnb.methods.undo import all_or_nothing
 from qnb.randomness import Seeded
 from qnb.registry import Registry

@@ -14,8 +14,8 @@ from qnb.methods.layerwise.frontier import Frontier, Segment
 from qnb.methods.layerwise.layers import WeightedLayer, integer_layers
 from qnb.methods.layerwise.weights import as_matrix, by_channel, channel_axis, from_matrix, nodes, put, sole_readers
 from qnb.methods.method import method
-from qnb.methods.result import Found
-from qnb.methods.words import listed
+from qnb.methods.reporting.result import Found
+from qnb.methods.reporting.words import listed
 from qnb.sim.calibration import guard_bias_overflow
 
 OPERATION = "qnb.methods.reestimate_batch_norm"

@@ -16,7 +16,7 @@ from qnb.methods.layerwise.layers import integer_layers
 from qnb.methods.layerwise.reconstruction import Reconstruction, reconstruction
 from qnb.methods.layerwise.unfold import Product, by_element, products
 from qnb.methods.method import method
-from qnb.methods.result import Found
+from qnb.methods.reporting.result import Found
 from qnb.numerics import Grid, affine_parameters, fake_quantize
 from qnb.ranges import tensor_range
 from qnb.sim.calibration import guard_bias_overflow

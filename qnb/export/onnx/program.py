@@ -13,8 +13,8 @@ from qnb.export.onnx.recurrent import Layer, layer_of, recurrence
 from qnb.export.onnx.tensors import FileTensor, Names
 from qnb.graph import ops
 from qnb.graph.attributes import attribute
+from qnb.sim.placement.recurrent_sites import initial_states, is_zero
 from qnb.sim.placement.superfluous import clip_ends, superfluous
-from qnb.sim.recurrent.sites import initial_states, is_zero
 
 
 @dataclass

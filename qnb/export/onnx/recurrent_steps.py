@@ -41,7 +41,7 @@ def share_grids(model: ir.Model, layers: dict[str, Layer], tensors: dict[str, Fi
 
 
 class _Steps:
-    """Writes one layer's nodes: the arithmetic of `qnb.sim.recurrent.cells` on values of the file."""
+    """Writes one layer's nodes: the arithmetic of `qnb.sim.placement.recurrent_cells` on values of the file."""
 
     def __init__(self, graph: ir.Graph, node: ir.Node, layer: Layer, tensors: dict[str, FileTensor]):
         self.graph, self.before, self.layer, self.site, self.tensors = graph, node, layer, layer.site, tensors
@@ -144,7 +144,7 @@ class _Steps:
         joined.shape = shape
         return joined
 
-    # The arithmetic of a step, see `qnb.sim.recurrent.cells.Arithmetic`.
+    # The arithmetic of a step, see `qnb.sim.placement.recurrent_cells.Arithmetic`.
     def linear(self, kind: str, hidden: ir.Value) -> ir.Value:
         return self.made(kind, "Gemm", [hidden, *self.of_hidden], transB=1)
 

@@ -16,9 +16,9 @@ from qnb.measures.layers.error import sqnr_db
 from qnb.methods.layerwise.frontier import Frontier, Segment
 from qnb.methods.layerwise.layers import integer_layers
 from qnb.methods.layerwise.weights import put
+from qnb.methods.reporting.result import Found
 from qnb.methods.rescaling.folding import Fold, find_folds
 from qnb.methods.rescaling.reference import replace_reference
-from qnb.methods.result import Found
 from qnb.numerics import Grid
 from qnb.ranges import RULES
 from qnb.sim.calibration import activation_encodings, guard_bias_overflow, weight_encodings

@@ -8,7 +8,7 @@ from qnb.graph import ops
 from qnb.sim.placement import supergroups, tensor_roles
 from qnb.sim.placement.encoding_source import Sources
 from qnb.sim.placement.plan import BiasSite, Plan, WeightSite
-from qnb.sim.recurrent.sites import recurrent_biases, runs_in_steps
+from qnb.sim.placement.recurrent_sites import recurrent_biases, runs_in_steps
 from qnb.targets import Target
 
 
