@@ -61,8 +61,9 @@ def seq_mse(sim, batches, *, layers=None, candidates: int = 20, progress=None) -
     True
     """
     chosen = integer_layers(sim, layers, OPERATION)
-    found, notes = products(sim, [layer for layer in chosen if sim.weight(layer.weight_key).grid.bits < 16])
-    if len(found) + len(notes) < len(chosen):
+    free = [layer for layer in chosen if not sim.weight(layer.weight_key).frozen]
+    found, notes = products(sim, [layer for layer in free if sim.weight(layer.weight_key).grid.bits < 16])
+    if len(found) + len(notes) < len(free):
         notes.append("16-bit weights keep their range: to clip them gains nothing.")
     rows, done = [], 0
 

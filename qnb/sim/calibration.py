@@ -103,10 +103,10 @@ def _observers(sim, rule, only: set[str] | None = None):
         for key, quantizer in quantizers.items():
             if not isinstance(quantizer.grid, Grid):
                 continue
-            if only is None or key in only:
-                watch.add(quantizer, sim.plan.activations[key], rule)
-            else:
+            if quantizer.frozen or (only is not None and key not in only):
                 quantizer.observer = _pass
+            else:
+                watch.add(quantizer, sim.plan.activations[key], rule)
         yield watch
     finally:
         for quantizer in quantizers.values():
@@ -162,7 +162,7 @@ def activation_encodings(sim, only: set[str] | None = None) -> None:
     """Encodings from the statistics that calibration left, or from fixed ranges."""
     for key, site in sim.plan.activations.items():
         quantizer = sim.activation(key)
-        if not isinstance(quantizer.grid, Grid) or (only is not None and key not in only):
+        if quantizer.frozen or not isinstance(quantizer.grid, Grid) or (only is not None and key not in only):
             continue
         if site.fixed is not None:
             low, high = (torch.tensor(v, dtype=torch.float32) for v in site.fixed)

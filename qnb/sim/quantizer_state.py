@@ -34,6 +34,7 @@ class QuantizerState:
     maximum: Tensor | None = None
     statistics: Any = None
     rule: tuple[str, dict] | None = None
+    frozen: bool = False
 
     @classmethod
     def of(cls, module: Quantizer | BiasQuantizer) -> QuantizerState:

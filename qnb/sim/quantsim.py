@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from qnb import targets
-from qnb.errors import InputError
+from qnb.errors import CalibrationError, InputError
 from qnb.graph import Captured
 from qnb.graph.attributes import set_tensor
 from qnb.graph.target_form import written_out
@@ -92,6 +92,7 @@ class QuantSim(SimBase):
             precision: as for `QuantSim`. Encodings follow from the statistics of the last calibration.
 
         Raises:
+            InputError: a name that matches no layer, or a layer that is frozen.
             TargetError: the target does not run some of the layers like that. A whole model may be simulated at any
                 precision, and its layers may go back to that one.
         """
@@ -102,6 +103,10 @@ class QuantSim(SimBase):
         was_calibrated = self.calibrated
         activations = self.output_keys(chosen)
         weights = {k for k, s in self.plan.weights.items() if s.layer in chosen}
+        changed = {*map(self.activation, activations), *map(self.weight, weights)}
+        if frozen := [layer for layer, _, m in self.sites() if m in changed and m.frozen]:
+            remedy = f"sim.unfreeze({frozen[0]!r}) first"
+            raise InputError("QuantSim.set_precision", f"layer {frozen[0]!r}, which freeze() keeps as it is", remedy)
         for key in activations:
             self._regrid(self.activation(key), build.activation_grid(self.plan.activations[key], precision), None)
         for key in weights:
@@ -123,19 +128,40 @@ class QuantSim(SimBase):
 
     def enable(self, layers: str | Iterable[str] | None = None, kind: str | None = None) -> QuantSim:
         """Switch quantizers on: of some layers (name, glob, list), of one kind, or all."""
-        return self._switch(True, layers, kind, "QuantSim.enable")
+        return self._set("enabled", True, layers, kind, "QuantSim.enable")
 
     def disable(self, layers: str | Iterable[str] | None = None, kind: str | None = None) -> QuantSim:
         """Switch quantizers off: those tensors stay FP32."""
-        return self._switch(False, layers, kind, "QuantSim.disable")
+        return self._set("enabled", False, layers, kind, "QuantSim.disable")
+
+    def freeze(self, layers: str | Iterable[str] | None = None) -> QuantSim:
+        """Keep grid, scale and zero point of some layers' weights and outputs (with all that is tied to them) from now
+        on: calibration, recovery methods and encodings files leave them alone, `set_precision` refuses them. Weights
+        and biases themselves may still change, and quantizers be switched off and on.
+
+        Args:
+            layers: a name, a glob or a list of them; None means all, inputs included.
+
+        Raises:
+            CalibrationError: one of them has no encoding yet. InputError: a name that matches no layer.
+        """
+        return self._set("frozen", True, layers, None, "QuantSim.freeze")
+
+    def unfreeze(self, layers: str | Iterable[str] | None = None) -> QuantSim:
+        """Take `freeze` back."""
+        return self._set("frozen", False, layers, None, "QuantSim.unfreeze")
 
     @changing
-    def _switch(self, on: bool, layers, kind, operation: str) -> QuantSim:
+    def _set(self, flag: str, value: bool, layers, kind, operation: str) -> QuantSim:
         selection.kind(kind, operation)
         chosen = selection.layers((layer for layer, *_ in self.sites()), layers, operation)
-        for layer, site_kind, module in self.sites():
-            if layer in chosen and kind in (None, site_kind):
-                module.enabled = on
+        found = [(layer, module) for layer, k, module in self.sites() if layer in chosen and kind in (None, k)]
+        if flag == "frozen":
+            found = [(layer, module) for layer, module in found if isinstance(module, Quantizer)]
+            if value and (without := [layer for layer, module in found if module.needs_calibration]):
+                raise CalibrationError(operation, f"layer {without[0]!r} has no range yet", "calibrate it first")
+        for _, module in found:
+            setattr(module, flag, value)
         return self
 
     @reading

@@ -33,6 +33,7 @@ def states(draw) -> QuantizerState:
         maximum=tensor() if ends else None,
         statistics=draw(st.sampled_from([None, MinMax()])),
         rule=draw(st.sampled_from([None, ("minmax", {}), ("percentile", {"percentile": 99.9})])),
+        frozen=draw(st.booleans()),
     )
 
 
@@ -70,8 +71,8 @@ def test_the_plain_form_pickles_and_says_what_a_forward_pass_depends_on(state):
 
 
 def test_every_field_tells_two_states_apart():
-    state = QuantizerState(True, Grid(8), 0, *torch.ones(4, 1), MinMax(), ("minmax", {}))
-    others = QuantizerState(False, Grid(4), 1, *torch.zeros(4, 1), MinMax(), ("mse", {}))
+    state = QuantizerState(True, Grid(8), 0, *torch.ones(4, 1), MinMax(), ("minmax", {}), True)
+    others = QuantizerState(False, Grid(4), 1, *torch.zeros(4, 1), MinMax(), ("mse", {}), False)
     for field in fields(state):
         values = {f.name: getattr(others if f is field else state, f.name) for f in fields(state)}
         assert QuantizerState(**values) != state

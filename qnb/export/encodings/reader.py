@@ -113,9 +113,14 @@ def _agree(sim, fit: Fit, entries: dict[str, Entry], read, sources: dict[Quantiz
         )
     for name, entry in entries.items():
         tensor = tensors.get(name)
-        if tensor is None or tensor.kind == "bias" or sources.get(tensor.quantizer) == name:
+        if tensor is None or tensor.kind == "bias":
             continue
-        if not _same(fit, tensor, entry, read(entry)):
+        own, frozen = sources.get(tensor.quantizer) == name, tensor.quantizer.frozen
+        if (not own or frozen) and not _same(fit, tensor, entry, read(entry)):
+            if frozen:
+                raise entry.error(
+                    "another encoding than its layer's, which is frozen", "unfreeze it or delete the entry"
+                )
             other = sources.get(tensor.quantizer, tensor.quantizer.name)
             raise entry.error(
                 f"it shares its encoding with {other!r}, of which the file says another thing",

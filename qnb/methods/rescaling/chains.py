@@ -11,6 +11,7 @@ from qnb.graph import ops
 from qnb.methods.layerwise.channel_steps import ChainStep, many, through
 from qnb.methods.layerwise.layers import WeightedLayer
 from qnb.methods.layerwise.weights import SPATIAL, channel_axis, nodes, sole_readers
+from qnb.sim.quantizer import Quantizer
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Pair:
 
 
 def pairs(sim, layers: list[WeightedLayer]) -> tuple[list[Pair], list[str]]:
-    """The pairs among these layers in graph order, and a sentence about each that is left out for a tied weight."""
+    """The pairs among these layers in graph order, and a sentence about each that is left out for a tied weight, or for
+    a range that is frozen."""
     by_node = {layer.node: layer for layer in layers}
     graph, alone = nodes(sim), sole_readers(sim)
     found, notes = [], []
@@ -43,6 +45,8 @@ def pairs(sim, layers: list[WeightedLayer]) -> tuple[list[Pair], list[str]]:
         tied = [n for n in _tensors(pair) if not alone.get(n)]
         if tied:
             notes.append(f"{first.layer} and {pair.second.layer} stay as they are: {tied[0]} is read elsewhere too.")
+        elif any(q.frozen for q in _quantizers(sim, pair)):
+            notes.append(f"{first.layer} and {pair.second.layer} stay as they are: a range of theirs is frozen.")
         else:
             found.append(pair)
     return found, notes
@@ -51,6 +55,12 @@ def pairs(sim, layers: list[WeightedLayer]) -> tuple[list[Pair], list[str]]:
 def _tensors(pair: Pair) -> list[str]:
     names = (pair.first.weight, pair.first.bias, pair.second.weight, pair.second.bias)
     return [n for n in names if n is not None]
+
+
+def _quantizers(sim, pair: Pair) -> list[Quantizer]:
+    """All whose range changes with the pair's scales."""
+    keys = {sim.plan.encoding_of[name] for name in pair.between if name in sim.plan.encoding_of}
+    return [*map(sim.activation, keys), *(sim.weight(layer.weight_key) for layer in (pair.first, pair.second))]
 
 
 def _pair(sim, first: fx.Node, by_node: dict[str, WeightedLayer]) -> Pair | None:

@@ -22,7 +22,8 @@ _AXIS = schema.maybe({"type": "integer", "minimum": 0, "maximum": 64})
 _RULE = schema.record({"name": schema.TEXT, "options": schema.table_of(schema.FINITE)})
 _BIAS = schema.record({"enabled": schema.FLAG})
 _QUANTIZER = schema.record(
-    {"enabled": schema.FLAG, "grid": GRID, "axis": _AXIS}, {"statistics": statistics.SCHEMA, "rule": _RULE}
+    {"enabled": schema.FLAG, "grid": GRID, "axis": _AXIS},
+    {"statistics": statistics.SCHEMA, "rule": _RULE, "frozen": schema.FLAG},
 )
 SCHEMA = {"anyOf": [_QUANTIZER, _BIAS]}
 ENCODING, RANGE, COUNTS = ("scale", "zero_point"), ("minimum", "maximum"), "counts"
@@ -34,7 +35,7 @@ def pack(name: str, module: Quantizer | BiasQuantizer, tensors: Tensors) -> dict
     state, found = QuantizerState.of(module), {"enabled": module.enabled}
     if isinstance(module, BiasQuantizer):
         return found
-    found |= {"grid": grid_to_json(state.grid), "axis": state.axis}
+    found |= {"grid": grid_to_json(state.grid), "axis": state.axis} | ({"frozen": True} if state.frozen else {})
     parts = (*ENCODING, *RANGE) if isinstance(state.grid, Grid) else RANGE  # other grids have no encoding
     tensors |= {f"{part}/{name}": getattr(state, part) for part in parts if getattr(state, part) is not None}
     seen, counts = statistics.to_json(state.statistics)
@@ -105,7 +106,7 @@ class _Reader:
         """All that was stored of it."""
         grid = grid_from_json(stored["grid"], self.operation, self.remedy)
         found = self.encoding(sim, grid, stored["axis"], weight_key) | self.seen(stored, weight_key is not None)
-        return QuantizerState(stored["enabled"], grid, stored["axis"], **found)
+        return QuantizerState(stored["enabled"], grid, stored["axis"], frozen=stored.get("frozen", False), **found)
 
     def encoding(self, sim, grid: Any, axis: int | None, weight_key: str | None) -> dict[str, torch.Tensor]:
         """Scale and zero point in the shape that grid and axis ask for, and the range they came from."""

@@ -71,6 +71,7 @@ def test_the_same_numbers_again(sim, small, runtime):
         ("set_precision", ("0", "w4a8")),
         ("enable", ()),
         ("disable", ("0",)),
+        ("freeze", ("0",)),
         ("load_encodings", ("x.encodings",)),
         ("save", ("x.qsim",)),
     ],
