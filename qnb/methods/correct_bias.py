@@ -9,6 +9,7 @@ import torch
 
 from qnb.columns import LAYER
 from qnb.errors import InputError
+from qnb.graph import ops
 from qnb.graph.attributes import attribute
 from qnb.methods.layerwise.expectation import expected
 from qnb.methods.layerwise.frontier import Frontier, Segment
@@ -111,8 +112,7 @@ def _analytic(sim, chosen: list[WeightedLayer], progress) -> tuple[dict[str, flo
     for done, layer in enumerate(chosen):
         progress(done, len(chosen), "correcting biases")
         node = graph[layer.node]
-        data = node.args[1] if layer.op == "addmm" else node.args[0]
-        mean = expected(sim.captured.module, data)
+        mean = expected(sim.captured.module, node.args[ops.of(node).data])
         if mean is None or channel_axis(node) != 1:
             unknown.append(layer.layer)
             continue

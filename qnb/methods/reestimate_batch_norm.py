@@ -9,6 +9,7 @@ import torch
 from torch import fx
 
 from qnb.columns import LAYER
+from qnb.graph import ops
 from qnb.graph.attributes import attribute
 from qnb.methods.layerwise.frontier import Frontier, Segment
 from qnb.methods.layerwise.layers import WeightedLayer, integer_layers
@@ -121,9 +122,7 @@ def _rms(x: torch.Tensor) -> float:
 def _scales_by_channel(sim, layer: WeightedLayer, node: fx.Node) -> bool:
     """Whether each output channel has weight scales of its own, which may change."""
     quantizer = sim.weight(layer.weight_key)
-    shared_by_groups = (
-        layer.op.startswith("conv_transpose") and as_matrix(sim.weight_tensor(layer.weight_key), node).shape[0] > 1
-    )
+    shared_by_groups = ops.of(node).family == "transposed convolution" and ops.groups(node) > 1
     return quantizer.axis is not None and not shared_by_groups and not quantizer.frozen
 
 

@@ -10,7 +10,6 @@ from qnb.graph import ops
 from qnb.numerics import Precision
 from qnb.targets import Target
 from qnb.targets.limits import Limit
-from qnb.targets.target import CONV_TRANSPOSE
 
 LONGEST = 7
 """Side of a kernel that is not "long"."""
@@ -52,7 +51,7 @@ def sentences(found: Iterable[tuple[str, str, Limit]], target: Target) -> Iterat
 
 def _where(node: fx.Node, condition: str) -> bool:
     if condition == "dilated":
-        transposed = ops.name(node) in CONV_TRANSPOSE  # their sixth argument is the output's padding
+        transposed = ops.of(node).family == "transposed convolution"  # their sixth argument is the output's padding
         return max(ops.numbers(node, 7 if transposed else 5, 1)) > 1
     if condition == "grouped":
         return ops.groups(node) > 1

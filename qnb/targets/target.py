@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from qnb.errors import TargetError
+from qnb.graph import ops
 from qnb.registry import Registry
 from qnb.targets.limits import Limit
 
-CONV = ("conv1d", "conv2d", "conv3d")
-CONV_TRANSPOSE = ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
+CONV = ops.family("convolution")
+CONV_TRANSPOSE = ops.family("transposed convolution")
 DENSE = ("linear", "addmm")
 
 

@@ -83,22 +83,9 @@ def rectifier(module: torch.nn.Module, node: fx.Node) -> Rectifier | None:
     Args:
         module: the graph module that holds a PReLU's slopes.
     """
-    name, args = ops.name(node), node.args
-    if name == "relu":
-        return Rectifier()
+    name, args, ends = ops.name(node), node.args, ops.clip_ends(node)
     if name == "leaky_relu":
         return Rectifier(slope=args[1] if len(args) > 1 else 0.01)
     if name == "prelu" and isinstance(args[1], fx.Node) and args[1].op == "get_attr":
         return Rectifier(slope=attribute(module, args[1].target).detach())
-    if name == "relu6":
-        return Rectifier(6.0)
-    if name in ("hardtanh", "clamp", "clamp_min"):
-        low = _argument(node, 1, "min" if name != "hardtanh" else "min_val", -1.0 if name == "hardtanh" else None)
-        high = _argument(node, 2, "max" if name != "hardtanh" else "max_val", 1.0 if name == "hardtanh" else None)
-        if isinstance(low, int | float) and low == 0 and isinstance(high, int | float | None):
-            return Rectifier(math.inf if high is None else float(high))
-    return None
-
-
-def _argument(node: fx.Node, position: int, name: str, default):
-    return node.args[position] if len(node.args) > position else node.kwargs.get(name, default)
+    return Rectifier(ends[1]) if ends is not None and ends[0] == 0 else None

@@ -10,7 +10,7 @@ from torch import fx
 from qnb.graph import ops
 from qnb.methods.layerwise.channel_steps import ChainStep, many, through
 from qnb.methods.layerwise.layers import WeightedLayer
-from qnb.methods.layerwise.weights import SPATIAL, channel_axis, nodes, sole_readers
+from qnb.methods.layerwise.weights import channel_axis, nodes, sole_readers
 from qnb.sim.quantizer import Quantizer
 
 
@@ -66,12 +66,12 @@ def _quantizers(sim, pair: Pair) -> list[Quantizer]:
 def _pair(sim, first: fx.Node, by_node: dict[str, WeightedLayer]) -> Pair | None:
     """The pair that starts here, if there is one."""
     node, between, steps = first, [first.name], [ChainStep(channel_axis(first))]
-    if not _plain(first, by_node[first.name]):
+    if not _plain(first):
         return None
     while (reader := _only_reader(node)) is not None:
         axis, second = steps[-1].axis, by_node.get(reader.name)
         if second is not None:
-            if not _plain(reader, second) or not _reads_channels(reader, node, axis):
+            if not _plain(reader) or not _reads_channels(reader, node, axis):
                 return None
             return Pair(
                 by_node[first.name],
@@ -97,27 +97,26 @@ def _only_reader(node: fx.Node) -> fx.Node | None:
     return readers[0] if len(readers) == 1 and readers[0].op == "call_function" else None
 
 
-def _plain(node: fx.Node, layer: WeightedLayer) -> bool:
+def _plain(node: fx.Node) -> bool:
     """A constant weight on the right of the op, read as it is stored."""
-    weight = node.args[ops.of(node).weight]
+    op, weight = ops.of(node), node.args[ops.of(node).weight]
     return (
         isinstance(weight, fx.Node)
         and weight.op == "get_attr"
-        and (weight.meta["val"].dim() >= 3 if layer.op in SPATIAL else weight.meta["val"].dim() == 2)
+        and (weight.meta["val"].dim() >= 3 if op.spatial else weight.meta["val"].dim() == 2)
     )
 
 
 def _reads_channels(second: fx.Node, source: fx.Node, axis: int) -> bool:
     """Whether the second layer sums over this axis of its input."""
-    name, rank = ops.name(second), source.meta["val"].dim()
-    data = second.args[1] if name == "addmm" else second.args[0]
-    return data is source and axis == rank - 1 - SPATIAL.get(name, 0)
+    op, rank = ops.of(second), source.meta["val"].dim()
+    return second.args[op.data] is source and axis == rank - 1 - op.spatial
 
 
 def _pads(node: fx.Node) -> bool:
     """Whether a layer sums over zeros beyond its input's edge, or fewer taps there, as a transposed convolution."""
-    name = ops.name(node)
-    if name.startswith("conv_transpose"):
+    op = ops.of(node)
+    if op.family == "transposed convolution":
         return True
-    padding = node.args[4] if name in SPATIAL and len(node.args) > 4 else 0
+    padding = node.args[4] if op.spatial and len(node.args) > 4 else 0
     return padding == "same" or (padding != "valid" and any(many(padding)))

@@ -252,6 +252,6 @@ def _cudnn(sim):
     """Off for recurrent layers on a GPU: in evaluation mode cuDNN's have no gradient."""
     if sim.device is None or sim.device.type != "cuda":
         return nullcontext()
-    names = {ops.name(n) for n in sim.graph_module.graph.nodes if n.op == "call_function"}
-    recurrent = bool(names & {"lstm", "gru", "rnn_tanh", "rnn_relu"})
+    calls = [n for n in sim.graph_module.graph.nodes if n.op == "call_function"]
+    recurrent = any(ops.of(n).family == "recurrent" for n in calls)
     return torch.backends.cudnn.flags(enabled=False) if recurrent else nullcontext()

@@ -21,8 +21,7 @@ from qnb.sim.placement.plan import LayerGroup
 from qnb.sim.placement.superfluous import superfluous
 from qnb.sim.quantizer import spread
 
-_CONV = dict.fromkeys(("conv1d", "conv2d", "conv3d"), integer_ops.conv)
-_COMMON = _CONV | {
+_COMMON = dict.fromkeys(ops.family("convolution"), integer_ops.conv) | {
     "linear": integer_ops.linear,
     "matmul": integer_ops.matmul,
     "mm": integer_ops.matmul,
@@ -35,7 +34,7 @@ _COMMON = _CONV | {
     "softmax": integer_ops.softmax,
 }
 _TABLES = dict.fromkeys(("sigmoid", "tanh", "gelu", "hardswish"), integer_ops.unary)
-_TRANSPOSED = dict.fromkeys((f"conv_transpose{n}d" for n in (1, 2, 3)), integer_ops.conv_transpose)
+_TRANSPOSED = dict.fromkeys(ops.family("transposed convolution"), integer_ops.conv_transpose)
 KERNELS: dict[str, tuple[ModuleType, dict[str, Callable], tuple[int, ...]]] = {
     "onnxruntime": (onnxruntime, _COMMON, (8,)),
     "htp": (htp, _COMMON | _TRANSPOSED | _TABLES | {"sub": integer_ops.two("sub"), "silu": integer_ops.silu}, (4, 8)),
@@ -169,7 +168,7 @@ def _suits(node: fx.Node, runtime: str) -> bool:
     name = ops.name(node)
     if name in ("add", "sub", "mul"):
         return len(node.args) == 2 and not node.kwargs and all(isinstance(a, fx.Node) for a in node.args)
-    if name.startswith("conv_transpose"):
+    if ops.of(node).family == "transposed convolution":
         return ops.groups(node) == 1  # others are split in ways not found
     value = _value(node.args[0])
     if name == "mean":

@@ -56,7 +56,7 @@ def _weights(node: fx.Node, layer: str, target: Target) -> list[WeightSite]:
             if item.meta["val"].dim() == 2
         ]
     if (
-        name.startswith("conv_transpose")
+        op.family == "transposed convolution"
         and target.grouped_conv_transpose_granularity == "tensor"
         and ops.groups(node) > 1
     ):
