@@ -17,10 +17,10 @@ from qnb.sharing import changing, reading
 from qnb.sim import build, calibration, selection, storage
 from qnb.sim.base import SimBase
 from qnb.sim.exact import ExactSim, exact
+from qnb.sim.limits import refuse_unsupported
 from qnb.sim.placement.place import place
 from qnb.sim.quantizer import Quantizer
 from qnb.sim.quantizer_state import QuantizerState, quantizer_modules
-from qnb.sim.refusals import refuse_unsupported
 
 
 class QuantSim(SimBase):

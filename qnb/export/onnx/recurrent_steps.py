@@ -10,7 +10,7 @@ import onnx_ir as ir
 import torch
 
 from qnb.export.onnx.marker import DOMAIN, OP
-from qnb.export.onnx.nodes import sizes
+from qnb.export.onnx.passes import add, sizes
 from qnb.export.onnx.recurrent import RECURRENCE, Layer
 from qnb.export.onnx.tensors import FileTensor, Names
 
@@ -213,7 +213,4 @@ class _Steps:
         return self.marked_as(inputs[0], self.node(op, inputs, **attributes), what)
 
     def node(self, op: str, inputs: list[ir.Value], domain: str = "", **attributes: Any) -> ir.Value:
-        made = ir.node(op, inputs, attributes, domain=domain)
-        made.outputs[0].dtype = ir.DataType.FLOAT
-        self.graph.insert_before(self.before, made)
-        return made.outputs[0]
+        return add(self.graph, self.before, op, inputs, attributes, dtype=ir.DataType.FLOAT, domain=domain)

@@ -9,7 +9,7 @@ from qnb.arguments import is_number
 from qnb.errors import CalibrationError, InputError, PrecisionError
 from qnb.numerics import Grid, Precision
 from qnb.sim.build import activation_grid, weight_grid
-from qnb.sim.refusals import refuse_unsupported
+from qnb.sim.limits import refuse_unsupported
 from qnb.targets import runs
 
 CANDIDATES = ("w16a16", "w8a16", "w8a8", "w4a16", "w4a8")
