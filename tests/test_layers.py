@@ -155,6 +155,39 @@ def test_a_downward_import_passes(file, source):
     assert upward(source, file) == []
 
 
+def circles(graph: dict[str, set[str]]) -> set[str]:
+    """The modules that import themselves by way of others."""
+    found = set()
+    for start in graph:
+        reached, ahead = set(), list(graph[start])
+        while ahead:
+            if (name := ahead.pop()) in graph and name not in reached:
+                reached.add(name)
+                ahead += graph[name]
+        found |= {start} & reached
+    return found
+
+
+def imported_modules() -> dict[str, set[str]]:
+    """Module -> those of qnb that it imports, wherever in it."""
+    paths = {"qnb." + f.removesuffix(".py").removesuffix("/__init__").replace("/", "."): f for f in files()}
+    found = {}
+    for module, file in paths.items():
+        nodes = [n for n in ast.walk(ast.parse((PACKAGE / file).read_text())) if isinstance(n, ast.ImportFrom)]
+        names = [(n.module or "", f"{n.module}.{alias.name}") for n in nodes for alias in n.names]
+        found[module] = {full if full in paths else stem for stem, full in names} & paths.keys() - {module}
+    return found
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    graph = imported_modules()
+    assert not {m for m in circles(graph) if not m.startswith("qnb.workflow.")}
+
+
+def test_a_circle_is_found():
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set()}) == {"b", "c"}
+
+
 def test_every_part_has_its_place():
     parts = {file.partition("/")[0].removesuffix(".py") for file in files()}
     assert parts <= {*ORDER, *APART} | {"__main__"}

@@ -32,6 +32,8 @@ SIGNATURES = {
     "QuantSim.set_precision": "layers, precision",
     "QuantSim.enable": "layers=None, kind=None",
     "QuantSim.disable": "layers=None, kind=None",
+    "QuantSim.freeze": "layers=None",
+    "QuantSim.unfreeze": "layers=None",
     "QuantSim.layers": "",
     "QuantSim.encodings": "",
     "QuantSim.copy": "",

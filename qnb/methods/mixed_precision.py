@@ -14,7 +14,7 @@ from qnb.methods.auto import Auto
 from qnb.methods.method import method
 from qnb.methods.precision.candidates import check_budget
 from qnb.methods.precision.precision_front import OPERATION, Choices, PrecisionFront, check, solved
-from qnb.methods.result import Found
+from qnb.methods.reporting.result import Found
 
 
 def _fits(sim, given: dict) -> None:

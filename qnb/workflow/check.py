@@ -20,7 +20,7 @@ from qnb.measures.layers.error import ErrorStats
 from qnb.numerics import Precision
 from qnb.sim import QuantSim, limits
 from qnb.sim.graph_model import ReferenceModel
-from qnb.sim.recurrent.notes import notes
+from qnb.sim.recurrent_notes import notes
 from qnb.workflow.guidance.joined_ranges import crowded
 from qnb.workflow.jobs.progress import shown
 from qnb.workflow.results import check_has_data

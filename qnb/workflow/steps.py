@@ -16,7 +16,7 @@ from qnb.numerics import Precision
 from qnb.ranges import RULES
 from qnb.sim import QuantSim
 from qnb.sim.graph_model import ReferenceModel
-from qnb.sim.refusals import refuse_unsupported
+from qnb.sim.limits import refuse_unsupported
 from qnb.workflow.jobs.progress import shown
 from qnb.workflow.jobs.runner import prepared_by
 from qnb.workflow.jobs.stage_progress import Ticks

@@ -15,8 +15,8 @@ import torch
 from scipy.stats import spearmanr
 
 import qnb
-from qnb.measures.sensitivity.trial import QuantizerState, quantizer_modules
 from qnb.measures.sensitivity.trials import Trial
+from qnb.sim.quantizer_state import QuantizerState, quantizer_modules
 from tests.bench import nets
 
 PRECISIONS = ("w4a8", "w8a8", "w4a4")
@@ -61,7 +61,7 @@ def exact(sim, batches) -> pd.DataFrame:
     rows = {}
     for (layer, kind), module in sites.items():
         if module.active and module not in rows:
-            with Trial("", {paths[module]: QuantizerState.of(module)}).applied(off):
+            with Trial("", {paths[module]: QuantizerState.of(module).plain()}).applied(off):
                 pairs = [(b, logits(off, x).log_softmax(-1)) for b, x in zip(before, batches, strict=True)]
             rows[module] = (layer, kind, float(torch.cat([(b.exp() * (b - a)).sum(-1) for b, a in pairs]).mean()))
     return pd.DataFrame(list(rows.values()), columns=["layer", "kind", "exact"])

@@ -10,7 +10,7 @@ import qnb
 from qnb.errors import CalibrationError, InputError
 from qnb.methods import METHODS, check_order
 from qnb.methods.method import method
-from qnb.methods.result import Found
+from qnb.methods.reporting.result import Found
 from qnb.numerics import Grid
 from tests.methods.states import CancelAfter, digits_sim, same, state
 

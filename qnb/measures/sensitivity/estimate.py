@@ -17,10 +17,11 @@ from qnb.measures.metrics.score import paired_drop
 from qnb.measures.sensitivity.exact_noise import ExactNoise
 from qnb.measures.sensitivity.fisher import Fisher
 from qnb.measures.sensitivity.single_quantizer import Alone
-from qnb.measures.sensitivity.trial import QuantizerState, check_plain
+from qnb.measures.sensitivity.trial import check_plain
 from qnb.measures.sensitivity.trials import Trial, check_executor, evaluate_trials
 from qnb.randomness import Seeded
 from qnb.registry import Registry
+from qnb.sim.quantizer_state import QuantizerState, quantizer_modules
 
 WAYS: Registry[Callable] = Registry("way to measure sensitivity")
 """Name -> ``way(alone, batches, options, report)``, which gives (score, low, high) of each of ``alone.sites``."""
@@ -145,9 +146,10 @@ def _evaluate(alone: Alone, batches, options, report) -> Scores:
     off = alone.sim.copy()
     for quantizer in off.quantizers():
         quantizer.enabled = False
-    states = [QuantizerState.of(alone.sim.graph_module.get_submodule(site.path)) for site in alone.sites]
+    modules = quantizer_modules(alone.sim)
     trials = [
-        Trial(f"{site.layer}, {site.kind}", {site.path: state}) for site, state in zip(alone.sites, states, strict=True)
+        Trial(f"{site.layer}, {site.kind}", {site.path: QuantizerState.of(modules[site.path]).plain()})
+        for site in alone.sites
     ]
     message, total = "evaluating one quantizer at a time", len(trials) + 1
     reference = score_of(

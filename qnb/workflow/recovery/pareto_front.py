@@ -15,7 +15,7 @@ from qnb.measures import compare_layers
 from qnb.measures.layers.outputs import output_db
 from qnb.methods.method import MEASURED_BATCHES, before_and_after, plain
 from qnb.methods.precision.precision_front import PrecisionFront, check, precision_front
-from qnb.methods.result import Result
+from qnb.methods.reporting.result import Result
 from qnb.workflow.documents import layers as layer_documents
 from qnb.workflow.documents.display import Charted
 from qnb.workflow.guidance.next_step import recover_code

@@ -16,8 +16,8 @@ from qnb import columns
 from qnb.errors import CalibrationError, Cancelled, EvaluateError, InputError, PrecisionError
 from qnb.measures.metrics.intervals import Ratio
 from qnb.measures.sensitivity import likelihood
-from qnb.measures.sensitivity.trial import QuantizerState, quantizer_modules
 from qnb.measures.sensitivity.trials import Trial
+from qnb.sim.quantizer_state import QuantizerState, quantizer_modules
 from tests.methods.states import CancelAfter, digits_sim, same, state
 from tests.models import transformers_zoo, zoo
 
@@ -48,7 +48,7 @@ def one_by_one(sim, batches):
     for layer, kind, module in sim.sites():
         if kind != "bias" and module not in seen and module.active:
             seen.add(module)
-            with Trial("", {paths[module]: QuantizerState.of(module)}).applied(off), torch.no_grad():
+            with Trial("", {paths[module]: QuantizerState.of(module).plain()}).applied(off), torch.no_grad():
                 outputs = [off.run_flat(off.flatten(b, "test")) for b in batches]
             found.setdefault((layer, kind), []).append(outputs)
     return found

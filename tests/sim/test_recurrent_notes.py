@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import qnb
-from qnb.sim.recurrent.notes import MANY, notes
+from qnb.sim.recurrent_notes import MANY, notes
 
 
 class Sequence(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from qnb.graph import ops
-from qnb.sim.recurrent.cells import CELLS
+from qnb.sim.placement.recurrent_cells import CELLS
 
 MANY = 1000
 """Steps of all layers and directions from where on it takes minutes to export and compile them."""

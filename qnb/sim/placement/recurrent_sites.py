@@ -9,7 +9,7 @@ from torch import fx
 
 from qnb.graph import ops
 from qnb.sim.placement.plan import ActivationSite, BiasSite, Plan
-from qnb.sim.recurrent.cells import CELLS, Cell
+from qnb.sim.placement.recurrent_cells import CELLS, Cell
 from qnb.targets import Target
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from qnb.sim.placement.recurrent_sites import RecurrentSite
 from qnb.sim.quantizer import Quantizer
-from qnb.sim.recurrent.sites import RecurrentSite
 
 
 class Steps(nn.Module):
