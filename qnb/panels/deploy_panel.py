@@ -11,7 +11,7 @@ from qnb.html import TONES, escape
 from qnb.panels.base import Panel, heading, line
 from qnb.panels.deploy_views import DeployViews
 from qnb.panels.widgets import Plot
-from qnb.workflow.deployment.deploy import RUNTIMES, default_soc
+from qnb.workflow.deployment.order import RUNTIMES, default_soc
 from qnb.workflow.documents import deployment as deploy_documents
 from qnb.workflow.guidance import stages
 from qnb.workflow.guidance.next_step import FOLDER, deploy_code

@@ -11,6 +11,7 @@ import pandas as pd
 from qnb.arguments import whole
 from qnb.workflow.deployment import deploy as deployments
 from qnb.workflow.deployment import performance
+from qnb.workflow.deployment.order import order
 from qnb.workflow.jobs.progress import shown
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def deploy(
         threads: of ONNX Runtime.
         progress: ``progress(done, total, message)``, as for `Workflow.run`.
     """
-    wanted = deployments.order(flow, run, folder, runtimes, soc, samples, evaluate, integer_io, threads)
+    wanted = order(flow, run, folder, runtimes, soc, samples, evaluate, integer_io, threads)
     with flow.jobs.alone(f"flow.deploy({run!r})"):
         found = deployments.deploy(flow, wanted, progress)
         flow.deployments = flow.deployments | {run: found}

@@ -10,7 +10,7 @@ import pandas as pd
 from qnb import columns
 from qnb.document import Code, Document, Facts, Table, Text
 from qnb.html import cell_text, decibel, size
-from qnb.workflow.documents.layers import figure
+from qnb.workflow.documents.figures import figure
 from qnb.workflow.guidance import stages
 from qnb.workflow.guidance.next_step import FOLDER, deploy_code
 from qnb.workflow.verdict import amount

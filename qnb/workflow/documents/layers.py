@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from qnb.document import Document, Figure, Table
+from qnb.document import Document, Table
 from qnb.html import count, decibel, number, percent
 from qnb.sim import tables
+from qnb.workflow.documents.figures import figure, histogram
 
 SHOWN = ["layer", "op", "sqnr_db", "own_sqnr_db", "saturated_fraction", "fp32_min", "fp32_max"]
 FORMS = {"sqnr_db": decibel, "own_sqnr_db": decibel, "saturated_fraction": percent}
@@ -67,7 +68,6 @@ _LAYER_FORMS = {
 def explorer(flow) -> Document:
     """The layer explorer on paper: bars, the worst layers, the selected layer's values."""
     from qnb import charts
-    from qnb.workflow.documents.display import histogram
 
     selection = flow.selection
     runs = {n: flow[n].comparison for n in (selection.run, selection.compared_to) if n is not None}
@@ -78,11 +78,3 @@ def explorer(flow) -> Document:
             blocks.append(figure(histogram(profile, f"{selection.run}, {selection.layer}")))
         blocks.append(Table(layer_figures(flow, selection.layer), selection.layer, 40))
     return Document("explorer", f"Layers of {' and '.join(runs)}", tuple(blocks))
-
-
-def figure(chart) -> Figure:
-    """A Plotly figure as a block, with its picture."""
-    from qnb.charts.svg.picture import svg
-    from qnb.workflow.documents.display import figure_json, figure_title
-
-    return Figure(figure_json(chart), figure_title(chart), svg(chart))

@@ -13,7 +13,8 @@ from qnb.html import count, decibel, size
 from qnb.workflow.deployment import performance
 from qnb.workflow.documents import deployment as deploy_documents
 from qnb.workflow.documents import recovery as recovery_documents
-from qnb.workflow.documents.layers import figure, worst
+from qnb.workflow.documents.figures import figure
+from qnb.workflow.documents.layers import worst
 from qnb.workflow.guidance import stages
 
 TONES = {"pass": "good", "fail": "bad", "unclear": "warn", "reference": "neutral"}

@@ -18,6 +18,7 @@ from qnb.methods.precision.precision_front import PrecisionFront, check, precisi
 from qnb.methods.reporting.result import Result
 from qnb.workflow.documents import layers as layer_documents
 from qnb.workflow.documents.display import Charted
+from qnb.workflow.documents.figures import figure
 from qnb.workflow.guidance.next_step import recover_code
 from qnb.workflow.jobs.progress import shown
 from qnb.workflow.measured_run import comparison_batches, measured
@@ -162,7 +163,7 @@ class ParetoFront(Charted):
         shown = table[table.measured.notna() | table.chosen]
         columns = ["point", "cost_fraction", "predicted", "measured", "low", "high", "metric"]
         forms = {"cost_fraction": layer_documents.percent}
-        blocks = [layer_documents.figure(chart) for chart in self.figures()]
+        blocks = [figure(chart) for chart in self.figures()]
         return Document(
             "mixed-precision",
             self.caption(),

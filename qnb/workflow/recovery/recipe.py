@@ -1,4 +1,4 @@
-"""The recipe "auto": techniques in rising effort, until the metric is within the tolerance.
+"""The recipe "auto": techniques, cheapest first, until the metric is within the tolerance.
 
 PTQ first, then more bits where they count, then training: the order of AIMET's quantization workflow. Each technique
 starts from the best of what there is that it may follow (`qnb.methods.check_order`): corrections come last in a chain,
@@ -23,8 +23,6 @@ from qnb.workflow.recovery import recover
 from qnb.workflow.run import Run
 from qnb.workflow.verdict import PASS
 
-OPTIONS = ("mixed_precision", "train", "loader")
-"""``mixed_precision=False`` and ``train=False`` leave these out; ``loader`` is what training takes."""
 FROM_FLOAT = ("precision", "train")
 """Stages that start from weights that are not rounded yet."""
 ROUNDING = ("round", "correct")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from qnb.workflow.jobs.progress import shown
 from qnb.workflow.jobs.runner import prepared_by
 from qnb.workflow.recovery import pareto_front, sensitivities
-from qnb.workflow.recovery import recover as recoveries
-from qnb.workflow.recovery.recover import Recovery
+from qnb.workflow.recovery.recipe import auto
+from qnb.workflow.recovery.recover import AUTO, Recovery, apply
 from qnb.workflow.recovery.what_if import WhatIf
 from qnb.workflow.results import check_simulated, keep_run
 
@@ -62,7 +63,8 @@ def recover(
     if wanted.base not in flow.runs:
         flow.run(wanted.precision, progress=progress)
     with flow.jobs.alone(wanted.title):
-        made = recoveries.recover(flow, wanted, progress)
+        with shown(wanted.title, progress) as report:
+            made = auto(flow, wanted, report) if wanted.methods == (AUTO,) else apply(flow, wanted, report)
         if keep:
             made = keep_run(flow, made)
         else:
