@@ -1,7 +1,7 @@
 """Imports in qnb go downward only, wherever in a file they stand."""
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -199,4 +199,3 @@ def test_a_circle_is_found():
 def test_every_part_has_its_place():
     parts = {file.partition("/")[0].removesuffix(".py") for file in files()}
     assert parts <= {*ORDER, *APART} | {"__main__"}
-
