@@ -288,9 +288,8 @@ class PrecisionFront:
     def bits(self, points: Iterable[int] | None = None) -> pd.DataFrame:
         """One row per layer (in graph order, inputs too) of each point, columns `qnb.columns.BITS`."""
         sim, groups = self.choices.sim, self.choices.groups
-        bits = OptionBits(sim, groups)
+        bits, layers = OptionBits(sim, groups), layer_order(sim)
         own = {g.layer: g.key for g in sim.groups} | {s.layer: k for k, s in sim.plan.activations.items()}
-        layers = layer_order(sim)
         rows = []
         for i in range(len(self.points)) if points is None else points:
             choice = self.points[i].choice
