@@ -50,7 +50,9 @@ class Registry(Generic[T]):
     def add(self, name: str, row: T) -> T:
         operation = f"register a {self.kind}"
         if not isinstance(row, self.of):
-            raise self.error(operation, f"{name!r}, a {type(row).__name__}", f"give a {self.of.__name__}")
+            raise self.error(
+                operation, f"{name!r} of type {type(row).__name__}", f"give one of type {self.of.__name__}"
+            )
         if name in self.rows:
             raise self.error(operation, f"{name!r} is taken", "choose another name")
         self.rows[name] = row

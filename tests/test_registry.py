@@ -4,10 +4,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from qnb.errors import InputError
+from qnb.errors import InputError, PluginWarning
 from qnb.registry import Registry
 
 USUAL = """
@@ -114,6 +115,7 @@ def run(folder: Path, code: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, env=environment)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
 def test_another_package_brings_one(part, tmp_path):
     name, module, use = PARTS[part]
@@ -126,28 +128,30 @@ def test_another_package_brings_one(part, tmp_path):
 BROKEN = {
     "its import fails": ("import a_package_that_is_not_there", "ModuleNotFoundError: No module named"),
     "it ends the process": ("raise SystemExit(3)", "SystemExit: 3"),
-    "it registers nothing": ("x = 1", "does not register a calibration method of that name"),
-    "its name is taken": (
-        RULE.replace("halved", "minmax"),
-        "InputError: register a calibration method: 'minmax' is taken",
-    ),
-    "it registers something else": ("from qnb.ranges import RULES\nRULES.add('halved', 1)", "'halved', a int"),
+    "it registers nothing": ("x = 1", "does not register a number of that name"),
+    "its name is taken": ("numbers.add('one', 2)", "InputError: register a number: 'one' is taken"),
+    "it registers something else": ("numbers.add('two', '2')", "'two' of type str"),
 }
 
 
 @pytest.mark.parametrize("how", BROKEN)
-def test_a_broken_one_is_a_warning_that_names_it(how, tmp_path):
+def test_a_broken_one_is_a_warning_that_names_it(how, tmp_path, monkeypatch):
     module, why = BROKEN[how]
-    install(tmp_path, module, "[qnb.range_rules]\nhalved = acme_quant\n")
-    done = run(tmp_path, USUAL + "from qnb.ranges import RULES\nprint(list(RULES), list(RULES), 'halved' in RULES)")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "['minmax', 'percentile', 'sqnr', 'mse'] " * 2 + "False\n"
-    warned = [line for line in done.stderr.splitlines() if "PluginWarning" in line]
-    assert len(warned) == 1 and why in warned[0]
-    for words in ("'halved' of the package acme-quant 1.0", "'acme_quant'", "'qnb.range_rules'", "qnb goes on"):
-        assert words in warned[0]
+    install(tmp_path, f"from acme_host import numbers\n{module}", "[acme.numbers]\ntwo = acme_quant\n")
+    numbers = Registry("number", of=int, group="acme.numbers")
+    numbers.add("one", 1)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, "acme_host", SimpleNamespace(numbers=numbers))
+    monkeypatch.delitem(sys.modules, "acme_quant", raising=False)
+    assert numbers["one"] == 1
+    with pytest.warns(PluginWarning) as caught:
+        assert (list(numbers), list(numbers), "two" in numbers) == (["one"], ["one"], False)
+    (warned,) = map(str, [w.message for w in caught])
+    for words in ("number 'two' of the package acme-quant 1.0", "'acme_quant'", "'acme.numbers'", "qnb goes on", why):
+        assert words in warned
 
 
+@pytest.mark.slow
 def test_a_broken_one_stops_nothing(tmp_path):
     groups = "".join(f"[qnb.{part}]\nbroken = acme_quant\n" for part in PARTS)
     install(tmp_path, "1 / 0", groups)
@@ -162,6 +166,7 @@ print(len(qnb.methods.METHODS), len(qnb.targets.TARGETS), len(qnb.runtimes.RUNTI
     assert done.stderr.count("ZeroDivisionError") == done.stderr.count("PluginWarning") > 0
 
 
+@pytest.mark.slow
 def test_none_is_loaded_before_it_is_asked_for(tmp_path):
     groups = "".join(f"[qnb.{part}]\n{name} = acme_quant\n" for part, (name, _, _) in PARTS.items())
     install(tmp_path, "print('loaded')", groups)
@@ -170,6 +175,7 @@ def test_none_is_loaded_before_it_is_asked_for(tmp_path):
     assert done.returncode == 0 and done.stdout == "end\n", done.stderr
 
 
+@pytest.mark.slow
 def test_a_wrong_name_lists_what_others_bring(tmp_path):
     install(tmp_path, RULE, "[qnb.range_rules]\nhalved = acme_quant\n")
     done = run(tmp_path, USUAL + 'qnb.QuantSim(model, batches[0], "w8a8").calibrate(batches, "halve")')
@@ -185,7 +191,10 @@ class TestRegistry:
 
     @pytest.mark.parametrize(
         ("name", "row", "message"),
-        [("one", 1, "'one' is taken. To fix: choose another name"), ("two", "2", "'two', a str. To fix: give a int")],
+        [
+            ("one", 1, "'one' is taken. To fix: choose another name"),
+            ("two", "2", "'two' of type str. To fix: give one of type int"),
+        ],
     )
     def test_what_does_not_fit(self, name, row, message):
         numbers = Registry("number", of=int)

@@ -38,6 +38,7 @@ def run(tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_a_calibration_method(run):
     names = run("range-rule")
     sim, wide = names["sim"], qnb.QuantSim(names["demo"].model, names["demo"].calibration[0], "w8a8")
@@ -53,6 +54,7 @@ def test_a_calibration_method(run):
     assert qnb.QuantSim.load("sim.qnb").encodings().equals(sim.encodings())
 
 
+@pytest.mark.slow
 def test_a_target(run):
     names = run("target")
     assert names["sim"].target is TARGETS["acme-npu"]
@@ -69,6 +71,7 @@ def test_an_op(run):
     assert names["after"].layers().layer.tolist() == ["conv", "head"] and ops.OPS["shift_channels"].kind == "pass"
 
 
+@pytest.mark.slow
 def test_a_recovery_method(run):
     names = run("method")
     flow, result = names["flow"], names["run"].recovery[-1]
@@ -81,6 +84,7 @@ def test_a_recovery_method(run):
         flow.recover("w4a8", "clip_weights", candidate=8)
 
 
+@pytest.mark.slow
 def test_a_runtime(run):
     names = run("runtime")
     found = names["deployed"]["reference"]

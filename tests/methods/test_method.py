@@ -36,7 +36,7 @@ def spoil():
         return Found(pd.DataFrame({"layer": ["classifier"], "touched": [1]}), notes=("all is spoilt",))
 
     yield spoil
-    METHODS._rows.pop("spoil")
+    METHODS.rows.pop("spoil")
 
 
 @pytest.mark.parametrize("shared", [True, False])
