@@ -14,16 +14,17 @@ PARALLEL ?= -n 2 --dist loadfile --no-loadscope-reorder
 # JupyterLab refuses to run as root unless told; nobody else is told.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help install lab demo test check bench notebooks screenshots clean
+.PHONY: help install lab demo test check docs docs-html bench notebooks screenshots clean
 
 help:
 	@echo "make lab          open the tour notebook in JupyterLab"
 	@echo "make demo         the same workflow without a browser: prints the summary table"
 	@echo "make test         style, unit tests, docstring examples, notebooks, browser tests; with EXTRAS=test,qnn also HTP's"
 	@echo "make check        style and the quick tests"
+	@echo "make docs         the documentation site, in docs/_build/html; a warning is an error"
 	@echo "make bench        measure against the budgets"
 	@echo "make notebooks    run the notebooks and store their outputs"
-	@echo "make screenshots  take the README's screenshots"
+	@echo "make screenshots  take the screenshots and draw the charts of README and documentation"
 	@echo "make clean        remove what the other targets made"
 
 install: $(STAMP)
@@ -53,6 +54,14 @@ check: $(STAMP)
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/python -m pytest qnb tests --doctest-modules -m "not slow and not browser" $(PARALLEL)
 
+# The site needs the extra of its builder, whatever else is installed.
+docs:
+	$(MAKE) EXTRAS=docs docs-html
+
+docs-html: $(STAMP)
+	$(BIN)/python -m sphinx -b html -n -W --keep-going --quiet docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 bench: $(STAMP)
 	$(BIN)/python tests/bench/run.py
 	$(BIN)/python -m tests.bench.sensitivity
@@ -65,7 +74,8 @@ notebooks: $(STAMP)
 
 screenshots: $(STAMP)
 	$(BIN)/python -m tools.screenshots
+	$(BIN)/python -m tools.docs_charts
 
 clean:
-	rm -rf $(VENV) build dist labextension/node_modules .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist docs/_build docs/_notebooks labextension/node_modules .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -28,7 +28,9 @@ def nearest(given: object, known: Iterable[str], most: int = 1, cutoff: float = 
     if cutoff >= LIKE:
         surely = difflib.get_close_matches(wanted, alike, most, SURELY) if alike else []
         alike = [form for form in alike if form[:1] == wanted[:1] or form in surely]
-    return [by_form[form] for form in dict.fromkeys([*begun, *alike])][:most]
+    within = {form.rsplit("_", 1)[-1]: form for form in by_form if "_" in form}  # "method" is in "calibration_method"
+    last = [within[part] for part in difflib.get_close_matches(wanted, within, most, SURELY)]
+    return [by_form[form] for form in dict.fromkeys([*begun, *alike, *last])][:most]
 
 
 def did_you_mean(

@@ -44,7 +44,7 @@ class Table:
 
     frame: Any
     caption: str = ""
-    most: int = 12
+    max_rows: int = 12
     formats: dict[str, Any] = field(default_factory=dict)
 
     def text(self) -> str:
@@ -57,12 +57,12 @@ class Table:
         return self.frame.to_string(index=False, float_format=plain, formatters=decibels)
 
     def html(self) -> str:
-        return html.table(self.frame, self.most, self.formats, self.caption)
+        return html.table(self.frame, self.max_rows, self.formats, self.caption)
 
     def json(self) -> dict:
-        frame, more = self.frame, max(0, len(self.frame) - self.most)
+        frame, more = self.frame, max(0, len(self.frame) - self.max_rows)
         if more:
-            kept = [*range(self.most // 2), *range(len(frame) - (self.most - self.most // 2), len(frame))]
+            kept = [*range(self.max_rows // 2), *range(len(frame) - (self.max_rows - self.max_rows // 2), len(frame))]
             frame = frame.iloc[kept]
         heads = [{"name": columns.title(c), "align": "right" if html.right(frame[c]) else "left"} for c in frame]
         forms = [html.form(c, self.formats) for c in frame]

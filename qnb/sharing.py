@@ -27,11 +27,12 @@ import functools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from qnb.errors import InputError
 
 Method = TypeVar("Method", bound=Callable)
+Value = TypeVar("Value")
 
 
 class Lock:
@@ -141,3 +142,22 @@ def without(found: dict, name: str) -> dict:
     {'w4a8': 2}
     """
     return {k: v for k, v in found.items() if k != name}
+
+
+class Once(Generic[Value]):
+    """A value that is made by whoever asks for it first; others wait for it.
+
+    >>> answer = Once(lambda: 42)
+    >>> answer.known, answer.get(), answer.known
+    (None, 42, 42)
+    """
+
+    def __init__(self, make: Callable[[], Value]):
+        self.known: Value | None = None
+        self._make, self._lock = make, threading.Lock()
+
+    def get(self) -> Value:
+        with self._lock:
+            if self.known is None:
+                self.known = self._make()
+        return self.known

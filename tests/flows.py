@@ -138,7 +138,7 @@ def full_flow():
     flow.check()
     flow.run("fp16")
     flow.run("w8a8")
-    flow.run("w2a4", name="low", method="percentile", percentile=99.5, layers={"head": "w8a8"})
+    flow.run("w2a4", name="low", calibration_method="percentile", percentile=99.5, layers={"head": "w8a8"})
     flow.recover("low", ["equalize", "adaround"], iterations=8)
     flow.recover("low+equalize+adaround", "auto", name="low+auto", train=False, mixed_precision=False)
     flow.search_mixed_precision("low", candidates=["w8a8", "w2a4"], cost=bits_of_weights, verify=2).choose(1)

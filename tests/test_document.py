@@ -48,7 +48,7 @@ def test_any_text_stays_text(text):
 
 
 def test_a_long_table_leaves_out_the_middle_in_every_form():
-    block = Table(pd.DataFrame({"sqnr_db": range(100)}), most=10)
+    block = Table(pd.DataFrame({"sqnr_db": range(100)}), max_rows=10)
     made = block.json()
     assert len(made["rows"]) == 10 and made["more"] == 90 and made["rows"][-1] == ["99"]
     assert made["columns"] == [{"name": "SQNR (dB)", "align": "right"}] and "90 more" in block.html()
@@ -56,7 +56,7 @@ def test_a_long_table_leaves_out_the_middle_in_every_form():
 
 def test_the_bundle_has_all_forms():
     bundle = everything("x").bundle()
-    assert set(bundle) == {"text/plain", "text/html", MIME} and bundle[MIME]["version"] == 1
+    assert set(bundle) == {"text/plain", "text/html", MIME} and bundle[MIME]["version"] == 2
 
 
 def test_leaves_are_text():

@@ -12,7 +12,7 @@ from qnb.document import Code, Document, Text
 from qnb.document_schema import DOCUMENT, FIGURE_KEYS, LONGEST_CODE, LONGEST_TEXT, MOST, TRACES
 from qnb.errors import FileError
 from tests.browser.lab import ROOT
-from tests.charts.test_svg import FIGURES
+from tests.charts.svg.test_picture import FIGURES
 from tests.fuzz import edits
 from tests.labextension import documents as docs
 

@@ -32,6 +32,8 @@ SIGNATURES = {
     "QuantSim.set_precision": "layers, precision",
     "QuantSim.enable": "layers=None, kind=None",
     "QuantSim.disable": "layers=None, kind=None",
+    "QuantSim.freeze": "layers=None",
+    "QuantSim.unfreeze": "layers=None",
     "QuantSim.layers": "",
     "QuantSim.encodings": "",
     "QuantSim.copy": "",
@@ -50,25 +52,30 @@ SIGNATURES = {
     "runtimes.OnnxRuntime.latency": "*inputs, runs=50, warmup=5",
     "runtimes.OnnxRuntime.placement": "",
     "inputs": "loader, keep=1",
-    "sensitivity": "sim, batches=None, *, method='fisher', evaluate=None, loss=None, executor=None, layers=None, "
+    "sensitivity": "sim, batches=None, *, estimator='fisher', evaluate=None, loss=None, executor=None, layers=None, "
     "seed=0, progress=None",
     "Score": "value, n=None, per_sample=None, higher_is_better=True",
     "accuracy": "loader",
     "load": "path, *, model=None, calibration=None, evaluate=None",
 }
 FIRST_PARAMETERS = {
-    "Workflow": ("model", "calibration", "evaluate", "tolerance", "target"),
+    "Workflow": ("model", "calibration", "evaluate", "tolerance", "target", "calibration_method"),
     "Workflow.check": (),
-    "Workflow.run": ("precision",),
+    "Workflow.run": ("precision", "name", "layers", "calibration_method"),
     "Workflow.summary": (),
     "Workflow.compare": (),
     "Workflow.save": ("path",),
     "Workflow.panel": (),
     "Workflow.explore": (),
-    "Workflow.submit": ("precision",),
-    "Workflow.what_if": ("name",),
+    "Workflow.submit": ("step",),
+    "Workflow.what_if": ("run",),
     "Workflow.report": ("path",),
-    "Workflow.deploy": ("name", "folder"),
+    "Workflow.deploy": ("run", "folder"),
+    "Workflow.recover": ("run", "methods"),
+    "Workflow.diagnose": ("run",),
+    "Workflow.next_steps": (),
+    "Workflow.sensitivity": ("run", "estimator"),
+    "Workflow.search_mixed_precision": ("run",),
     "Workflow.measure": (),
 }
 """Of these DESIGN.md shows calls only: each must take what is written there, and may offer more with defaults."""
@@ -85,7 +92,8 @@ def parameters(path: str) -> list[inspect.Parameter]:
     """Without ``self``, as a caller sees them."""
     value = find(path)
     found = list(inspect.signature(value).parameters.values())
-    return found[1:] if found and found[0].name == "self" else found
+    bound = bool(found) and (found[0].name == "self" or (found[0].name == "flow" and path.startswith("Workflow.")))
+    return found[1:] if bound else found
 
 
 def written(path: str) -> str:

@@ -50,7 +50,7 @@ assert qnb.targets.runs("acme-npu", "w8a8") and not qnb.targets.runs("acme-npu",
 
 METHOD = """
 from qnb.methods.method import method
-from qnb.methods.result import Found
+from qnb.methods.reporting.result import Found
 
 @method("widen", "Widen the ranges", "range", fits=None)
 def widen(sim, batches, *, factor: float = 1.1, progress=None) -> Found:

@@ -14,7 +14,7 @@ from qnb.columns import FRONT, title
 from qnb.html import count
 
 UNKNOWN = "units of cost"
-SOURCE = "a search's front, as result.tables['front'] of qnb.methods.search_mixed_precision"
+SOURCE = "a search's front, as result.tables['front'] of qnb.methods.mixed_precision"
 
 
 def pareto(front: pd.DataFrame, *, cost: str | None = None, selected: int | None = None) -> go.Figure:
@@ -38,7 +38,7 @@ def pareto(front: pd.DataFrame, *, cost: str | None = None, selected: int | None
     """
     require(front, FRONT, "pareto", SOURCE)
     if front.empty:
-        return empty("No mixes of precisions to show: run flow.recover(run, 'search_mixed_precision') first.")
+        return empty("No mixes of precisions to show: run flow.recover(run, 'mixed_precision') first.")
     cost = cost or title(front.attrs.get("cost", UNKNOWN))
     front = front.reset_index(drop=True)
     marked = _marked(front, selected)

@@ -18,39 +18,39 @@ UNITS = {
     "sqnr": "noise-to-signal ratio at the outputs",
     "evaluate": "drop of the metric",
 }
-"""What a score is, by the method of `qnb.sensitivity`."""
+"""What a score is, by the estimator of `qnb.sensitivity`."""
 MOST, ROW, LABEL_LENGTH = 40, 17, 30
 """Rows of a chart unless told, the height of one in pixels, characters of a layer's name."""
 
 
-def sensitivity(frame: pd.DataFrame, *, most: int = MOST, method: str | None = None) -> go.Figure:
+def sensitivity(frame: pd.DataFrame, *, max_rows: int = MOST, estimator: str | None = None) -> go.Figure:
     """A bar per quantizer with its 95 % interval, coloured by kind.
 
     Args:
         frame: what `qnb.sensitivity` returns; rows whose score is NaN are left out.
-        most: how many are shown, the most sensitive ones.
-        method: of `qnb.sensitivity`, for the axis; None takes what the frame says of itself.
+        max_rows: how many are shown, the most sensitive ones.
+        estimator: of `qnb.sensitivity`, for the axis; None takes what the frame says of itself.
 
     Raises:
         InputError: columns are missing, or ``most`` is less than 1.
 
     >>> import pandas as pd
     >>> rows = [("fc", "weight", 0.3, 0.2, 0.4), ("conv", "activation", 0.1, 0.05, 0.2)]
-    >>> chart = sensitivity(pd.DataFrame(rows, columns=["layer", "kind", "score", "low", "high"]), method="fisher")
+    >>> chart = sensitivity(pd.DataFrame(rows, columns=["layer", "kind", "score", "low", "high"]), estimator="fisher")
     >>> chart.layout.title.text
     'Most sensitive: fc, weight, 0.3'
     """
     require(frame, SENSITIVITY, "sensitivity", "what qnb.sensitivity returns")
-    if most < 1:
-        raise InputError("charts.sensitivity", f"most={most!r}", "show at least 1")
+    if max_rows < 1:
+        raise InputError("charts.sensitivity", f"max_rows={max_rows!r}", "show at least 1")
     measured = frame[np.isfinite(numbers(frame["score"]))].sort_values("score", ascending=False, kind="stable")
     if measured.empty:
         return empty("No sensitivity to show: call qnb.sensitivity(sim, batches) first.")
-    rows = measured.head(most).reset_index(drop=True)
+    rows = measured.head(max_rows).reset_index(drop=True)
     first = rows.iloc[0]
     chart = figure(
         titled("Most sensitive: ", str(first[LAYER]), f", {first[KIND]}, {value(first['score'])}"),
-        UNITS.get(method or frame.attrs.get("method"), "sensitivity"),
+        UNITS.get(estimator or frame.attrs.get("estimator"), "sensitivity"),
         "",
     )
     _bars(chart, rows)

@@ -13,8 +13,6 @@ from qnb.graph import ops
 from qnb.graph.attributes import attribute, has_attribute, set_tensor
 from qnb.graph.constants import drop_unused
 
-_CONV = ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
-
 
 def fold_batch_norm(module: fx.GraphModule) -> int:
     """Fold in place wherever the layer's output has the batch norm as its only reader; returns how many."""
@@ -37,9 +35,9 @@ def _foldable(norm: fx.Node) -> bool:
         return False
     if any(not isinstance(c, fx.Node) or c.op != "get_attr" for c in constants):
         return False
-    op = ops.name(layer)
-    flat = op == "linear" and layer.meta["val"].dim() == 2  # with more, channels are not the features
-    return (op in _CONV or flat) and isinstance(layer.args[1], fx.Node) and layer.args[1].op == "get_attr"
+    op = ops.of(layer)
+    flat = op.family == "linear" and layer.meta["val"].dim() == 2  # with more, channels are not the features
+    return (op.spatial > 0 or flat) and isinstance(layer.args[1], fx.Node) and layer.args[1].op == "get_attr"
 
 
 def _fold(module: fx.GraphModule, norm: fx.Node) -> None:
@@ -70,7 +68,7 @@ def _or(module: fx.GraphModule, node: fx.Node | None, like: torch.Tensor, fill: 
 def _along_outputs(factor: torch.Tensor, weight: torch.Tensor, layer: fx.Node) -> torch.Tensor:
     """The factor per output channel, shaped to multiply the weight."""
     rest = [1] * (weight.dim() - 2)
-    if not ops.name(layer).startswith("conv_transpose"):
+    if ops.of(layer).family != "transposed convolution":
         return factor.view(-1, 1, *rest)
     groups = factor.numel() // weight.shape[1]  # weight: [in, out / groups, ...]
     return factor.view(groups, 1, -1).expand(-1, weight.shape[0] // groups, -1).reshape(*weight.shape[:2], *rest)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import fx
 
@@ -29,6 +29,9 @@ class Op:
         weight, bias: argument positions of the constant weight and bias.
         axis: the weight's output-feature axis (negative: from the end).
         block_axis: the axis that is summed over, which blocks divide.
+        family: of products: "convolution", "transposed convolution", "linear", "matmul" or "recurrent".
+        spatial: how many spatial axes a convolution has.
+        data: argument position of what the weight multiplies.
         fresh: the output is always a new tensor that nothing else sees, so it may be quantized in place.
     """
 
@@ -38,29 +41,25 @@ class Op:
     axis: int | None = None
     block_axis: int | None = None
     fresh: bool = False
+    family: str = ""
+    spatial: int = 0
+    data: int = 0
 
 
 def _rows() -> dict[str, Op]:
-    conv = Op("weighted", weight=1, bias=2, axis=0, block_axis=1, fresh=True)
-    transposed = Op("weighted", weight=1, bias=2, axis=1, block_axis=0, fresh=True)
-    matmul = Op("weighted", weight=1, axis=-1, block_axis=-2, fresh=True)
-    rows = {
-        "conv1d": conv,
-        "conv2d": conv,
-        "conv3d": conv,
-        "linear": conv,
-        "conv_transpose1d": transposed,
-        "conv_transpose2d": transposed,
-        "conv_transpose3d": transposed,
-        "addmm": Op("weighted", weight=2, bias=0, axis=-1, block_axis=-2, fresh=True),
-        "matmul": matmul,
-        "mm": matmul,
-        "bmm": matmul,
+    linear = Op("weighted", weight=1, bias=2, axis=0, block_axis=1, fresh=True, family="linear")
+    matmul = Op("weighted", weight=1, axis=-1, block_axis=-2, fresh=True, family="matmul")
+    rows = {f"conv{n}d": replace(linear, family="convolution", spatial=n) for n in (1, 2, 3)}
+    for n in (1, 2, 3):
+        transposed = replace(linear, axis=1, block_axis=0, family="transposed convolution", spatial=n)
+        rows[f"conv_transpose{n}d"] = transposed
+    rows |= dict.fromkeys(("matmul", "mm", "bmm"), matmul)
+    rows |= dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), Op("weighted", weight=2, family="recurrent"))
+    rows |= {
+        "linear": linear,
+        "addmm": replace(matmul, weight=2, bias=0, data=1),
+        "baddbmm": Op("compute", fresh=True, family="matmul", data=1),
         "embedding": Op("weighted", weight=0),
-        "lstm": Op("weighted", weight=2),
-        "gru": Op("weighted", weight=2),
-        "rnn_tanh": Op("weighted", weight=2),
-        "rnn_relu": Op("weighted", weight=2),
         "prelu": Op("norm", weight=1, fresh=True),
         "layer_norm": Op("norm", weight=2, bias=3, fresh=True),
         "rms_norm": Op("norm", weight=2, fresh=True),
@@ -87,7 +86,7 @@ _COMPUTE_FRESH = """
     add sub rsub mul div relu relu6 hardtanh clamp clamp_min clamp_max sigmoid tanh gelu softmax
     log_softmax hardswish hardsigmoid leaky_relu elu selu celu softplus mish exp log log1p expm1 sqrt rsqrt
     pow square reciprocal sin cos erf neg abs mean sum avg_pool1d avg_pool2d avg_pool3d
-    adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d baddbmm maximum minimum addcmul addcdiv logsigmoid
+    adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d maximum minimum addcmul addcdiv logsigmoid
 """
 _COMPUTE = """
     where masked_fill var std var_mean cumsum cumprod norm linalg_vector_norm prod dot einsum outer logsumexp
@@ -138,6 +137,30 @@ def of(node: fx.Node) -> Op:
     if op in ("max", "min") and len(node.args) > 1 and isinstance(node.args[1], fx.Node):
         return OPS["maximum"]
     return OPS.get(op, UNKNOWN)
+
+
+def family(name: str) -> tuple[str, ...]:
+    """The ops of one family.
+
+    >>> family("convolution")
+    ('conv1d', 'conv2d', 'conv3d')
+    """
+    return tuple(op for op, row in OPS.items() if row.family == name)
+
+
+def clip_ends(node: fx.Node) -> tuple[float, float] | None:
+    """Lowest and highest value that an activation lets through, where that is all it does."""
+    op = name(node).rstrip("_")
+    if op == "relu":
+        return 0.0, math.inf
+    if op == "relu6":
+        return 0.0, 6.0
+    if op not in ("hardtanh", "clamp", "clamp_min"):
+        return None
+    names, default = (("min_val", "max_val"), 1.0) if op == "hardtanh" else (("min", "max"), math.inf)
+    given = [node.args[i + 1] if len(node.args) > i + 1 else node.kwargs.get(n) for i, n in enumerate(names)]
+    low, high = (d if g is None else g for g, d in zip(given, (-default, default), strict=True))
+    return None if isinstance(low, fx.Node) or isinstance(high, fx.Node) else (float(low), float(high))
 
 
 def groups(node: fx.Node) -> int:

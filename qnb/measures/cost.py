@@ -116,20 +116,18 @@ def products(sim) -> Iterator[tuple[str, float, Quantizer | None, Quantizer | No
 
 def _macs(node: fx.Node) -> int:
     """Multiply-accumulates of one op on the example's sizes; 0 for what is no product."""
-    op, out = ops.name(node), node.meta["val"]
+    op, out = ops.of(node), node.meta["val"]
     shapes = [
         n.meta["val"].shape if isinstance(n, fx.Node) and isinstance(n.meta.get("val"), torch.Tensor) else ()
         for n in node.args[:3]
     ]
-    if op in ("conv1d", "conv2d", "conv3d"):
+    if op.family == "convolution":
         return out.numel() * math.prod(shapes[1][1:])
-    if op.startswith("conv_transpose"):
+    if op.family == "transposed convolution":
         return math.prod(shapes[0]) * math.prod(shapes[1][1:])
-    if op in ("linear", "matmul", "mm", "bmm"):
-        return out.numel() * shapes[0][-1]
-    if op in ("addmm", "baddbmm"):
-        return out.numel() * shapes[1][-1]
-    if op in ("lstm", "gru", "rnn_tanh", "rnn_relu"):
+    if op.family in ("linear", "matmul"):
+        return out.numel() * shapes[op.data][-1]
+    if op.family == "recurrent":
         steps = math.prod(shapes[0][:2])
         return steps * sum(w.meta["val"].numel() for w in node.args[2] if w.meta["val"].dim() == 2)
     return 0

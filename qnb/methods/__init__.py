@@ -8,7 +8,7 @@ from qnb.methods.method import STAGES as STAGES
 from qnb.methods.method import Method as Method
 from qnb.methods.method import auto_order as auto_order
 from qnb.methods.method import check_order as check_order
-from qnb.methods.result import Result as Result
+from qnb.methods.reporting.result import Result as Result
 from qnb.registry import modules as _modules
 
 _modules(__name__)

@@ -16,7 +16,7 @@ from qnb.methods.layerwise.frontier import Frontier, Segment
 from qnb.methods.layerwise.layers import WeightedLayer, integer_layers
 from qnb.methods.layerwise.unfold import Product, by_element, products
 from qnb.methods.method import method
-from qnb.methods.result import Found
+from qnb.methods.reporting.result import Found
 from qnb.methods.rounding.blocks import Block, by_block, by_layer
 from qnb.methods.rounding.flips import flip
 from qnb.methods.rounding.layer_problem import LayerProblem, is_by_channel, sampled

@@ -9,6 +9,7 @@ import torch
 
 from qnb.columns import LAYER
 from qnb.errors import InputError
+from qnb.graph import ops
 from qnb.graph.attributes import attribute
 from qnb.methods.auto import Auto
 from qnb.methods.layerwise.expectation import expected
@@ -16,8 +17,8 @@ from qnb.methods.layerwise.frontier import Frontier, Segment
 from qnb.methods.layerwise.layers import WeightedLayer, integer_layers
 from qnb.methods.layerwise.weights import by_channel, channel_axis, nodes, put, sole_readers, times_constant
 from qnb.methods.method import method
-from qnb.methods.result import Found
-from qnb.methods.words import listed
+from qnb.methods.reporting.result import Found
+from qnb.methods.reporting.words import listed
 from qnb.sim.calibration import guard_bias_overflow
 
 OPERATION = "qnb.methods.correct_bias"
@@ -112,8 +113,7 @@ def _analytic(sim, chosen: list[WeightedLayer], progress) -> tuple[dict[str, flo
     for done, layer in enumerate(chosen):
         progress(done, len(chosen), "correcting biases")
         node = graph[layer.node]
-        data = node.args[1] if layer.op == "addmm" else node.args[0]
-        mean = expected(sim.captured.module, data)
+        mean = expected(sim.captured.module, node.args[ops.of(node).data])
         if mean is None or channel_axis(node) != 1:
             unknown.append(layer.layer)
             continue

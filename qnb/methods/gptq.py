@@ -16,7 +16,7 @@ from qnb.methods.layerwise.reconstruction import Reconstruction, reconstruction
 from qnb.methods.layerwise.unfold import Product, by_element, products
 from qnb.methods.layerwise.weights import put, sole_readers
 from qnb.methods.method import method
-from qnb.methods.result import Found
+from qnb.methods.reporting.result import Found
 from qnb.numerics import Grid, fake_quantize
 
 OPERATION = "qnb.methods.gptq"

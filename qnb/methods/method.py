@@ -18,9 +18,10 @@ from qnb.errors import CalibrationError, InputError
 from qnb.graph.batches import reiterable
 from qnb.measures.layers.compare import compare_layers
 from qnb.measures.layers.outputs import output_db
+from qnb.measures.sensitivity.trial import check_plain
 from qnb.methods.auto import Auto
-from qnb.methods.progress import MethodProgress
-from qnb.methods.result import Found, Result
+from qnb.methods.reporting.progress import MethodProgress
+from qnb.methods.reporting.result import Found, Result
 from qnb.methods.undo import all_or_nothing
 from qnb.randomness import Seeded
 from qnb.registry import Registry
@@ -84,6 +85,7 @@ class Method:
 
     def check_bound(self, given: dict[str, Any]) -> None:
         """`check` of all arguments by name, defaults included."""
+        check_plain(given["sim"], self.operation)
         for data in ("batches", "loader"):
             if given.get(data) is not None:
                 reiterable(given[data], self.operation)

@@ -9,13 +9,14 @@ import torch
 from torch import fx
 
 from qnb.columns import LAYER
+from qnb.graph import ops
 from qnb.graph.attributes import attribute
 from qnb.methods.layerwise.frontier import Frontier, Segment
 from qnb.methods.layerwise.layers import WeightedLayer, integer_layers
 from qnb.methods.layerwise.weights import as_matrix, by_channel, channel_axis, from_matrix, nodes, put, sole_readers
 from qnb.methods.method import method
-from qnb.methods.result import Found
-from qnb.methods.words import listed
+from qnb.methods.reporting.result import Found
+from qnb.methods.reporting.words import listed
 from qnb.sim.calibration import guard_bias_overflow
 
 OPERATION = "qnb.methods.reestimate_batch_norm"
@@ -32,8 +33,8 @@ def reestimate_batch_norm(sim, batches: Iterable, *, layers: str | Iterable[str]
     """Normalize each quantized layer by its own moments again, where a batch norm was folded into it.
 
     Folding left ``y = gamma (W x - mean) / sqrt(variance + eps) + beta``, with statistics of FP32 weights: over the
-    training data y has mean beta and standard deviation |gamma|. The quantized layer's output ``y_q`` has another mean
-    M and standard deviation S. Normalizing it as the batch norm would, ``y_q' = |gamma| (y_q - M) / S + beta``, is
+    training data y has mean beta and standard deviation ``|gamma|``. The quantized layer's output ``y_q`` has another
+    mean M and standard deviation S. Normalizing it as the batch norm would, ``y_q' = |gamma| (y_q - M) / S + beta``, is
     folded in: with ``f = |gamma| / S``, weight and weight scale become f times as large (codes stay), and the bias b
     becomes ``f (b - M) + beta``. Layer after layer, on inputs that the layers before give, re-estimated themselves.
 
@@ -42,8 +43,8 @@ def reestimate_batch_norm(sim, batches: Iterable, *, layers: str | Iterable[str]
     tells by how much, and is the control variate: ``M = m_q + (beta - m)`` and ``S = s_q |gamma| / s``. Where
     nothing is quantized, nothing changes, whatever the samples.
 
-    A weight with one scale for several channels cannot have a factor for each and keep its codes; there only the mean
-    is re-estimated (f = 1), as it is in channels that rounding left nearly constant.
+    A weight with one scale for several channels cannot have a factor for each and keep its codes, nor can a frozen one;
+    there only the mean is re-estimated (f = 1), as it is in channels that rounding left nearly constant.
 
     Args:
         sim: calibrated, of a model with batch norms.
@@ -65,7 +66,8 @@ def reestimate_batch_norm(sim, batches: Iterable, *, layers: str | Iterable[str]
     notes = [] if normed else ["No batch norm was folded into these layers: there is nothing to re-estimate."]
     means_only = [x.layer for x in chosen if not _scales_by_channel(sim, x, graph[x.node])]
     if means_only:
-        notes.append(f"With one weight scale for several channels only means are re-estimated: {listed(means_only)}.")
+        why = "With one weight scale for several channels, or a frozen one, only means are re-estimated"
+        notes.append(f"{why}: {listed(means_only)}.")
     rows: list[dict] = []
     walk = Frontier(
         sim, batches, operation=OPERATION, tick=lambda: progress(len(rows), len(chosen), "re-estimating batch norms")
@@ -118,12 +120,10 @@ def _rms(x: torch.Tensor) -> float:
 
 
 def _scales_by_channel(sim, layer: WeightedLayer, node: fx.Node) -> bool:
-    """Whether each output channel has weight scales of its own."""
+    """Whether each output channel has weight scales of its own, which may change."""
     quantizer = sim.weight(layer.weight_key)
-    shared_by_groups = (
-        layer.op.startswith("conv_transpose") and as_matrix(sim.weight_tensor(layer.weight_key), node).shape[0] > 1
-    )
-    return quantizer.axis is not None and not shared_by_groups
+    shared_by_groups = ops.of(node).family == "transposed convolution" and ops.groups(node) > 1
+    return quantizer.axis is not None and not shared_by_groups and not quantizer.frozen
 
 
 def _scale_weight(sim, layer: WeightedLayer, node: fx.Node, factor: torch.Tensor) -> None:

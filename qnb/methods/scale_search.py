@@ -7,8 +7,8 @@ import torch
 from qnb.arguments import whole
 from qnb.methods.layerwise.layers import integer_layers
 from qnb.methods.method import method
+from qnb.methods.reporting.result import Found
 from qnb.methods.rescaling.rescale import Magnitudes, Rescaling
-from qnb.methods.result import Found
 
 OPERATION = "qnb.methods.scale_search"
 

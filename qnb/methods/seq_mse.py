@@ -17,7 +17,7 @@ from qnb.methods.layerwise.layers import integer_layers
 from qnb.methods.layerwise.reconstruction import Reconstruction, reconstruction
 from qnb.methods.layerwise.unfold import Product, by_element, products
 from qnb.methods.method import method
-from qnb.methods.result import Found
+from qnb.methods.reporting.result import Found
 from qnb.numerics import Grid, affine_parameters, fake_quantize
 from qnb.ranges import tensor_range
 from qnb.sim.calibration import guard_bias_overflow
@@ -62,8 +62,9 @@ def seq_mse(sim, batches, *, layers=None, candidates: int = 20, progress=None) -
     True
     """
     chosen = integer_layers(sim, layers, OPERATION)
-    found, notes = products(sim, [layer for layer in chosen if sim.weight(layer.weight_key).grid.bits < 16])
-    if len(found) + len(notes) < len(chosen):
+    free = [layer for layer in chosen if not sim.weight(layer.weight_key).frozen]
+    found, notes = products(sim, [layer for layer in free if sim.weight(layer.weight_key).grid.bits < 16])
+    if len(found) + len(notes) < len(free):
         notes.append("16-bit weights keep their range: to clip them gains nothing.")
     rows, done = [], 0
 

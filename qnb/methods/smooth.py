@@ -9,8 +9,8 @@ from qnb.errors import InputError
 from qnb.methods.auto import Auto, with_norms
 from qnb.methods.layerwise.layers import integer_layers
 from qnb.methods.method import method
+from qnb.methods.reporting.result import Found
 from qnb.methods.rescaling.rescale import Magnitudes, Rescaling
-from qnb.methods.result import Found
 
 ALPHAS = [i / 10 for i in range(11)]
 OPERATION = "qnb.methods.smooth"

@@ -18,7 +18,7 @@ from qnb.errors import FileError, InputError, PrecisionError
 from qnb.graph.batches import length
 from qnb.methods.auto import Auto
 from qnb.methods.method import MEASURED_BATCHES, method
-from qnb.methods.result import Found
+from qnb.methods.reporting.result import Found
 from qnb.methods.training.checkpoint import Checkpoint, identity
 from qnb.methods.training.loop import OPTIMIZERS, Settings, Training
 from qnb.methods.training.objective import OPERATION, Objective

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 
-from qnb.sim.quantizer import BiasQuantizer, Quantizer
+from qnb.sim.quantizer_state import QuantizerState, quantizer_modules
 
 _SIM = ("captured", "precision", "applied_methods", "weight_encodings_frozen", "_moved_reference", "_shared")
-_QUANTIZER = ("grid", "axis", "enabled", "minimum", "maximum", "statistics", "rule", "observer")
 
 
 @contextmanager
@@ -32,11 +31,7 @@ def _snapshot(sim):
     modes = [(module, module.training) for module in sim.modules()]
     tensors = [(module, dict(module._parameters), dict(module._buffers)) for module in sim.graph_module.modules()]
     flags = [(p, p.requires_grad) for _, parameters, _ in tensors for p in parameters.values() if p is not None]
-    quantizers = [
-        (m, {name: getattr(m, name) for name in _QUANTIZER if hasattr(m, name)})
-        for m in sim.graph_module.modules()
-        if isinstance(m, (Quantizer, BiasQuantizer))
-    ]
+    quantizers = [(m, QuantizerState.of(m)) for m in quantizer_modules(sim).values()]
 
     def restore() -> None:
         for module, mode in modes:
@@ -48,9 +43,8 @@ def _snapshot(sim):
             module._buffers.update(buffers)
         for parameter, needs in flags:
             parameter.requires_grad_(needs)
-        for module, values in quantizers:
-            for name, value in values.items():
-                setattr(module, name, value)
+        for module, state in quantizers:
+            state.restore(module)
         for name, value in own.items():
             setattr(sim, name, value)
         sim.drop_cache()

@@ -11,7 +11,7 @@ from qnb.html import TONES, escape
 from qnb.panels.base import Panel, heading, line
 from qnb.panels.deploy_views import DeployViews
 from qnb.panels.widgets import Plot
-from qnb.workflow.deployment.deploy import RUNTIMES, default_soc
+from qnb.workflow.deployment.order import RUNTIMES, default_soc
 from qnb.workflow.documents import deployment as deploy_documents
 from qnb.workflow.guidance import stages
 from qnb.workflow.guidance.next_step import FOLDER, deploy_code
@@ -101,19 +101,19 @@ class DeployPanel(Panel):
             raise InputError("Deploy", "no runtime", "choose one to run the files on")
         if not self.folder.value.strip():
             raise InputError("Deploy", "no folder", f"name one, such as {FOLDER!r}")
-        found = {"name": self.name, "folder": self.folder.value.strip()}
+        found = {"run": self.name, "folder": self.folder.value.strip()}
         usual = RUNTIMES if self.flow.target.htp_arch is not None else RUNTIMES[:1]
         found |= {} if chosen == list(usual) else {"runtimes": chosen}
         return found | ({} if self.soc.value == default_soc(self.flow.target).soc else {"soc": self.soc.value})
 
     def _deploy(self) -> None:
         order, flow = self.order(), self.flow
-        flow.start(f"flow.deploy({self.name!r})", lambda report: flow.deploy(**order, progress=report))
+        flow.jobs.start(f"flow.deploy({self.name!r})", lambda report: flow.deploy(**order, progress=report))
         self.note(deploy_code(flow.variable, order))
 
     def _measure(self) -> None:
         flow = self.flow
-        flow.start("flow.measure()", lambda report: flow.measure(progress=report))
+        flow.jobs.start("flow.measure()", lambda report: flow.measure(progress=report))
         self.note(f"{flow.variable}.measure()")
 
 

@@ -37,18 +37,18 @@ class LayerExplorer(Panel):
             if flow[name].name not in compared:
                 raise InputError("flow.explore", f"{name!r}, which is the reference itself", "name another run")
         selected = flow.selection.run if flow.selection.run in compared else compared[-1]
-        run, against = names[0] if names else selected, names[1] if len(names) == 2 else None
+        run, compared_to = names[0] if names else selected, names[1] if len(names) == 2 else None
         keep = flow.selection.run == run and flow.selection.layers
         layers = flow.selection.layers if keep else (flow[run].worst_layer[0],)
         if flow.model is not None:
             flow.profile(run)
-        flow.selection.set(run=run, against=against, layers=layers)
+        flow.selection.set(run=run, compared_to=compared_to, layers=layers)
         super().__init__(flow)
 
     def build(self) -> list[widgets.Widget]:
         self._drawn: tuple | None = None
         self.head = widgets.HTML()
-        self.run, self.against = (
+        self.run, self.compared_to = (
             widgets.Dropdown(
                 options=[""],
                 description=text,
@@ -63,7 +63,7 @@ class LayerExplorer(Panel):
             layout={"width": "auto"},
             tooltip="Fold every module into one bar, or show every layer",
         )
-        for control, name in ((self.run, "run"), (self.against, "against")):
+        for control, name in ((self.run, "run"), (self.compared_to, "compared_to")):
             control.observe(lambda change, name=name: self.do(lambda: self._choose(name, change["new"])), "value")
         self.modules.observe(lambda change: self.do(lambda: self._fold_all(change["new"])), "value")
         self.bars = Plot(
@@ -74,7 +74,7 @@ class LayerExplorer(Panel):
         self.what_if = WhatIfBar(self)
         return [
             self.head,
-            line(self.run, self.against, self.modules),
+            line(self.run, self.compared_to, self.modules),
             self.bars,
             self.views.widget,
             self.what_if.widget,
@@ -85,12 +85,12 @@ class LayerExplorer(Panel):
         if selection.run is None or self.flow[selection.run].comparison is None:
             return
         run = self.flow[selection.run]
-        self._offer(run.name, selection.against)
+        self._offer(run.name, selection.compared_to)
         self.head.value = heading(f"Layers of {run.name}", run.verdict.text)
-        state = (run, selection.against, tuple(self.views.grid.folded))
+        state = (run, selection.compared_to, tuple(self.views.grid.folded))
         if self._drawn is None or state[0] is not self._drawn[0] or state[1:] != self._drawn[1:]:
             self._drawn = state
-            self._draw_bars(run, selection.against)
+            self._draw_bars(run, selection.compared_to)
         self.bars.marks = sorted({self.place[layer] for layer in selection.layers if layer in self.place})
         self.views.draw(run)
         self.what_if.draw(run)
@@ -102,16 +102,16 @@ class LayerExplorer(Panel):
     def document(self) -> Document:
         return layer_documents.explorer(self.flow)
 
-    def _offer(self, run: str, against: str | None) -> None:
+    def _offer(self, run: str, compared_to: str | None) -> None:
         """The runs that can be chosen."""
         names = self.flow.compared
         self.run.options, self.run.value = names, run
-        self.against.options = [NONE, *(n for n in names if n != run)]
-        self.against.value = against if against in self.against.options else NONE
+        self.compared_to.options = [NONE, *(n for n in names if n != run)]
+        self.compared_to.value = compared_to if compared_to in self.compared_to.options else NONE
 
-    def _draw_bars(self, run, against: str | None) -> None:
+    def _draw_bars(self, run, compared_to: str | None) -> None:
         folded = self.views.grid.folded
-        frames = {n: fold(self.flow[n].comparison, folded) for n in (run.name, against) if n is not None}
+        frames = {n: fold(self.flow[n].comparison, folded) for n in (run.name, compared_to) if n is not None}
         self.bars.draw(charts.layer_sqnr(frames, own=len(frames) == 1, modules=True))
         self.order = list(frames[run.name][LAYER])
         at = {name: i for i, name in enumerate(self.order)}

@@ -81,7 +81,7 @@ class LayerViews:
     def _profile(self, run):
         """The layer's values, where they are known; else they are read, beside what the workflow may be doing."""
         flow = self.panel.flow
-        if flow.profiled(run.name):
+        if flow.profiles.of(run) is not None:
             return flow.profile(run.name)[flow.selection.layer]
         if flow.model is not None and run.sim is not None and not (self._reading and self._reading.running):
             self._reading = Job(f"reading {run.name}", lambda report: flow.profile(run.name, report))

@@ -106,7 +106,7 @@ class MixedPrecisionPanel(Panel):
         flow, name = self.flow, self.name
         options = {} if self.cost.value == "bops" else {"cost": self.cost.value}
         said = "".join(f", {k}={v!r}" for k, v in options.items())
-        flow.start(
+        flow.jobs.start(
             f"flow.search_mixed_precision({name!r})",
             lambda report: flow.search_mixed_precision(name, progress=report, **options),
         )
@@ -115,13 +115,13 @@ class MixedPrecisionPanel(Panel):
     def _verify(self) -> None:
         found = self.flow.pareto_fronts[self.name]
         point = found.chosen
-        self.flow.start(f"verify point {point}", lambda report: found.verify(point, progress=report))
+        self.flow.jobs.start(f"verify point {point}", lambda report: found.verify(point, progress=report))
         self.note(f"{self.flow.variable}.pareto_fronts[{self.name!r}].verify({point})")
 
     def _keep(self) -> None:
         found = self.flow.pareto_fronts[self.name]
         point = found.chosen
-        self.flow.start(f"keep point {point}", lambda report: found.keep(point, progress=report))
+        self.flow.jobs.start(f"keep point {point}", lambda report: found.keep(point, progress=report))
         self.note(found.code(point))
 
 

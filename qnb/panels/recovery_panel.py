@@ -123,7 +123,7 @@ class RecoveryPanel(Panel):
 
     def _submit(self, methods: tuple[str, ...]) -> None:
         flow = self.flow
-        flow.submit_recover(self.name, methods, keep=False)
+        flow.submit(flow.recover, self.name, methods, keep=False)
         self.views.follow(flow.job)
         self.note(recover_code(flow.variable, self.name, methods))
 

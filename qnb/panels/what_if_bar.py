@@ -59,7 +59,7 @@ class WhatIfBar:
 
     def _try(self) -> None:
         flow, layers = self.panel.flow, list(self.panel.flow.selection.layers)
-        chosen = {"precision": self.precision.value, "method": self.rule.value}
+        chosen = {"precision": self.precision.value, "calibration_method": self.rule.value}
         given = {k: v for k, v in chosen.items() if v != SAME}
         trial = self.trial or flow.what_if(flow.selection.run)
 
@@ -67,7 +67,7 @@ class WhatIfBar:
             trial.change(layers, progress=report, **given)
             self.trial = trial
 
-        flow.start(f"what if {layers[0]}{' and others' * (len(layers) > 1)}", work)
+        flow.jobs.start(f"what if {layers[0]}{' and others' * (len(layers) > 1)}", work)
 
     def _undo(self) -> None:
         self.trial.undo()
@@ -76,4 +76,5 @@ class WhatIfBar:
     def _keep(self) -> None:
         trial = self.trial
         self.panel.note(trial.code)
-        self.panel.flow.submit(trial.run.precision, **trial.arguments())
+        flow = self.panel.flow
+        flow.submit(flow.run, trial.run.precision, **trial.arguments())

@@ -66,7 +66,7 @@ class Plot(_Drawn):
 
     def draw(self, figure, marks=()) -> None:
         """Show a Plotly figure; what has not changed is not sent again."""
-        from qnb.workflow.documents.display import figure_json, figure_title
+        from qnb.workflow.documents.figures import figure_json, figure_title
 
         with self.hold_sync():
             self.alt = figure_title(figure)
@@ -112,7 +112,7 @@ class LayerTable(anywidget.AnyWidget):
         """
         from qnb.document import Table
 
-        table = Table(frame, most=len(frame), formats=formats or {}).json()
+        table = Table(frame, max_rows=len(frame), formats=formats or {}).json()
         ids = [str(value) for value in frame[id_column]]
         groups = groups or [""] * len(ids)
         rows = [

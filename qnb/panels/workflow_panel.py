@@ -132,7 +132,7 @@ class WorkflowPanel(Panel):
             action()
 
     def _check(self) -> None:
-        self.flow.start("flow.check()", lambda report: self.flow.check())
+        self.flow.submit(self.flow.check)
         self.note(f"{self.flow.variable}.check()")
 
     def _keep(self) -> None:
@@ -142,7 +142,7 @@ class WorkflowPanel(Panel):
         self._run({"precision": self.precision.value.strip() or self.precision.placeholder})
 
     def _run(self, arguments: dict) -> None:
-        self.flow.submit(**arguments)
+        self.flow.submit(self.flow.run, **arguments)
         self.note(run_code(self.flow.variable, arguments))
 
     def _lost(self) -> str | None:
@@ -151,13 +151,13 @@ class WorkflowPanel(Panel):
         return next((r.name for r in lost if stages.stage_of(r) == "reduce"), None)
 
     def _recover(self, order: dict | None = None) -> None:
-        order = order or {"precision": self._lost(), "methods": AUTO}
-        self.flow.submit_recover(**order)
-        self.note(recover_code(self.flow.variable, order["precision"], (order["methods"],)))
+        order = order or {"run": self._lost(), "methods": AUTO}
+        self.flow.submit(self.flow.recover, **order)
+        self.note(recover_code(self.flow.variable, order["run"], (order["methods"],)))
 
     def _deploy(self, order: dict | None = None) -> None:
-        flow, order = self.flow, order or {"name": stages.best(self.flow).name, "folder": FOLDER}
-        flow.start(f"flow.deploy({order['name']!r})", lambda report: flow.deploy(**order, progress=report))
+        flow, order = self.flow, order or {"run": stages.best(self.flow).name, "folder": FOLDER}
+        flow.submit(flow.deploy, **order)
         self.note(deploy_code(flow.variable, order))
 
     def _select(self, name: str | None = None) -> None:

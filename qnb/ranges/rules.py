@@ -47,11 +47,14 @@ class Rule:
         self.check(options, f"{self.name} range")
         return self.function(statistics, grid, **options)
 
-    def check(self, options: Mapping[str, Any], operation: str, beside: Iterable[str] = ()) -> None:
+    def check(
+        self, options: Mapping[str, Any], operation: str, beside: Iterable[str] = (), argument: str = "method"
+    ) -> None:
         """Whether the rule takes these options, before any work.
 
         Args:
             beside: other names that the caller takes, one of which may be meant.
+            argument: what the caller calls the rule.
 
         Raises:
             InputError: names the option and what may be meant, or the values that it takes.
@@ -62,7 +65,7 @@ class Rule:
                 raise InputError(
                     operation,
                     f"option {name}={short(value)} with calibration method {self.name!r}",
-                    f"Did you mean method={other!r}, {name}={short(value)}?",
+                    f"Did you mean {argument}={other!r}, {name}={short(value)}?",
                 )
             owner = operation if beside else f"calibration method {self.name!r}"
             known = [*self.bounds, *(other for other in beside if other != name)]  # those are no options

@@ -13,7 +13,7 @@ from qnb.graph.attributes import attribute
 from qnb.numerics import FloatGrid, Grid, Precision
 from qnb.sim.placement.plan import ActivationSite, Plan, WeightSite
 from qnb.sim.quantizer import BiasQuantizer, Quantizer, WeightQuantizer
-from qnb.sim.recurrent.steps import STAND_INS, Steps
+from qnb.sim.recurrent_steps import STAND_INS, Steps
 
 
 def activation_grid(site: ActivationSite, precision: Precision) -> Grid | FloatGrid | None:

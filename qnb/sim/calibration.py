@@ -18,6 +18,7 @@ from qnb.ranges import RULES, tensor_range
 from qnb.sim.placement.masking import attended, margin
 from qnb.sim.placement.plan import ActivationSite
 from qnb.sim.quantizer import BiasQuantizer, Quantizer, WeightQuantizer, spread
+from qnb.sim.quantizer_state import unchanged_on_error
 
 Progress = Callable[[int, int | None, str], None]
 INT32_LIMIT = 2**31 - 2**15
@@ -47,9 +48,7 @@ def calibrate(
     rule.check(options, "QuantSim.calibrate", beside=("method", "layers", "progress"))
     only = None if layers is None else sim.output_keys(sim.named(layers, "QuantSim.calibrate"))
     batches = reiterable(batches, "QuantSim.calibrate")
-    quantizers = sim.quantizers()
-    before = [(q, q.scale, q.zero_point, q.minimum, q.maximum, q.statistics, q.rule) for q in quantizers]
-    try:
+    with unchanged_on_error(sim):
         if sim.weight_encodings_frozen:
             restore_weight_ranges(sim, set())
         else:
@@ -61,17 +60,6 @@ def calibrate(
             quantizer.rule = (method, options)
         activation_encodings(sim, only)
         guard_bias_overflow(sim)
-    except BaseException:
-        for quantizer, *state in before:
-            (
-                quantizer.scale,
-                quantizer.zero_point,
-                quantizer.minimum,
-                quantizer.maximum,
-                quantizer.statistics,
-                quantizer.rule,
-            ) = state
-        raise
 
 
 class _Watch:
@@ -115,10 +103,10 @@ def _observers(sim, rule, only: set[str] | None = None):
         for key, quantizer in quantizers.items():
             if not isinstance(quantizer.grid, Grid):
                 continue
-            if only is None or key in only:
-                watch.add(quantizer, sim.plan.activations[key], rule)
-            else:
+            if quantizer.frozen or (only is not None and key not in only):
                 quantizer.observer = _pass
+            else:
+                watch.add(quantizer, sim.plan.activations[key], rule)
         yield watch
     finally:
         for quantizer in quantizers.values():
@@ -150,7 +138,7 @@ def weight_encodings(sim, only: set[str] | None = None) -> None:
             weight = sim.weight_tensor(key).detach()
             if not torch.isfinite(weight).all():
                 raise CalibrationError(
-                    "QuantSim.calibrate", f"weight {quantizer.name!r} holds NaN or infinite values", "mend the model"
+                    "QuantSim.calibrate", f"weight {quantizer.name!r} holds NaN or infinite values", "fix the model"
                 )
             low, high = tensor_range(weight, quantizer.grid, "minmax", quantizer.axis, quantizer.block_size)
             quantizer.set_range(low, _headroom(high, quantizer.grid, sim.target))
@@ -174,7 +162,7 @@ def activation_encodings(sim, only: set[str] | None = None) -> None:
     """Encodings from the statistics that calibration left, or from fixed ranges."""
     for key, site in sim.plan.activations.items():
         quantizer = sim.activation(key)
-        if not isinstance(quantizer.grid, Grid) or (only is not None and key not in only):
+        if quantizer.frozen or not isinstance(quantizer.grid, Grid) or (only is not None and key not in only):
             continue
         if site.fixed is not None:
             low, high = (torch.tensor(v, dtype=torch.float32) for v in site.fixed)

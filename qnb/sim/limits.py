@@ -1,4 +1,4 @@
-"""Which layers of a simulation meet a limit of its target."""
+"""Which layers of a simulation meet a limit of its target; what it does not run is refused by name."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 
 from torch import fx
 
+from qnb.errors import TargetError
 from qnb.graph import ops
 from qnb.numerics import Precision
-from qnb.targets import Target
+from qnb.targets import TARGETS, Target, runs
 from qnb.targets.limits import Limit
-from qnb.targets.target import CONV_TRANSPOSE
 
 LONGEST = 7
 """Side of a kernel that is not "long"."""
@@ -50,9 +50,33 @@ def sentences(found: Iterable[tuple[str, str, Limit]], target: Target) -> Iterat
         yield limit, f"{limit.when}{target.name} {limit.said(op)}, layer {shown}: {limit.remedy}"
 
 
+def refuse_unsupported(sim, layers: Iterable[str], precision: Precision, operation: str) -> None:
+    """Whether the sim's target runs these layers at this precision. What it runs at none is `Workflow.check`'s to say.
+
+    Raises:
+        TargetError: names the first layer that it does not, the precision, the target and what it runs.
+    """
+    layers = set(layers)
+    for layer in sorted(layers):
+        if not runs(sim.target, precision, weights=bool(sim.plan.weights_of.get(layer))):
+            free = ", ".join(name for name in TARGETS if TARGETS[name].accepts_any_precision)
+            raise TargetError(
+                operation,
+                f"layer {layer!r} at {precision.name}, which {sim.target.name} does not run",
+                f"use one of {', '.join(sim.target.precisions)}; a target that runs any precision is one of {free}",
+            )
+    for layer, op, limit in met(sim):
+        if limit.refused and limit.when and layer in layers and limit.holds(precision):
+            raise TargetError(
+                operation,
+                f"layer {layer!r} ({op}) at {precision.name}: {limit.when}{sim.target.name} {limit.said(op)}",
+                limit.remedy,
+            )
+
+
 def _where(node: fx.Node, condition: str) -> bool:
     if condition == "dilated":
-        transposed = ops.name(node) in CONV_TRANSPOSE  # their sixth argument is the output's padding
+        transposed = ops.of(node).family == "transposed convolution"  # their sixth argument is the output's padding
         return max(ops.numbers(node, 7 if transposed else 5, 1)) > 1
     if condition == "grouped":
         return ops.groups(node) > 1

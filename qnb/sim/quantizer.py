@@ -24,6 +24,8 @@ class Quantizer(nn.Module):
         axis: channel or block axis, None for one scale.
         fixed: (min, max) that calibration may not change.
 
+    Where it is ``frozen``, it takes no other range or encoding.
+
     ``scale`` and ``zero_point`` are float32 parameters without gradient until training asks for it; both are
     None before calibration. Shapes: 0-dim, ``(channels,)``, or the blocks' shape (see `fake_quantize`).
     """
@@ -37,7 +39,7 @@ class Quantizer(nn.Module):
     ):
         super().__init__()
         self.name, self.grid, self.axis, self.fixed = name, grid, axis, fixed
-        self.enabled = True
+        self.enabled, self.frozen = True, False
         self.observer = None
         self.statistics = None
         self.rule: tuple[str, dict] | None = None
@@ -60,16 +62,22 @@ class Quantizer(nn.Module):
 
     def set_range(self, minimum: torch.Tensor, maximum: torch.Tensor) -> None:
         """Take the encoding of a range; it is widened to contain zero."""
+        if self.frozen:
+            return
         self.minimum, self.maximum = minimum.detach(), maximum.detach()
         scale, zero_point = affine_parameters(self.minimum, self.maximum, self.grid)
         self.set_encoding(scale, zero_point)
 
     def set_encoding(self, scale: torch.Tensor, zero_point: torch.Tensor) -> None:
+        if self.frozen:
+            return
         self.scale = nn.Parameter(scale.detach().clone(), requires_grad=False)
         self.zero_point = nn.Parameter(zero_point.detach().clone(), requires_grad=False)
 
     def clear(self) -> None:
         """Forget the encoding; the next forward pass asks for calibration."""
+        if self.frozen:
+            return
         self.scale = self.zero_point = self.minimum = self.maximum = self.statistics = None
 
     def encoding(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -226,14 +234,3 @@ class BiasQuantizer(nn.Module):
 def spread(scale: torch.Tensor, channels: int) -> torch.Tensor:
     """Per-channel scales for ``channels`` outputs: a grouped transposed convolution repeats its own."""
     return scale.repeat(channels // scale.numel()) if scale.dim() and scale.numel() != channels else scale
-
-
-def copy_state(source: Quantizer | BiasQuantizer, target: Quantizer | BiasQuantizer) -> None:
-    """Give ``target`` the source's grid, encoding and range."""
-    target.enabled = source.enabled
-    if isinstance(source, Quantizer):
-        target.grid, target.axis = source.grid, source.axis
-        target.minimum, target.maximum = source.minimum, source.maximum
-        target.statistics, target.rule = source.statistics, source.rule
-        if source.scale is not None:
-            target.set_encoding(source.scale, source.zero_point)

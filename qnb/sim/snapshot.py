@@ -8,7 +8,7 @@ from torch import nn
 
 from qnb.sharing import Lock
 from qnb.sim.quantizer import BiasQuantizer
-from qnb.sim.recurrent.steps import Steps
+from qnb.sim.recurrent_steps import Steps
 
 
 def snapshot(sim):

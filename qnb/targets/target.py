@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from qnb.errors import TargetError
+from qnb.graph import ops
 from qnb.registry import Registry
 from qnb.targets.limits import Limit
 
-CONV = ("conv1d", "conv2d", "conv3d")
-CONV_TRANSPOSE = ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
+CONV = ops.family("convolution")
+CONV_TRANSPOSE = ops.family("transposed convolution")
 DENSE = ("linear", "addmm")
 
 
@@ -36,7 +37,7 @@ class Target:
         unconverted_at_16: ops whose 16-bit output it does not convert for a concatenation whose zero point is 0: there,
             the concatenation's range begins a little below zero.
         written_out: ops that it runs only, or better, as several others (`qnb.graph.target_form`), by name;
-            recurrent layers step by step (`qnb.sim.recurrent`).
+            recurrent layers step by step (`qnb.sim.recurrent_steps`).
         norm_weights, embedding_weights: "weights" or "activations": whose grid they take.
         symmetric_matmul_rhs_16bit: the second input of a 16-bit matmul is symmetric.
         min_softmax_input_range_16bit: a softmax needs its 16-bit input to span this much, from the range's lower to its
@@ -82,6 +83,7 @@ class Target:
 
 
 TARGETS: Registry[Target] = Registry("target", TargetError, of=Target, group="qnb.targets")
+"""All targets by name."""
 
 
 def get(target: str | Target) -> Target:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -20,8 +20,13 @@ from qnb.measures.layers.error import ErrorStats
 from qnb.numerics import Precision
 from qnb.sim import QuantSim, limits
 from qnb.sim.graph_model import ReferenceModel
-from qnb.sim.recurrent.notes import notes
+from qnb.sim.recurrent_notes import notes
 from qnb.workflow.guidance.joined_ranges import crowded
+from qnb.workflow.jobs.progress import shown
+from qnb.workflow.results import check_has_data
+
+if TYPE_CHECKING:
+    from qnb.workflow.workflow import Workflow
 
 FEW_SAMPLES = 64
 
@@ -62,7 +67,21 @@ class Check(Shown):
         return documents.check(self)
 
 
-def check(flow, report=lambda *_: None) -> Check:
+def check(flow: Workflow, progress: Callable | None = None) -> Check:
+    """Does the model export and run, what is in it, what to mind? Do this first.
+
+    Args:
+        progress: ``progress(done, total, message)``, as for `Workflow.run`.
+    """
+    title = "flow.check()"
+    check_has_data(flow, "flow.check")
+    with flow.jobs.alone(title), shown(title, progress, stages=2) as report:
+        flow.check_result = _look(flow, report)
+    flow.changed.emit()
+    return flow.check_result
+
+
+def _look(flow: Workflow, report: Callable) -> Check:
     """Capture the model, run it beside its captured graph, and look at what is in it."""
     report(0, None, "capturing the model")
     captured = flow.captured
@@ -80,7 +99,7 @@ def check(flow, report=lambda *_: None) -> Check:
         "calibration": f"{samples} samples in {batches} batches",
         "target": f"{flow.target.name}, {flow.target.description}",
     }
-    issues = tuple(_findings(flow, captured, sim, sqnr_db, samples, batch))
+    issues = tuple(_issues(flow, captured, sim, sqnr_db, samples, batch))
     return Check(captured.name, facts, issues, _ops(sim), sqnr_db)
 
 
@@ -95,7 +114,7 @@ def _equality(sqnr_db: float) -> str:
     return f"equals the model to {decibel(sqnr_db)}" if sqnr_db > 100 else f"{decibel(sqnr_db)} from the model"
 
 
-def _findings(flow, captured, sim, sqnr_db: float, samples: int, batch) -> Iterable[Issue]:
+def _issues(flow: Workflow, captured, sim, sqnr_db: float, samples: int, batch) -> Iterable[Issue]:
     if sqnr_db < 60:
         yield Issue(
             "bad",

@@ -32,7 +32,7 @@ def measured(flow, sim, name: str, reference: Score, settings: dict[str, Any], r
     float16 = Float16Watch() if precision == "fp16" else None
     ticks = Ticks(report, f"comparing {name}", also=float16)
     table = compare_layers(sim, comparison_batches(flow), watch=ticks.watch, progress=ticks.progress)
-    ticks = Ticks(report, f"evaluating {name}", flow._forwards)
+    ticks = Ticks(report, f"evaluating {name}", flow.evaluation_forwards)
     score = score_of(flow.evaluate, sim, name, ticks.forward, flow.seed)
     drop, verdict = judge(reference, score, flow.tolerance)
     at_output = output_db(sim, table)
@@ -67,7 +67,7 @@ def settings_of(flow, method: str, options: dict) -> dict[str, Any]:
     return {
         "seed": flow.seed,
         "target": flow.target.name,
-        "method": method,
+        "calibration_method": method,
         "options": options,
         "tolerance": flow.tolerance,
         "data": settings.fingerprint(flow.batches),

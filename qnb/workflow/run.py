@@ -24,7 +24,7 @@ class Run(Shown):
         precision: its name.
         score: the metric.
         drop: what is lost against FP32, None for FP32 itself.
-        verdict: ok, fail, unclear (or reference), and why.
+        verdict: pass, fail, unclear (or reference), and why.
         comparison: per layer against FP32, `qnb.columns.COMPARISON`; None for FP32.
         cost: per layer, `qnb.columns.COST`.
         size_bytes: of weights, biases and tables.
@@ -36,7 +36,7 @@ class Run(Shown):
         attempts: of the recipe "auto": what was tried and what each brought, `qnb.columns.ATTEMPTS`.
         settings: seed, versions, target, range rule, data fingerprint: what it takes to get the numbers again.
         seconds: how long the step took.
-        next: what to do next, as it was when the step ended.
+        next_steps: what to do next, as it was when the step ended.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Run(Shown):
     attempts: pd.DataFrame | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
-    next: tuple[NextStep, ...] = ()
+    next_steps: tuple[NextStep, ...] = ()
 
     @property
     def worst_layer(self) -> tuple[str, float] | None:

@@ -12,14 +12,14 @@ from qnb.workflow.jobs.signal import Signal
 class Selection:
     """One choice for all panels, readable and settable from code: ``flow.selection.layer = "stem.conv"``.
 
-    ``run`` and ``against`` name runs, ``layers`` layers of ``run``; ``layer`` is the first of these. Setting what
+    ``run`` and ``compared_to`` name runs, ``layers`` layers of ``run``; ``layer`` is the first of these. Setting what
     does not exist is an error that says what does. ``changed`` is a `Signal`.
     """
 
     def __init__(self, flow):
         self._flow = flow
         self._run: str | None = None
-        self._against: str | None = None
+        self._compared_to: str | None = None
         self._layers: tuple[str, ...] = ()
         self.changed = Signal()
 
@@ -32,13 +32,13 @@ class Selection:
         self.set(run=name)
 
     @property
-    def against(self) -> str | None:
+    def compared_to(self) -> str | None:
         """A second run to compare with, or None."""
-        return self._against
+        return self._compared_to
 
-    @against.setter
-    def against(self, name: str | None) -> None:
-        self.set(against=name)
+    @compared_to.setter
+    def compared_to(self, name: str | None) -> None:
+        self.set(compared_to=name)
 
     @property
     def layer(self) -> str | None:
@@ -58,9 +58,9 @@ class Selection:
         self.set(layers=names)
 
     def set(self, **changes) -> None:
-        """Change ``run``, ``against`` and ``layers`` together; all or nothing, one signal."""
-        run, against = changes.get("run", self._run), changes.get("against", self._against)
-        for name in (run, against):
+        """Change ``run``, ``compared_to`` and ``layers`` together; all or nothing, one signal."""
+        run, compared_to = changes.get("run", self._run), changes.get("compared_to", self._compared_to)
+        for name in (run, compared_to):
             if name is not None:
                 self._flow[name]  # noqa: B018  an unknown run is an error here
         layers = changes.get("layers", self._layers)
@@ -68,8 +68,8 @@ class Selection:
             layers = self._known(run, (layers,) if isinstance(layers, str) else tuple(layers))
         elif run != self._run:  # a layer of the last run may be in this one too
             layers = tuple(layer for layer in layers if layer in self._names(run))
-        if (run, against, layers) != (self._run, self._against, self._layers):
-            self._run, self._against, self._layers = run, against, layers
+        if (run, compared_to, layers) != (self._run, self._compared_to, self._layers):
+            self._run, self._compared_to, self._layers = run, compared_to, layers
             self.changed.emit()
 
     def _names(self, run: str | None) -> list[str]:
@@ -92,5 +92,5 @@ class Selection:
         return tuple(dict.fromkeys(layer for layer in layers if layer in names))
 
     def __repr__(self) -> str:
-        against = f", against={self._against!r}" if self._against else ""
-        return f"Selection(run={self._run!r}{against}, layers={list(self._layers)!r})"
+        compared_to = f", compared_to={self._compared_to!r}" if self._compared_to else ""
+        return f"Selection(run={self._run!r}{compared_to}, layers={list(self._layers)!r})"

@@ -1,29 +1,33 @@
-"""One step of the workflow: place, calibrate, evaluate, compare. Gives Runs back; changes nothing."""
+"""The workflow's main step: place quantizers, calibrate, evaluate, compare with FP32."""
 
 from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qnb.arguments import short
 from qnb.errors import InputError
 from qnb.measures import Score, activation_bytes, cost, model_bytes
-from qnb.measures.layers.profile import profile_layers
 from qnb.measures.metrics.evaluation import score_of
 from qnb.numerics import Precision
 from qnb.ranges import RULES
-from qnb.sim import QuantSim, selection
+from qnb.sim import QuantSim
 from qnb.sim.graph_model import ReferenceModel
-from qnb.sim.refusals import refuse_unsupported
+from qnb.sim.limits import refuse_unsupported
 from qnb.workflow.jobs.progress import shown
+from qnb.workflow.jobs.runner import prepared_by
 from qnb.workflow.jobs.stage_progress import Ticks
-from qnb.workflow.measured_run import comparison_batches, measured, settings_of
+from qnb.workflow.measured_run import measured, settings_of
 from qnb.workflow.names import FP32, check_name
+from qnb.workflow.results import check_has_data, keep_run
 from qnb.workflow.run import Run
 from qnb.workflow.verdict import REFERENCE, Verdict
+
+if TYPE_CHECKING:
+    from qnb.workflow.workflow import Workflow
 
 RUN = "flow.run"
 
@@ -33,44 +37,47 @@ class Step:
     """What a run is asked for.
 
     Args:
-        layers, methods: layer names or globs to the precision, or range rule, they get instead.
-        method, options: range rule of activations.
+        layers: layer names or globs to the precision they get instead.
+        method, options: calibration method of activations.
+        methods: layer names or globs to the calibration method they get instead.
     """
 
     precision: Precision
     name: str
     layers: dict[str, Precision]
-    methods: dict[str, str]
     method: str
+    methods: dict[str, str]
     options: dict[str, Any]
 
     @staticmethod
-    def of(flow, precision, name=None, layers=None, methods=None, method=None, options=None) -> Step:
-        """From what `Workflow.run` takes; what does not fit is an error here, or in `check`, before any work."""
-        if flow.model is None:
-            raise InputError(
-                RUN,
-                "a workflow from a file, without model, data and evaluate",
-                "load it with qnb.load(path, model=..., calibration=..., evaluate=...)",
-            )
+    def of(
+        flow: Workflow,
+        precision: str | Precision,
+        *,
+        name: str | None = None,
+        layers: Mapping[str, str] | None = None,
+        calibration_method: str | Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Step:
+        """From what `run` takes; what is wrong with it is an error, before any work: it captures the model, no more."""
+        check_has_data(flow, RUN)
         precision = Precision.parse(precision)
         parsed = {pattern: Precision.parse(other) for pattern, other in _by_layer("layers", layers, "w8a16").items()}
-        methods, method = _by_layer("methods", methods, "mse"), flow.method if method is None else method
-        options = dict(options or {})
-        for rule in (*methods.values(), method):
-            RULES[rule]
+        method, methods = calibration_methods(calibration_method, flow.calibration_method)
         taken = [name for name in inspect.signature(flow.run).parameters if name != "options"]
-        RULES[method].check(options, RUN, beside=taken)
+        RULES[method].check(options, RUN, beside=taken, argument="calibration_method")
         if name is not None:
             check_name(name, precision.name, RUN)
         if precision.name == FP32:
             _check_reference(name, parsed or methods)
         changed = len({*parsed, *methods})
         name = name or (f"{precision.name}+{changed}" if changed else precision.name)
-        return Step(precision, name, parsed, methods, method, options)
+        step = Step(precision, name, parsed, method, methods, options)
+        step._check_layers(flow)
+        return step
 
-    def check(self, flow) -> None:
-        """Whether the model has the layers, and the target runs them so: captures the model, no more."""
+    def _check_layers(self, flow: Workflow) -> None:
+        """Whether the model has the layers, and the target runs them so."""
         if not (self.layers or self.methods):
             return
         sim = QuantSim(flow.captured, precision=self.precision, target=flow.target)
@@ -86,13 +93,54 @@ class Step:
         return f"flow.run({self.name!r})"
 
 
-def asked(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Keyword arguments of `Workflow.run` as `Step.of` takes them."""
-    own = {name: arguments.get(name) for name in ("name", "layers", "methods", "method")}
-    return own | {"options": {name: value for name, value in arguments.items() if name not in own}}
+def calibration_methods(asked: str | Mapping[str, str] | None, usual: str) -> tuple[str, dict[str, str]]:
+    """(method, layer names or globs to another one): ``"*"`` in a dict stands for all that it does not name.
+
+    >>> calibration_methods({"*": "mse", "stem.*": "minmax"}, "minmax"), calibration_methods(None, "minmax")
+    (('mse', {'stem.*': 'minmax'}), ('minmax', {}))
+    """
+    by_layer = {"*": usual if asked is None else asked} if isinstance(asked, str | None) else asked
+    found = _by_layer("calibration_method", by_layer, "mse")
+    for rule in found.values():
+        RULES[rule]
+    return found.pop("*", usual), found
 
 
-def _by_layer(argument: str, given, example: str) -> dict[str, Any]:
+@prepared_by(Step.of)
+def run(
+    flow: Workflow,
+    precision: str | Precision,
+    *,
+    name: str | None = None,
+    layers: Mapping[str, str] | None = None,
+    calibration_method: str | Mapping[str, str] | None = None,
+    progress: Callable | None = None,
+    **options: Any,
+) -> Run:
+    """Simulate a precision: calibrate, evaluate, compare with FP32 layer by layer.
+
+    Args:
+        precision: ``"fp32"``, ``"fp16"``, ``"w16a16"``, ``"w8a16"``, ``"w4a8"`` ... or a `qnb.Precision`.
+        name: to keep it under; the precision's name by default.
+        layers: layers (names or globs) that get another precision: ``{"classifier": "w8a16"}``.
+        calibration_method: in place of the workflow's own: one for all, ``"mse"``, or by layer (names or globs),
+            ``{"stem.*": "percentile"}``, where ``"*"`` stands for all others. ``options`` are its options.
+        progress: ``progress(done, total, message)``; raising `qnb.errors.Cancelled` in it cancels the step.
+
+    Returns:
+        The run; it is kept under its name, in place of an earlier one.
+    """
+    with flow.jobs.alone(RUN):
+        step = Step.of(flow, precision, name=name, layers=layers, calibration_method=calibration_method, **options)
+    with flow.jobs.alone(step.title):
+        found = _runs(flow, step, progress)  # FP32 first, where it was needed
+        flow.runs = flow.runs | {run.name: run for run in found}
+        made = keep_run(flow, found[-1])
+    flow.changed.emit()
+    return made
+
+
+def _by_layer(argument: str, given: Mapping[str, Any] | None, example: str) -> dict[str, Any]:
     """What layers get instead, by name or glob."""
     if not isinstance(given or {}, Mapping):
         raise InputError(RUN, f"{argument}={short(given)}", f"give a dict: {argument}={{'stem.*': {example!r}}}")
@@ -110,9 +158,8 @@ def _check_reference(name: str | None, changed: dict) -> None:
         raise InputError(RUN, f"name={name!r} for fp32, the reference, whose name is 'fp32'", "leave name out")
 
 
-def run(flow, step: Step, progress) -> list[Run]:
+def _runs(flow: Workflow, step: Step, progress: Callable | None) -> list[Run]:
     """The Runs of a step: the new one last, FP32 before it where the workflow has none yet."""
-    step.check(flow)
     simulates = step.precision.name != "fp32"
     first = "fp32" not in flow.runs or not simulates
     stages = first + simulates * (3 + len(step.methods))  # calibrating, comparing, evaluating
@@ -124,43 +171,13 @@ def run(flow, step: Step, progress) -> list[Run]:
     return found
 
 
-def one_layer(run: Run, layer: str) -> str:
-    """The layer of a run that a name or a glob means."""
-    if run.sim is None:
-        raise InputError("look at layers", f"run {run.name!r}, which has no simulation", "name another run")
-    found = sorted(selection.layers((group.layer for group in run.sim.groups), layer, "look at a layer"))
-    if len(found) != 1:
-        received = f"{short(layer)}, which {len(found)} layers match"
-        raise InputError("look at a layer", received, f"name one: {found[0]!r}")
-    return found[0]
-
-
-def profile(flow, run: Run, progress, layers=None) -> dict:
-    """Layers' values (of all by default), from the batches that layers are compared on."""
-    if run.sim is None:
-        raise InputError("look at layers", f"run {run.name!r}, which has no simulation", "name another run")
-    if flow.model is None:
-        raise InputError(
-            "look at layers",
-            "a workflow from a file, without its data",
-            "load it with qnb.load(path, model=..., calibration=..., evaluate=...)",
-        )
-    layers = [layers] if isinstance(layers, str) else layers
-    with shown(f"reading the layers of {run.name}", progress, 1) as report:
-        ticks = Ticks(report, f"reading the layers of {run.name}")
-        try:
-            return profile_layers(run.sim, comparison_batches(flow), layers, progress=ticks.progress, watch=ticks.watch)
-        finally:
-            run.sim.drop_cache()
-
-
-def _reference(flow, report) -> Run:
+def _reference(flow: Workflow, report: Callable) -> Run:
     start = time.perf_counter()
     model = ReferenceModel(flow.captured, flow.captured.module)
     sim = QuantSim(flow.captured, precision="fp32", target=flow.target)
     ticks = Ticks(report, "evaluating fp32")
     score = score_of(flow.evaluate, model, "fp32", ticks.forward, flow.seed)
-    flow._forwards = ticks.done  # how many forward passes an evaluation takes
+    flow.evaluation_forwards = ticks.done  # how many forward passes an evaluation takes
     return Run(
         "fp32",
         "fp32",
@@ -174,16 +191,16 @@ def _reference(flow, report) -> Run:
     )
 
 
-def _simulate(flow, step: Step, reference: Score, report) -> Run:
+def _simulate(flow: Workflow, step: Step, reference: Score, report: Callable) -> Run:
     start = time.perf_counter()
     sim = QuantSim(flow.captured, precision=step.precision, target=flow.target)
     _give(sim, step, flow.batches, report)
-    changes = {"layers": {k: v.name for k, v in step.layers.items()}, "methods": step.methods}
+    changes = {"layers": {k: v.name for k, v in step.layers.items()}, "calibration_methods": step.methods}
     settings = settings_of(flow, step.method, step.options) | changes
     return measured(flow, sim, step.name, reference, settings, report, start)
 
 
-def _give(sim: QuantSim, step: Step, calibration, report) -> None:
+def _give(sim: QuantSim, step: Step, calibration: Iterable, report: Callable) -> None:
     """The sim its precisions and encodings, layers' own ones last."""
     for pattern, other in step.layers.items():
         sim.set_precision(pattern, other)

@@ -27,7 +27,7 @@ PRECISIONS = {
 }
 CHAINS = {
     "adaround, blocks": ("adaround", {"blocks": True}),
-    "search_mixed_precision": ("search_mixed_precision", {"candidates": ["w8a8", "w4a8"], "budget": 0.7}),
+    "mixed_precision": ("mixed_precision", {"candidates": ["w8a8", "w4a8"], "budget": 0.7}),
 }
 
 

@@ -15,8 +15,8 @@ import torch
 from scipy.stats import spearmanr
 
 import qnb
-from qnb.measures.sensitivity.trial import QuantizerState, quantizer_modules
 from qnb.measures.sensitivity.trials import Trial
+from qnb.sim.quantizer_state import QuantizerState, quantizer_modules
 from tests.bench import nets
 
 PRECISIONS = ("w4a8", "w8a8", "w4a4")
@@ -61,7 +61,7 @@ def exact(sim, batches) -> pd.DataFrame:
     rows = {}
     for (layer, kind), module in sites.items():
         if module.active and module not in rows:
-            with Trial("", {paths[module]: QuantizerState.of(module)}).applied(off):
+            with Trial("", {paths[module]: QuantizerState.of(module).plain()}).applied(off):
                 pairs = [(b, logits(off, x).log_softmax(-1)) for b, x in zip(before, batches, strict=True)]
             rows[module] = (layer, kind, float(torch.cat([(b.exp() * (b - a)).sum(-1) for b, a in pairs]).mean()))
     return pd.DataFrame(list(rows.values()), columns=["layer", "kind", "exact"])
@@ -105,10 +105,10 @@ def main() -> None:
             frame, start = fisher(), time.process_time()
             divergence = exact(sim, batches)
             exact_s, start = time.process_time() - start, time.process_time()
-            noise = qnb.sensitivity(sim, batches, method="sqnr")
+            noise = qnb.sensitivity(sim, batches, estimator="sqnr")
             noise_s, metric, bound = time.process_time() - start, float("nan"), float("nan")
             if evaluate is not None and precision == "w4a4":
-                drops = qnb.sensitivity(sim, method="evaluate", evaluate=evaluate)
+                drops = qnb.sensitivity(sim, estimator="evaluate", evaluate=evaluate)
                 drops = drops.rename(columns={"score": "drop"})
                 metric = correlation(frame, drops, "score", "drop")
                 bound = correlation(divergence, drops, "exact", "drop")  # many drops are 0 on 540 images

@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from tests.charts.test_svg import parsed, paths, texts
 
 from qnb import charts
 from qnb.charts.svg.picture import svg
 from qnb.errors import InputError
+from tests.charts.svg.test_picture import parsed, paths, texts
 
 
 def frame(count=6, name="blocks.{}.conv"):

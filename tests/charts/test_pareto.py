@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from tests.charts.test_svg import SVG, numbers, parsed, paths, texts
 
 from qnb import charts
 from qnb.charts.svg.picture import svg
 from qnb.columns import FRONT
 from qnb.errors import InputError
+from tests.charts.svg.test_picture import SVG, numbers, parsed, paths, texts
 
 
 def front(count=12, measured=(0, 4, 11), chosen=4, intervals=True, cost_name="bops"):
@@ -124,4 +124,4 @@ def test_as_a_picture_both_axes_have_their_labels_inside(width):
 def test_what_is_refused():
     with pytest.raises(InputError, match="without column 'chosen'.*tables\\['front'\\]"):
         charts.pareto(front().drop(columns="chosen"))
-    assert "search_mixed_precision" in charts.pareto(front()[:0]).layout.annotations[0].text
+    assert "mixed_precision" in charts.pareto(front()[:0]).layout.annotations[0].text

@@ -29,7 +29,7 @@ def bars(figure) -> dict:
 
 
 def test_rows_are_sorted_and_coloured_by_kind():
-    figure = charts.sensitivity(measured().sample(frac=1, random_state=0), method="fisher")
+    figure = charts.sensitivity(measured().sample(frac=1, random_state=0), estimator="fisher")
     found = bars(figure)
     assert [found[i][0] for i in range(6)] == pytest.approx([1 / (i + 1) for i in range(6)], rel=1e-3)
     assert [found[i][1] for i in range(6)] == ["weight", "activation", "input"] * 2
@@ -52,12 +52,12 @@ def test_intervals_are_lines_and_unknown_ones_are_left_out():
 def test_the_axis_says_what_the_frame_measured():
     frame = measured()
     assert charts.sensitivity(frame).layout.xaxis.title.text == "sensitivity"
-    frame.attrs["method"] = "sqnr"
+    frame.attrs["estimator"] = "sqnr"
     assert charts.sensitivity(frame).layout.xaxis.title.text == "noise-to-signal ratio at the outputs"
 
 
 def test_only_the_most_sensitive_are_shown():
-    figure = charts.sensitivity(measured(50), most=10)
+    figure = charts.sensitivity(measured(50), max_rows=10)
     assert len(bars(figure)) == 10
     assert figure.layout.title.subtitle.text == "10 of 50 quantizers, the most sensitive ones"
 
@@ -65,7 +65,7 @@ def test_only_the_most_sensitive_are_shown():
 @pytest.mark.parametrize("name", ["blocks.{}.conv", "encoder.layer.{}.attention.output.dense.very_long_name"])
 @pytest.mark.parametrize("count", [1, 6, 80])
 def test_the_picture_has_every_label_and_none_is_cut(count, name):
-    figure = charts.sensitivity(measured(count, name), most=100)
+    figure = charts.sensitivity(measured(count, name), max_rows=100)
     root = ET.fromstring(svg(figure))
     texts = [e for e in root.iter(f"{SVG}text") if (e.text or "").endswith((", weight", ", activation", ", input"))]
     assert len(texts) == count and all(len(e.text) <= LABEL_LENGTH + len(", activation") for e in texts)
@@ -101,5 +101,5 @@ def test_without_scores_it_says_what_to_do():
 def test_what_is_no_sensitivity_is_said():
     with pytest.raises(InputError, match="without column"):
         charts.sensitivity(measured().drop(columns="score"))
-    with pytest.raises(InputError, match="most=0"):
-        charts.sensitivity(measured(), most=0)
+    with pytest.raises(InputError, match="max_rows=0"):
+        charts.sensitivity(measured(), max_rows=0)

@@ -12,7 +12,7 @@ def state(sim) -> dict:
     found |= {f"reference/{n}": t.detach().clone() for n, t in sim.reference.state_dict().items()}
     for name, module in sim.graph_module.named_modules():
         if isinstance(module, Quantizer):
-            found[name] = (module.grid, module.axis, module.enabled)
+            found[name] = (module.grid, module.axis, module.enabled, module.frozen)
             for part in ("scale", "zero_point", "minimum", "maximum"):
                 value = getattr(module, part)
                 found[f"{name}.{part}"] = None if value is None else value.detach().clone()

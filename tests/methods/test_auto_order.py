@@ -10,7 +10,7 @@ from qnb.methods.auto import Auto
 from qnb.methods.method import Method
 from qnb.workflow.recovery import recipe
 
-COSTLY = ["search_mixed_precision", "train"]
+COSTLY = ["mixed_precision", "train"]
 
 
 def sim(precision="w8a8", normed=False):

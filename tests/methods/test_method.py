@@ -10,7 +10,7 @@ import qnb
 from qnb.errors import CalibrationError, InputError
 from qnb.methods import METHODS, check_order
 from qnb.methods.method import method
-from qnb.methods.result import Found
+from qnb.methods.reporting.result import Found
 from qnb.numerics import Grid
 from tests.methods.states import CancelAfter, digits_sim, same, state
 
@@ -157,7 +157,7 @@ CONTRACT = {
     "reestimate_batch_norm": ("sim", "batches"),
     "smooth": ("sim", "batches"),
     "gptq": ("sim", "batches"),
-    "search_mixed_precision": ("sim", "batches", "candidates", "budget"),
+    "mixed_precision": ("sim", "batches", "candidates", "budget"),
     "train": ("sim", "loader", "loss"),
     "scale_search": ("sim", "batches"),
 }

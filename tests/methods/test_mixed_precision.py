@@ -15,11 +15,11 @@ from qnb.columns import BITS, FRONT
 from qnb.errors import Cancelled, FileError, InputError, PrecisionError, TargetError
 from qnb.graph import capture
 from qnb.measures import Drop, Score, cost, model_bytes
-from qnb.methods import check_order, search_mixed_precision
+from qnb.methods import check_order, mixed_precision
+from qnb.methods.mixed_precision import cheapest_within
 from qnb.methods.precision.candidates import apply_choice, layer_groups
 from qnb.methods.precision.precision_front import Choices, PrecisionFront, precision_front
 from qnb.methods.precision.predicted_loss import passes
-from qnb.methods.search_mixed_precision import cheapest_within
 from qnb.numerics import Precision
 from tests.methods.states import CancelAfter, digits_sim, same, state
 from tests.models import transformers_zoo, zoo
@@ -150,7 +150,7 @@ def test_the_predicted_loss_of_one_precision_everywhere_is_the_sum_of_its_sensit
     sim, batches = small()
     front = precision_front(sim, batches, candidates=["w8a16", "w4a8"], sensitivity=method)
     for point, name in ((0, "w4a8"), (-1, "w8a16")):
-        table = qnb.sensitivity(sim.copy().set_precision(None, name), batches, method=method)
+        table = qnb.sensitivity(sim.copy().set_precision(None, name), batches, estimator=method)
         assert front.points[point].loss == pytest.approx(table.score.sum(), rel=1e-6)
 
 
@@ -158,13 +158,13 @@ def test_the_predicted_loss_of_one_precision_everywhere_is_the_sum_of_its_sensit
 @pytest.mark.parametrize("name", NAMES)
 def test_every_model_can_be_searched(models, name):
     sim, batch = models(name, target="generic" if name in ("lstm", "vit") else "htp-v75")
-    result = search_mixed_precision(sim, [batch], budget=0.5, candidates=TWO)
+    result = mixed_precision(sim, [batch], budget=0.5, candidates=TWO)
     front, bits = result.tables["front"], result.tables["bits"]
     assert tuple(front.columns) == FRONT and tuple(bits.columns) == BITS
     assert (front.cost.diff()[1:] > 0).all() and (front.predicted.diff()[1:] < 0).all()
     chosen = front[front.chosen].iloc[0]
     assert 0 < chosen.cost_fraction <= 0.5 and chosen.cost == pytest.approx(cost(sim).bops.sum(), rel=1e-6)
-    assert sim.calibrated and sim.applied_methods == ("search_mixed_precision",)
+    assert sim.calibrated and sim.applied_methods == ("mixed_precision",)
     mine = bits[bits.point == chosen.point].set_index("layer").loc[sim.layers().layer]
     assert mine.weight_bits.fillna(0).tolist() == sim.layers().weight_bits.fillna(0).tolist()
     assert mine.activation_bits.tolist() == sim.layers().activation_bits.tolist()
@@ -175,7 +175,7 @@ def test_more_budget_never_predicts_more_loss_and_what_is_chosen_is_within():
     losses = []
     for budget in (0.15, 0.3, 0.6, 1.0):
         sim, batches = small()
-        front = search_mixed_precision(sim, batches, budget=budget).tables["front"]
+        front = mixed_precision(sim, batches, budget=budget).tables["front"]
         chosen = front[front.chosen].iloc[0]
         assert chosen.cost_fraction <= budget
         assert chosen.predicted == front.predicted[front.cost_fraction <= budget].min()
@@ -188,7 +188,7 @@ def test_a_budget_in_units_is_the_same_as_its_share():
     for share in (True, False):
         sim, batches = small()
         budget = 0.4 if share else 0.4 * Choices(sim, cost="weight_bytes").highest
-        results.append(search_mixed_precision(sim, batches, budget=budget, cost="weight_bytes"))
+        results.append(mixed_precision(sim, batches, budget=budget, cost="weight_bytes"))
         assert model_bytes(sim) <= 0.4 * Choices(small()[0], cost="weight_bytes").highest
     assert results[0].tables["front"].equals(results[1].tables["front"])
 
@@ -204,7 +204,7 @@ def test_a_table_of_sensitivities_is_taken_as_it_is():
 def test_only_some_layers():
     sim, batches = small("w8a16")
     before = sim.encodings().set_index(["layer", "kind"])
-    result = search_mixed_precision(sim, batches, layers=["a", "b"], budget=0.7, candidates=["w8a16", "w4a16"])
+    result = mixed_precision(sim, batches, layers=["a", "b"], budget=0.7, candidates=["w8a16", "w4a16"])
     after = sim.encodings().set_index(["layer", "kind"])
     assert after.loc["c"].equals(before.loc["c"]) and after.bits["b", "weight"] == 4
     assert any("2 layers keep their precision: add, c" in note for note in result.notes)
@@ -212,7 +212,7 @@ def test_only_some_layers():
 
 def test_what_is_chosen_is_what_set_precision_gives():
     sim, batches = small()
-    result = search_mixed_precision(sim, batches, budget=0.3)
+    result = mixed_precision(sim, batches, budget=0.3)
     other, bits = small()[0], result.tables["bits"]
     bits = bits[bits.point == result.tables["front"].chosen.idxmax()]
     for row in bits.itertuples():
@@ -225,13 +225,13 @@ def test_the_same_numbers_again():
     tables = []
     for _ in range(2):
         sim, batches = small()
-        tables.append(search_mixed_precision(sim, batches, budget=0.3, evaluate=evaluate).tables)
+        tables.append(mixed_precision(sim, batches, budget=0.3, evaluate=evaluate).tables)
     assert all(tables[0][name].equals(tables[1][name]) for name in ("front", "bits"))
 
 
 def test_measured_points_are_what_the_metric_says():
     sim, batches = small()
-    front = search_mixed_precision(sim, batches, budget=0.3, evaluate=evaluate, verify=4).tables["front"]
+    front = mixed_precision(sim, batches, budget=0.3, evaluate=evaluate, verify=4).tables["front"]
     measured = front[front.metric.notna()]
     assert len(measured) == 4 and measured.chosen.sum() == 1
     assert front.metric[front.chosen].iloc[0] == evaluate(sim).value
@@ -242,7 +242,7 @@ def test_workers_find_the_same():
     tables = []
     for executor in (None, ThreadPoolExecutor(2)):
         sim, batches = small()
-        tables.append(search_mixed_precision(sim, batches, budget=0.3, evaluate=evaluate, executor=executor).tables)
+        tables.append(mixed_precision(sim, batches, budget=0.3, evaluate=evaluate, executor=executor).tables)
     assert tables[0]["front"].equals(tables[1]["front"])
 
 
@@ -250,7 +250,7 @@ def test_workers_find_the_same():
 def test_the_digits_within_one_percent():
     demo = qnb.demo.digits()
     sim, batches = digits_sim("w4a8")
-    result = search_mixed_precision(sim, batches, max_drop=0.01, evaluate=demo.evaluate)
+    result = mixed_precision(sim, batches, max_drop=0.01, evaluate=demo.evaluate)
     front = result.tables["front"]
     chosen = front[front.chosen].iloc[0]
     assert len(front) >= 30 and chosen.high <= 0.01 and chosen.cost_fraction < 0.4
@@ -263,7 +263,7 @@ def test_the_digits_within_one_percent():
 def test_no_point_is_good_enough():
     worse = lambda model: 1.0 if type(model).__name__ == "ReferenceModel" or all_off(model) else 0.0  # noqa: E731
     sim, batches = small()
-    result = search_mixed_precision(sim, batches, max_drop=0.1, evaluate=worse)
+    result = mixed_precision(sim, batches, max_drop=0.1, evaluate=worse)
     front = result.tables["front"]
     assert front.chosen.iloc[-1] and any("No point surely loses at most 0.1" in note for note in result.notes)
 
@@ -315,9 +315,9 @@ def messages(progress):
 def test_cancelled_in_the_middle_the_sim_is_as_it_was(share):
     sim, batches = small()
     before, counter = state(sim), CancelAfter()
-    search_mixed_precision(sim.copy(), batches, budget=0.4, evaluate=evaluate, progress=counter)
+    mixed_precision(sim.copy(), batches, budget=0.4, evaluate=evaluate, progress=counter)
     with pytest.raises(Cancelled):
-        search_mixed_precision(
+        mixed_precision(
             sim, batches, budget=0.4, evaluate=evaluate, progress=CancelAfter(max(1, int(counter.calls * share)))
         )
     assert same(before, state(sim))
@@ -325,18 +325,18 @@ def test_cancelled_in_the_middle_the_sim_is_as_it_was(share):
 
 def test_a_cancelled_search_goes_on_from_its_cache(tmp_path):
     path, (sim, batches) = tmp_path / "search.json", small()
-    expected = search_mixed_precision(sim.copy(), batches, budget=0.4, evaluate=evaluate).tables
+    expected = mixed_precision(sim.copy(), batches, budget=0.4, evaluate=evaluate).tables
 
     def cancel(done, total, message):
         if message == "verifying" and done == 2:
             raise Cancelled("test")
 
     with pytest.raises(Cancelled):
-        search_mixed_precision(sim, batches, budget=0.4, evaluate=evaluate, cache=path, progress=cancel)
+        mixed_precision(sim, batches, budget=0.4, evaluate=evaluate, cache=path, progress=cancel)
     stored = json.loads(path.read_text())
     assert len(stored["passes"]) == 3 and [len(s) for s in stored["scores"].values()] == [1]
     said: list[str] = []
-    again = search_mixed_precision(
+    again = mixed_precision(
         small()[0], batches, budget=0.4, evaluate=evaluate, cache=path, progress=messages(said)
     ).tables
     assert not [m for m in said if "sensitivity" in m]
@@ -346,9 +346,9 @@ def test_a_cancelled_search_goes_on_from_its_cache(tmp_path):
 def test_what_is_in_the_cache_is_not_measured_again(tmp_path):
     path = tmp_path / "search.json"
     sim, batches = small()
-    expected = search_mixed_precision(sim, batches, budget=0.4, evaluate=evaluate, cache=path).tables["front"]
+    expected = mixed_precision(sim, batches, budget=0.4, evaluate=evaluate, cache=path).tables["front"]
     never.__qualname__, never.__module__ = evaluate.__qualname__, evaluate.__module__
-    found = search_mixed_precision(small()[0], batches, budget=0.4, evaluate=never, cache=path).tables["front"]
+    found = mixed_precision(small()[0], batches, budget=0.4, evaluate=never, cache=path).tables["front"]
     assert found.equals(expected)
 
 
@@ -357,7 +357,7 @@ def test_a_damaged_cache_is_named(tmp_path, content):
     path, (sim, batches) = tmp_path / "search.json", small()
     path.write_text(content)
     with pytest.raises(FileError, match="search.json.*damaged or no cache.*delete it"):
-        search_mixed_precision(sim, batches, budget=0.4, cache=path)
+        mixed_precision(sim, batches, budget=0.4, cache=path)
     assert path.read_text() == content
 
 
@@ -380,7 +380,7 @@ def test_a_cache_in_no_folder_is_found_out_at_once(tmp_path):
     sim, batches = small()
     said: list[str] = []
     with pytest.raises(FileError, match="choose a folder"):
-        search_mixed_precision(sim, batches, budget=0.4, cache=tmp_path / "no" / "f.json", progress=messages(said))
+        mixed_precision(sim, batches, budget=0.4, cache=tmp_path / "no" / "f.json", progress=messages(said))
     assert not [m for m in said if "sensitivity" in m]
 
 
@@ -409,7 +409,7 @@ def test_what_is_refused(case):
     (options, error, message), (sim, batches) = REFUSED[case], small()
     before = state(sim)
     with pytest.raises(error, match=message):
-        search_mixed_precision(sim, batches, **options)
+        mixed_precision(sim, batches, **options)
     assert same(before, state(sim))
 
 
@@ -422,30 +422,30 @@ def test_what_is_wrong_in_a_table_of_sensitivities():
         (table[table.precision == "w4a8"], "without precision 'w8a16'"),
     ):
         with pytest.raises(InputError, match=message):
-            search_mixed_precision(sim, batches, budget=1, sensitivity=changed, candidates=TWO)
+            mixed_precision(sim, batches, budget=1, sensitivity=changed, candidates=TWO)
 
 
 def test_a_target_that_runs_any_precision_may_have_any_candidate():
     sim, batches = small(target="generic")
-    result = search_mixed_precision(sim, batches, budget=0.9, candidates=["w8a8", "w3a6", "w2a8"])
+    result = mixed_precision(sim, batches, budget=0.9, candidates=["w8a8", "w3a6", "w2a8"])
     assert set(result.tables["bits"].weight_bits.dropna()) <= {2, 3, 8}
 
 
 def test_a_sim_in_floats_is_refused_and_layers_in_floats_are_left_alone():
     sim, batches = small("fp16")
     with pytest.raises(PrecisionError, match="no layer on integer grids"):
-        search_mixed_precision(sim, batches, budget=0.5)
+        mixed_precision(sim, batches, budget=0.5)
     sim, batches = small()
     sim.set_precision("c", "fp16")
-    result = search_mixed_precision(sim, batches, budget=0.5, candidates=TWO)
+    result = mixed_precision(sim, batches, budget=0.5, candidates=TWO)
     assert sim.layers().set_index("layer").weight_bits["c"] == 16
     assert any("1 layers keep their precision: c" in note for note in result.notes)
 
 
 def test_bits_come_before_rounding():
-    check_order(["equalize", "search_mixed_precision", "gptq"], "test")
-    with pytest.raises(InputError, match="search_mixed_precision after gptq.*search_mixed_precision, gptq"):
-        check_order(["gptq", "search_mixed_precision"], "test")
+    check_order(["equalize", "mixed_precision", "gptq"], "test")
+    with pytest.raises(InputError, match="mixed_precision after gptq.*mixed_precision, gptq"):
+        check_order(["gptq", "mixed_precision"], "test")
 
 
 def test_a_point_that_is_not_there():

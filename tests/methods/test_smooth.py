@@ -166,7 +166,7 @@ def test_what_was_smoothed_can_be_copied_and_saved(tmp_path):
     smooth(sim, batches)
     sim.save(tmp_path / "sim.qnb")
     for other in (sim.copy(), qnb.QuantSim.load(tmp_path / "sim.qnb")):
-        assert torch.equal(other(batches[0]), sim(batches[0])) and other.applied == ("smooth",)
+        assert torch.equal(other(batches[0]), sim(batches[0])) and other.applied_methods == ("smooth",)
 
 
 def test_range_and_rounding_may_follow():

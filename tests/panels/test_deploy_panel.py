@@ -30,7 +30,7 @@ def panel(flow, tmp_path):
 
 def test_before_it_says_what_it_will_do_and_why(panel):
     assert panel.name == "w8a8" and panel.views.widget.layout.display == "none"
-    assert "not deployed yet" in panel.told.value and "what the device will compute" in panel.told.value
+    assert "not deployed yet" in panel.caption.value and "what the device will compute" in panel.caption.value
     assert 'flow.deploy("w8a8", "deploy")' in repr(panel) and "svg+xml" in panel.document().html()
 
 
@@ -39,7 +39,7 @@ def test_deploy_and_look(panel, flow, tmp_path):
     assert panel.deploy.disabled and panel.job.cancel.layout.display is None
     settle(flow)
     assert (tmp_path / "out" / "commands.sh").exists() and "w8a8" in flow.deployments
-    assert "✓ w8a8 deployed: the simulation agrees" in panel.told.value and "done" in panel.job.text.value
+    assert "✓ w8a8 deployed: the simulation agrees" in panel.caption.value and "done" in panel.job.text.value
     views = panel.views
     files = ["w8a8.onnx", "w8a8-float.onnx", "w8a8.encodings", "w8a8-sm8650-htp.json", "w8a8-sm8650-extensions.json"]
     assert [row["id"] for row in views.files.rows] == [*files, "inputs/w8a8/", "expected/w8a8/"]
@@ -52,7 +52,7 @@ def test_deploy_and_look(panel, flow, tmp_path):
     views.layers.selected = [views.order[5]]
     assert flow.selection.layer == views.order[5] and views.bars.marks == [5]
     panel.run.value = "fp32"
-    assert views.widget.layout.display == "none" and "fp32 is not deployed yet" in panel.told.value
+    assert views.widget.layout.display == "none" and "fp32 is not deployed yet" in panel.caption.value
     panel.run.value = "w8a8"
     assert views.widget.layout.display is None and "the simulation agrees" in repr(panel)
 
@@ -87,7 +87,7 @@ def test_htp_is_disabled_where_it_cannot_run(flow, monkeypatch):
     panel = flow.deploy_panel("fp32")
     assert panel.boxes["htp"].disabled and not panel.boxes["htp"].value and panel.name == "fp32"
     assert "installed" in panel.why.value and "<img" not in panel.why.value
-    assert panel.order() == {"name": "fp32", "folder": "deploy", "runtimes": ["onnxruntime"]}
+    assert panel.order() == {"run": "fp32", "folder": "deploy", "runtimes": ["onnxruntime"]}
 
 
 def test_the_socs_that_suit_the_target_come_first(flow):
@@ -100,7 +100,7 @@ def test_the_socs_that_suit_the_target_come_first(flow):
 
 def test_without_runs(fresh):
     panel = fresh.deploy_panel()
-    assert panel.deploy.disabled and "run a step first" in panel.told.value and "no run yet" in repr(panel)
+    assert panel.deploy.disabled and "run a step first" in panel.caption.value and "no run yet" in repr(panel)
     fresh.run("fp16")
     assert not panel.deploy.disabled and panel.name == "fp16"
 
@@ -109,7 +109,7 @@ def test_a_loaded_workflow_shows_it_and_runs_nothing(flow, tmp_path):
     deployment(flow)
     flow.save(tmp_path / "x.qnb")
     panel = qnb.load(tmp_path / "x.qnb").deploy_panel()
-    assert panel.deploy.disabled and panel.measure.disabled and "agrees to 35 dB on HTP v75" in panel.told.value
+    assert panel.deploy.disabled and panel.measure.disabled and "agrees to 35 dB on HTP v75" in panel.caption.value
 
 
 def test_every_form_and_names_from_outside_stay_text():
@@ -130,7 +130,7 @@ def test_the_workflow_panel_deploys_too(flow, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     flow.deployments.clear()
     asked = []
-    monkeypatch.setattr(flow, "deploy", lambda **order: asked.append((order["name"], order["folder"])), raising=False)
+    monkeypatch.setattr(flow, "deploy", lambda **order: asked.append((order["run"], order["folder"])), raising=False)
     panel = flow.panel()
     panel.deploy_button.click()
     settle(flow)

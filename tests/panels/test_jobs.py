@@ -26,7 +26,7 @@ def job(fresh, held):
         held.wait(20)
         report(8, 8, "comparing w8a8")
 
-    started = fresh.start("flow.run('w8a8')", work)
+    started = fresh.jobs.start("flow.run('w8a8')", work)
     assert reported.wait(20)
     return started
 

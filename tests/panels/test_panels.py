@@ -46,7 +46,7 @@ class TestWorkflowPanel:
 
     def test_run_next_walks_the_ladder(self, fresh, monkeypatch):
         flow, panel = fresh, fresh.panel()
-        monkeypatch.setattr(flow, "deploy", lambda name, folder, progress: deployed(flow, name), raising=False)
+        monkeypatch.setattr(flow, "deploy", lambda run, folder, progress: deployed(flow, run), raising=False)
         for _ in range(5):
             panel.next_button.click()
             settle(flow)
@@ -67,7 +67,7 @@ class TestWorkflowPanel:
             (stub_flow(stub_run("fp16", "fail"), *passing("w16a16", "w8a8", "w4a8")), 0),
         ):
             panel = flow.panel()
-            assert panel.advice is flow.next_steps()[place] or panel.advice == flow.next_steps()[place]
+            assert panel.next_step is flow.next_steps()[place] or panel.next_step == flow.next_steps()[place]
             lines = [panel.next_button in step.widget.children for step in panel.steps]
             assert lines == [place == 0, place == 1] and panel.next_button.layout.display is None
             assert panel.steps[0].text.value.startswith("<div><b>Next: ") and panel._action() is not None
@@ -207,14 +207,16 @@ class TestLayerExplorer:
     def test_two_runs(self, flow):
         explorer = flow.explore("w4a8", "w8a8")
         assert len(explorer.bars.figure["data"]) == 2 and explorer.views.figures.value.count("<th ") == 3
-        explorer.against.value = "(none)"
-        assert flow.selection.against is None and explorer.views.figures.value.count("<th ") == 2
+        explorer.compared_to.value = "(none)"
+        assert flow.selection.compared_to is None and explorer.views.figures.value.count("<th ") == 2
 
     def test_choosing_another_run_reads_its_layers(self, flow):
         explorer = flow.explore("w4a8")
         explorer.run.value = "w8a8"
         explorer.views._reading.wait(60)
-        assert flow.selection.run == "w8a8" and flow.profiled("w8a8") and "w8a8" in explorer.views.histogram.alt
+        assert (
+            flow.selection.run == "w8a8" and flow.profiles.of(flow["w8a8"]) and "w8a8" in explorer.views.histogram.alt
+        )
 
     def test_wrong_runs_are_refused(self, flow, fresh):
         for names, message in ((("fp32",), "reference itself"), (("w1",), "no run"), (("w8a8",) * 3, "one or two")):
@@ -294,7 +296,7 @@ def test_a_panel_that_cannot_be_drawn_spoils_no_step(flow):
 
 def test_what_is_known_is_shown_while_something_else_is_read(flow):
     explorer = flow.explore("w4a8")
-    with flow._reading:  # another run's layers
+    with flow.profiles.lock:  # another run's layers
         flow.selection.layer = "classifier"
         assert "classifier" in explorer.views.histogram.alt
 
@@ -303,7 +305,7 @@ def test_cancel_stays_in_view_when_something_else_has_been_said(flow):
     import threading
 
     held, explorer = threading.Event(), flow.explore("w4a8")
-    flow.start("something long", lambda report: held.wait(20))
+    flow.jobs.start("something long", lambda report: held.wait(20))
     explorer.job.say("")
     assert explorer.job.widget.layout.display == "flex" and not explorer.job.cancel.disabled
     held.set()

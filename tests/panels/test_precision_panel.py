@@ -57,7 +57,7 @@ class TestFound:
 
     def test_the_slider_chooses(self, flow, panel, found):
         panel.slider.value = 3
-        assert found.chosen == 3 and "point 3 costs" in panel.told.value
+        assert found.chosen == 3 and "point 3 costs" in panel.caption.value
         assert found.cost_text() in panel.read.value and "budget=" in panel.code.code
         panel.plot._heard(None, {"kind": "click", "curve": 0, "place": 5}, [])
         assert found.chosen == 5 == panel.slider.value
@@ -69,7 +69,7 @@ class TestFound:
         assert 4 not in found.front.scores
         panel.verify.click()
         settle(flow)
-        assert 4 in found.front.scores and "measured drop" in panel.told.value
+        assert 4 in found.front.scores and "measured drop" in panel.caption.value
         assert panel.codes == ["flow.pareto_fronts['w8a8'].verify(4)"]
 
     def test_keep_makes_a_run_and_its_code_makes_the_same(self, flow, panel, found):
@@ -77,7 +77,7 @@ class TestFound:
         panel.keep.click()
         settle(flow)
         kept = flow["w8a8+mixed-2"]
-        assert kept.sim.applied_methods == ("search_mixed_precision",) and kept.settings["from"] == "w8a8"
+        assert kept.sim.applied_methods == ("mixed_precision",) and kept.settings["from"] == "w8a8"
         assert kept.cost.bops.sum() == pytest.approx(found.front.points[2].cost)
         again = eval(panel.codes[-1][:-1] + ", name='again')", {"flow": flow})
         assert again.score == kept.score and again.output_sqnr_db == kept.output_sqnr_db

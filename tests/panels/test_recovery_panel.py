@@ -30,7 +30,7 @@ def choose(panel, *names):
 
 
 def test_before_it_says_what_was_lost_and_what_can_be_done(panel):
-    assert "w4a8 loses 0.05" in panel.told.value and "a new run beside the old one" in panel.told.value
+    assert "w4a8 loses 0.05" in panel.caption.value and "a new run beside the old one" in panel.caption.value
     assert panel.views.widget.layout.display == "none" and panel.decide.layout.display == "none"
     assert set(panel.boxes) == set(METHODS) and not panel.start.disabled
     assert 'flow.recover("w4a8", "auto")' in repr(panel)
@@ -42,7 +42,7 @@ def test_recover_look_and_discard(panel, flow):
     assert panel.start.disabled and panel.job.cancel.layout.display is None
     settle(flow)
     assert flow.proposal is not None and "w4a8+seq_mse+correct_bias" not in flow
-    assert "metric 0.9259 → " in panel.told.value and "Keep it?" in panel.told.value
+    assert "metric 0.9259 → " in panel.caption.value and "Keep it?" in panel.caption.value
     assert panel.decide.layout.display == "flex" and panel.views.widget.layout.display is None
     assert "seq_mse" in panel.views.done.value and len(panel.views.layers.rows) == len(flow["w4a8"].comparison)
     assert "own, before" in str(panel.views.layers.columns)
@@ -64,7 +64,7 @@ def test_keep_makes_it_a_run_and_goes_on_from_there(panel, flow):
     panel.views._clicked({"place": 3})
     assert flow.selection.layer == panel.views.layers.rows[3]["id"]
     panel.run.value = "w4a8"
-    assert not panel.boxes["correct_bias"].disabled and "w4a8 loses" in panel.told.value
+    assert not panel.boxes["correct_bias"].disabled and "w4a8 loses" in panel.caption.value
     del flow.runs["w4a8+correct_bias"]
 
 
@@ -86,7 +86,7 @@ def test_cancel_leaves_no_proposal(panel, flow):
 
 def test_without_a_run_it_says_what_to_do():
     panel = new_flow().recovery_panel()
-    assert "No run yet" in panel.told.value and panel.auto.disabled and "no run yet" in repr(panel)
+    assert "No run yet" in panel.caption.value and panel.auto.disabled and "no run yet" in repr(panel)
     panel.close()
 
 

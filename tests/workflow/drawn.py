@@ -23,9 +23,9 @@ def drawn_flow(draw):
         name, layers = draw.choice([precision, f"{precision}+1", *TRICKY]), draw.choice([{}, {"head": "w8a16"}])
         runs.append(drawn_run(draw, name, draw.choice(STATES), precision=precision, layers=layers))
     for base in draw.choices(runs, k=draw.choice([0, 1, 2])) if runs else ():
-        how = draw.choice(["auto", "adaround", "search_mixed_precision", "train"])
+        how = draw.choice(["auto", "adaround", "mixed_precision", "train"])
         done = {} if how == "auto" else {"recover": [{"method": how, "options": {}}]}
-        tried = draw.choice(["equalize + adaround", "search_mixed_precision + train"])
+        tried = draw.choice(["equalize + adaround", "mixed_precision + train"])
         runs.append(
             drawn_run(
                 draw,
@@ -67,7 +67,7 @@ def drawn_run(draw, name, state, **more):
         state,
         samples=draw.choice([PAIRED, PAIRED, SEPARATE, NO_N]),
         overflow=overflow,
-        method=draw.choice(["minmax", "minmax", "percentile"]),
+        calibration_method=draw.choice(["minmax", "minmax", "percentile"]),
         known=draw.random() < 0.9,
         **close,
         **more,

@@ -7,7 +7,7 @@ from qnb.workflow.guidance import stages
 from qnb.workflow.precisions import answers, bits, is_float
 from qnb.workflow.verdict import FAIL, PASS
 
-ORDERS = {"run": ["precision"], "recover": ["precision", "methods"], "deploy": ["name", "folder"]}
+ORDERS = {"run": ["precision"], "recover": ["run", "methods"], "deploy": ["run", "folder"]}
 """Arguments without a name, of the calls that an advice carries as arguments too."""
 
 
@@ -38,7 +38,7 @@ def proposed_precision(flow, advice):
     if advice.run:
         return advice.run["precision"]
     if advice.recover:
-        return flow.runs[advice.recover["precision"]].precision
+        return flow.runs[advice.recover["run"]].precision
     return None
 
 
@@ -51,7 +51,7 @@ def check_code(flow, advice):
     for call in calls:
         assert callable(getattr(flow, call.func.attr)), advice.code
         given = [ast.literal_eval(a) for a in call.args]
-        if call.func.attr in ("layer", "recover", "deploy", "deploy_panel", "compare", "advice"):
+        if call.func.attr in ("layer", "recover", "deploy", "deploy_panel", "compare", "diagnose"):
             assert given[0] in flow.runs, advice.code
         if call.func.attr == "layer":
             assert given[1] in set(flow.runs[given[0]].comparison.layer)
@@ -78,7 +78,7 @@ def check_new(flow, advice):
         ]
         assert not same or (order.get("method") == "minmax" and all(r.settings["method"] != "minmax" for r in same))
     if advice.recover:
-        base, method = runs[advice.recover["precision"]], advice.recover["methods"]
+        base, method = runs[advice.recover["run"]], advice.recover["methods"]
         assert f"{base.name}+{method}" not in runs
         tried = [r for r in runs.values() if r.precision == base.precision and r.attempts is not None]
         assert method != "auto" or not tried
@@ -88,8 +88,8 @@ def check_new(flow, advice):
         assert method not in done
         assert flow.proposal is None or flow.proposal.name != f"{base.name}+{method}"
     if advice.deploy:
-        assert advice.deploy["name"] not in flow.deployments
-    assert ".advice(" not in advice.code or ast.parse(advice.code).body[0].value.args[0].value not in flow.diagnoses
+        assert advice.deploy["run"] not in flow.deployments
+    assert ".diagnose(" not in advice.code or ast.parse(advice.code).body[0].value.args[0].value not in flow.diagnoses
 
 
 def check(flow):
@@ -104,7 +104,7 @@ def check(flow):
         check_code(flow, advice)
         check_new(flow, advice)
         if advice.deploy:
-            assert flow.runs[advice.deploy["name"]].verdict.status == PASS
+            assert flow.runs[advice.deploy["run"]].verdict.status == PASS
     if (flow.check_result is not None and not flow.check_result.ok) or flow.check_result is None and len(flow.runs) < 2:
         assert [a.code for a in said] == ["flow.check()"]
         return said
@@ -120,7 +120,7 @@ def check(flow):
     for advice in said:
         precision = proposed_precision(flow, advice)
         assert step is None or precision is None or not below(precision, step), f"{advice.code} before {step}"
-    deploys = [a.deploy["name"] for a in said if a.deploy]
+    deploys = [a.deploy["run"] for a in said if a.deploy]
     best = stages.best(flow)
     failed = {name for name, found in flow.deployments.items() if found.failure}
     assert len(deploys) <= 1 and (best is None or best.name in failed or deploys in ([], [best.name]))
@@ -133,7 +133,7 @@ def check(flow):
 
 def check_failed(said, best, failed):
     """Whatever the target refuses or computes otherwise is not taken to the device."""
-    assert not failed & {a.deploy["name"] for a in said if a.deploy}
+    assert not failed & {a.deploy["run"] for a in said if a.deploy}
     assert not any(f'deployments["{name}"].commands' in a.code for a in said for name in failed)
     if best in failed:
         assert said[0].title.startswith("Do not ship") and "not deployed" in said[0].reason

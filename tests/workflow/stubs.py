@@ -10,7 +10,7 @@ import qnb
 from qnb.measures.metrics.score import Drop
 from qnb.runtimes import differences
 from qnb.runtimes.wiring import in_a_row
-from qnb.workflow.check import Check, Finding
+from qnb.workflow.check import Check, Issue
 from qnb.workflow.deployment.result import DISAGREES, MISSING, REFUSED, Deployment, RuntimeResult
 from qnb.workflow.precisions import bits
 from qnb.workflow.run import Run
@@ -62,7 +62,7 @@ def stub_run(
         db: SQNR at the output; by default one that suits the precision.
         auto: recovered by the recipe, which tried ``tried``.
         known: whether its layers were compared with FP32.
-        settings: ``layers``, ``recover``, ``method`` ...; ``from`` as ``base``.
+        settings: ``layers``, ``recover``, ``calibration_method`` ...; ``from`` as ``base``.
     """
     precision = precision or name
     weights, activations = bits(precision)
@@ -106,7 +106,7 @@ def _cost(weights: int, activations: int) -> pd.DataFrame:
 def stub_check(state):
     if state is None:
         return None
-    found = (Finding("bad", "the captured graph differs from the model (20.0 dB)"),) if state == "fail" else ()
+    found = (Issue("bad", "the captured graph differs from the model (20.0 dB)"),) if state == "fail" else ()
     return Check("Net", {"layers": "2 with 12 parameters"}, found, pd.DataFrame(), math.inf)
 
 

@@ -17,14 +17,14 @@ def flow():
 @pytest.fixture(autouse=True)
 def _nothing_selected(request):
     if "flow" in request.fixturenames:
-        request.getfixturevalue("flow").selection.set(run=None, against=None, layers=())
+        request.getfixturevalue("flow").selection.set(run=None, compared_to=None, layers=())
 
 
 def test_it_is_read_and_set(flow):
     flow.selection.run = "w4a8"
     flow.selection.layer = "stem.conv"
-    flow.selection.against = "w8a8"
-    assert repr(flow.selection) == "Selection(run='w4a8', against='w8a8', layers=['stem.conv'])"
+    flow.selection.compared_to = "w8a8"
+    assert repr(flow.selection) == "Selection(run='w4a8', compared_to='w8a8', layers=['stem.conv'])"
     flow.selection.layers = ["classifier", "stem.conv"]
     assert flow.selection.layer == "classifier"
     flow.selection.run = "w8a8"
@@ -48,7 +48,7 @@ def test_listeners_hear_each_change_once(flow):
         ({"run": "w4a8", "layers": "stem.con"}, "no layer matches 'stem.con'.*Did you mean 'stem.conv'"),
         ({"layers": "stem.conv"}, "without a run"),
         ({"run": "fp32", "layers": "stem.conv"}, "without a run that has layers"),
-        ({"run": "w4a8", "against": "nothing"}, "no run 'nothing'"),
+        ({"run": "w4a8", "compared_to": "nothing"}, "no run 'nothing'"),
     ],
 )
 def test_what_is_not_there_is_refused_and_nothing_changes(flow, change, message):

@@ -15,6 +15,7 @@ import torch
 import qnb
 from qnb.errors import InputError, QnbError
 from qnb.sim.quantizer import WeightQuantizer
+from qnb.workflow.profiles import Profiles
 
 SECONDS = float(os.environ.get("QNB_STRESS_SECONDS", "12"))
 
@@ -105,7 +106,7 @@ def test_every_thread_gets_what_it_would_get_alone(flow):
     def step():
         with lock:  # a workflow takes one step at a time
             precision = ("w6a8", "w5a8")[next(turn) % 2]
-            made = flow.submit(precision).wait()
+            made = flow.submit(flow.run, precision).wait()
         assert made.score == runs[precision].score
         equal(made.comparison, runs[precision].comparison)
 
@@ -117,7 +118,7 @@ def test_every_thread_gets_what_it_would_get_alone(flow):
             assert "still runs" in str(error)
 
     def read():
-        flow._profiles = {}
+        flow.profiles = Profiles()
         for name, wanted in profiles.items():
             found = flow.profile(name)["head"]
             equal(found.histogram, wanted["head"].histogram)

@@ -99,7 +99,7 @@ def test_rerunning_a_step_replaces_that_step_only(flow):
     flow.run("w8a8")
     before, reference = flow["w8a8"], flow["fp32"]
     flow.run("w4a8")
-    flow.run("w8a8", method="mse")
+    flow.run("w8a8", calibration_method="mse")
     assert flow["w8a8"] is not before and flow["fp32"] is reference
     assert list(flow.runs) == ["fp32", "w8a8", "w4a8"]
 
@@ -117,9 +117,9 @@ def test_order_of_cells_does_not_matter(data):
 
 
 def test_the_same_numbers_again(flow, data):
-    first = flow.run("w4a8", method="percentile")
+    first = flow.run("w4a8", calibration_method="percentile")
     state = torch.get_rng_state()
-    again = flow.run("w4a8", method="percentile")
+    again = flow.run("w4a8", calibration_method="percentile")
     assert first.comparison.equals(again.comparison) and first.settings == again.settings
     assert torch.equal(state, torch.get_rng_state()), "a step moved the caller's random generator"
 

@@ -48,20 +48,25 @@ def world():
 
 
 RUN = {
-    "option": (lambda f: f.run("w8a8", metod="mse"), r"metod='mse'\. Did you mean method='mse'\?"),
-    "option of another rule": (lambda f: f.run("w8a8", percentile=99.0), r"Did you mean method='percentile', perc"),
-    "option of the rule": (lambda f: f.run("w8a8", method="percentile", percentil=99), r"Did you mean percentile=99\?"),
-    "percentile beyond 100": (lambda f: f.run("w8a8", method="percentile", percentile=101), "50 to 100"),
-    "percentile as text": (lambda f: f.run("w8a8", method="percentile", percentile="99"), "50 to 100"),
-    "rule": (lambda f: f.run("w8a8", method="percentle"), "Did you mean 'percentile'"),
-    "rule of layers": (lambda f: f.run("w8a8", methods={"0": "MSE"}), "Did you mean 'mse'"),
+    "option": (lambda f: f.run("w8a8", metod="mse"), r"metod='mse'\. Did you mean calibration_method='mse'\?"),
+    "option of another rule": (
+        lambda f: f.run("w8a8", percentile=99.0),
+        r"Did you mean calibration_method='percentile', perc",
+    ),
+    "option of the rule": (
+        lambda f: f.run("w8a8", calibration_method="percentile", percentil=99),
+        r"Did you mean percentile=99\?",
+    ),
+    "percentile beyond 100": (lambda f: f.run("w8a8", calibration_method="percentile", percentile=101), "50 to 100"),
+    "percentile as text": (lambda f: f.run("w8a8", calibration_method="percentile", percentile="99"), "50 to 100"),
+    "rule": (lambda f: f.run("w8a8", calibration_method="percentle"), "Did you mean 'percentile'"),
+    "rule of layers": (lambda f: f.run("w8a8", calibration_method={"0": "MSE"}), "Did you mean 'mse'"),
     "precision": (lambda f: f.run("int8"), r"unknown precision 'int8'\. Did you mean 'w8a8'\?"),
     "precision of layers": (lambda f: f.run("w8a8", layers={"0": "int4"}), "unknown precision 'int4'"),
     "layers' glob": (lambda f: f.run("w4a8", layers={"linear*": "w8a8"}), r"flow\.run: no layer matches 'linear\*'"),
-    "methods' glob": (lambda f: f.run("w4a8", methods={"relu_": "mse"}), "no layer matches 'relu_'"),
+    "methods' glob": (lambda f: f.run("w4a8", calibration_method={"relu_": "mse"}), "no layer matches 'relu_'"),
     "layers for the target": (lambda f: f.run("w8a8", layers={"0": "w3a8"}), "'0' at w3a8, which htp-v75 does not"),
     "layers as a list": (lambda f: f.run("w8a8", layers=["0"]), "layers=.*give a dict"),
-    "methods as text": (lambda f: f.run("w8a8", methods="mse"), "methods='mse'.*give a dict"),
     "fp32 with layers": (lambda f: f.run("fp32", layers={"0": "w8a8"}), "FP32 is the reference"),
     "fp32 under a name": (lambda f: f.run("fp32", name="baseline"), "name='baseline'.*leave name out"),
 }
@@ -78,8 +83,8 @@ NAMES = {
     "recover's": (lambda f: f.recover("w4a8", "seq_mse", name="fp32"), "name='fp32'.*the reference"),
     "recover's other": (lambda f: f.recover("w4a8", name="fp16"), "name='fp16' for a run at w4a8"),
     "what-if's": (lambda f: f.what_if("w4a8").keep("fp32"), "no change"),
-    "submit's": (lambda f: f.submit("w4a8", name="w8a16"), "name='w8a16' for a run at w4a8"),
-    "submit_recover's": (lambda f: f.submit_recover("w4a8", name=""), "name=''"),
+    "submit's": (lambda f: f.submit(f.run, "w4a8", name="w8a16"), "name='w8a16' for a run at w4a8"),
+    "submit recover's": (lambda f: f.submit(f.recover, "w4a8", name=""), "name=''"),
     "a front's": (lambda f: f.pareto_fronts["w8a8"].keep(0, name="w4a8"), "name='w4a8' for a run at w8a8"),
     "a front's, reserved": (lambda f: f.pareto_fronts["w8a8"].keep(0, name="fp32"), "name='fp32'.*the reference"),
 }
@@ -115,24 +120,27 @@ RECOVER = {
     "batches": (lambda f: f.recover("w3a8", "seq_mse", seq_mse={"batch": 1}), "unknown option batch=1"),
     "the second of two": (lambda f: f.recover("w4a8", ["seq_mse", "adaround"], batch_size=0), "batch_size=0"),
     "floats": (lambda f: f.recover("fp16", "adaround"), "integer"),
-    "mixed: budget": (lambda f: f.recover("w4a8", "search_mixed_precision", budget=-1), "budget=-1"),
-    "mixed: low budget": (lambda f: f.recover("w8a8", "search_mixed_precision", budget=1e-6), "below the lowest"),
-    "mixed: candidate": (lambda f: f.recover("w8a8", "search_mixed_precision", candidates=["w8a8", "int4"]), "int4"),
-    "mixed: target": (lambda f: f.recover("w8a8", "search_mixed_precision", candidates=["w8a8", "w3a8"]), "at w3a8"),
-    "mixed: cost": (lambda f: f.recover("w8a8", "search_mixed_precision", cost="bop"), "Did you mean 'bops'"),
-    "submit_recover": (lambda f: f.submit_recover("w4a8", "adaround", iteratons=3), "Did you mean iterations=3"),
-    "submit_recover's layers": (lambda f: f.submit_recover("w4a8", "seq_mse", layers="fc*"), "no layer matches"),
-    "submit_recover's value": (lambda f: f.submit_recover("w4a8", "seq_mse", candidates=0), "candidates=0"),
+    "mixed: budget": (lambda f: f.recover("w4a8", "mixed_precision", budget=-1), "budget=-1"),
+    "mixed: low budget": (lambda f: f.recover("w8a8", "mixed_precision", budget=1e-6), "below the lowest"),
+    "mixed: candidate": (lambda f: f.recover("w8a8", "mixed_precision", candidates=["w8a8", "int4"]), "int4"),
+    "mixed: target": (lambda f: f.recover("w8a8", "mixed_precision", candidates=["w8a8", "w3a8"]), "at w3a8"),
+    "mixed: cost": (lambda f: f.recover("w8a8", "mixed_precision", cost="bop"), "Did you mean 'bops'"),
+    "submit recover": (lambda f: f.submit(f.recover, "w4a8", "adaround", iteratons=3), "Did you mean iterations=3"),
+    "submit recover's layers": (lambda f: f.submit(f.recover, "w4a8", "seq_mse", layers="fc*"), "no layer matches"),
+    "submit recover's value": (lambda f: f.submit(f.recover, "w4a8", "seq_mse", candidates=0), "candidates=0"),
 }
 OTHERS = {
-    "submit: option": (lambda f: f.submit("w8a8", metod="mse"), r"Did you mean method='mse'\?"),
-    "submit: percentile": (lambda f: f.submit("w8a8", method="percentile", percentile=0), "50 to 100"),
-    "submit: layers": (lambda f: f.submit("w8a8", layers={"linear*": "w4a8"}), "no layer matches"),
+    "submit: option": (lambda f: f.submit(f.run, "w8a8", metod="mse"), r"Did you mean calibration_method='mse'\?"),
+    "submit: percentile": (
+        lambda f: f.submit(f.run, "w8a8", calibration_method="percentile", percentile=0),
+        "50 to 100",
+    ),
+    "submit: layers": (lambda f: f.submit(f.run, "w8a8", layers={"linear*": "w4a8"}), "no layer matches"),
     "what_if: layer": (lambda f: f.what_if("w4a8").change("fc", "w8a8"), "no layer matches 'fc'"),
     "what_if: no layer": (lambda f: f.what_if("w4a8").change([], "w8a8"), "no layer"),
     "what_if: precision": (lambda f: f.what_if("w4a8").change("0", "int8"), "Did you mean 'w8a8'"),
     "what_if: target": (lambda f: f.what_if("w4a8").change("0", "w3a8"), "does not run"),
-    "what_if: rule": (lambda f: f.what_if("w4a8").change("0", method="sqnrr"), "Did you mean 'sqnr'"),
+    "what_if: rule": (lambda f: f.what_if("w4a8").change("0", calibration_method="sqnrr"), "Did you mean 'sqnr'"),
     "sensitivity: method": (lambda f: f.sensitivity("w4a8", "fishr"), "Did you mean 'fisher'"),
     "sensitivity: option": (lambda f: f.sensitivity("w4a8", excutor=1), "Did you mean executor=1"),
     "sensitivity: option of another": (lambda f: f.sensitivity("w4a8", "sqnr", loss="softmax"), "leave loss= out"),
@@ -151,7 +159,7 @@ OTHERS = {
     "front: layers": (lambda f: f.search_mixed_precision("w8a8", layers="fc"), "no layer matches 'fc'"),
     "front: cache": (lambda f: f.search_mixed_precision("w8a8", cache="no/such/folder/x.json"), "folder"),
     "front: point": (lambda f: f.pareto_fronts["w8a8"].verify(1000), "point 1000"),
-    "measure: runs": (lambda f: f.measure(runs=0), "runs=0"),
+    "measure: repeats": (lambda f: f.measure(repeats=0), "repeats=0"),
     "measure: threads": (lambda f: f.measure(threads=-1), "threads=-1"),
     "measure: run": (lambda f: f.measure("w4a9"), "Did you mean 'w4a8'"),
     "layer": (lambda f: f.layer("w4a8", "1st"), "no layer matches '1st'"),
@@ -173,7 +181,7 @@ DIRECT = {
     "calibrate: percentile": (lambda w: w.sim.calibrate(w.data, "percentile", percentile=101), "percentile=101"),
     "calibrate: layers": (lambda w: w.sim.calibrate(w.data, layers="fc"), "no layer matches 'fc'"),
     "calibrate: layers as a number": (lambda w: w.sim.calibrate(w.data, layers=3), "layers|no layer"),
-    "sensitivity": (lambda w: qnb.sensitivity(w.sim, w.data, method="fishr"), "Did you mean 'fisher'"),
+    "sensitivity": (lambda w: qnb.sensitivity(w.sim, w.data, estimator="fishr"), "Did you mean 'fisher'"),
     "method: option": (lambda w: qnb.methods.adaround(w.sim, w.data, iteration=3), "Did you mean iterations=3"),
     "method: value": (lambda w: qnb.methods.adaround(w.sim, w.data, iterations=0), "iterations=0"),
     "method: layers": (lambda w: qnb.methods.gptq(w.sim, w.data, layers="fc"), "no layer matches 'fc'"),
@@ -225,7 +233,7 @@ def test_what_if_keeps_no_run_under_the_references_name(world):
 def test_a_workflow_refuses_a_rule_at_once():
     model, x = torch.nn.Linear(4, 2).eval(), [torch.randn(4, 4)]
     with pytest.raises(QnbError, match="Did you mean 'percentile'"):
-        qnb.Workflow(model, x, lambda m: 1.0, method="percentil")
+        qnb.Workflow(model, x, lambda m: 1.0, calibration_method="percentil")
     with pytest.raises(QnbError, match="seed='x'"):
         qnb.Workflow(model, x, lambda m: 1.0, seed="x")
 

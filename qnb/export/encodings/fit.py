@@ -19,8 +19,11 @@ class Fit:
         self.activations = {sim.activation(key): site for key, site in sim.plan.activations.items()}
 
     def assign(self, tensor: FileTensor, entry: Entry, encoding: Encoding) -> None:
-        """Give a tensor's quantizer the encoding; the range follows from it, for changes of precision to come."""
+        """Give a tensor's quantizer the encoding, unless it is frozen; the range follows from it, for changes of
+        precision to come."""
         quantizer = tensor.quantizer
+        if quantizer.frozen:
+            return
         quantizer.enabled = not (encoding.floating and encoding.bits == 32)
         if not quantizer.enabled:
             return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -18,12 +17,12 @@ from qnb.export.onnx.program import program
 from qnb.export.onnx.tensors import FileTensor
 from qnb.numerics import FloatGrid
 from qnb.sim.quantizer import Quantizer
+from qnb.sim.quantizer_state import unchanged_on_error
 
 READERS = {"1.0.0": (("activation_encodings", "param_encodings"), read_1), "2.0.0": (("encodings",), read_2)}
 AGAIN = "write the file again"
 TOLERANCE = 1e-6
 """By how much, relatively, two scales may differ that are the same: float32 rounding of a factor."""
-_STATE = ("grid", "axis", "enabled", "scale", "zero_point", "minimum", "maximum", "statistics", "rule")
 
 
 def load_encodings(sim, path) -> None:
@@ -37,7 +36,7 @@ def load_encodings(sim, path) -> None:
 
 def _load(sim, operation: str, path) -> None:
     entries, read = _entries(operation, path)
-    with _unchanged_on_error(sim):
+    with unchanged_on_error(sim):
         tensors = program(sim, quantized=False).tensors
         encodings = {name: read(e) for name, e in entries.items() if name in tensors and tensors[name].kind != "bias"}
         sources = _sources(tensors, encodings)
@@ -89,18 +88,6 @@ def _version(operation: str, content) -> str:
     raise FileError(operation, f"version {short(version)}", f"write it as version {known}")
 
 
-@contextmanager
-def _unchanged_on_error(sim):
-    before = [(q, [getattr(q, part) for part in _STATE]) for q in sim.quantizers()]
-    try:
-        yield
-    except BaseException:
-        for quantizer, values in before:
-            for part, value in zip(_STATE, values, strict=True):
-                setattr(quantizer, part, value)
-        raise
-
-
 def _sources(tensors: dict[str, FileTensor], encodings: dict[str, Encoding]) -> dict[Quantizer, str]:
     """The listed tensor that each quantizer takes its encoding from: its own before one that follows it."""
     found: dict[Quantizer, str] = {}
@@ -126,9 +113,14 @@ def _agree(sim, fit: Fit, entries: dict[str, Entry], read, sources: dict[Quantiz
         )
     for name, entry in entries.items():
         tensor = tensors.get(name)
-        if tensor is None or tensor.kind == "bias" or sources.get(tensor.quantizer) == name:
+        if tensor is None or tensor.kind == "bias":
             continue
-        if not _same(fit, tensor, entry, read(entry)):
+        own, frozen = sources.get(tensor.quantizer) == name, tensor.quantizer.frozen
+        if (not own or frozen) and not _same(fit, tensor, entry, read(entry)):
+            if frozen:
+                raise entry.error(
+                    "another encoding than its layer's, which is frozen", "unfreeze it or delete the entry"
+                )
             other = sources.get(tensor.quantizer, tensor.quantizer.name)
             raise entry.error(
                 f"it shares its encoding with {other!r}, of which the file says another thing",

@@ -77,12 +77,9 @@ def default_form(sim) -> str:
 
 def finish(model, exported: Program, form: str, integer_io: bool, target: Target) -> None:
     """Names, quantization, and ops in the form that runtimes know."""
-    from qnb.export.onnx.gathers import whole_gathers
-    from qnb.export.onnx.pooling import global_pooling
-    from qnb.export.onnx.products import signed_second_inputs
+    from qnb.export.onnx.passes import drop_ones, global_pooling, signed_second_inputs, whole_gathers
     from qnb.export.onnx.qdq import name_tensors
     from qnb.export.onnx.recurrent_steps import share_grids, write_steps
-    from qnb.export.onnx.transposes import drop_ones
     from qnb.export.onnx.widths import one_width
 
     write_steps(model, exported.recurrent, exported.tensors)

@@ -13,8 +13,8 @@ from qnb.export.onnx.recurrent import Layer, layer_of, recurrence
 from qnb.export.onnx.tensors import FileTensor, Names
 from qnb.graph import ops
 from qnb.graph.attributes import attribute
-from qnb.sim.placement.superfluous import clip_ends, superfluous
-from qnb.sim.recurrent.sites import initial_states, is_zero
+from qnb.sim.placement.recurrent_sites import initial_states, is_zero
+from qnb.sim.placement.superfluous import superfluous
 
 
 @dataclass
@@ -150,7 +150,7 @@ class _Writer:
             nodes[g.nodes[0]]: (g.layer, g.key)
             for g in self.sim.groups
             if len(g.nodes) == 2
-            and clip_ends(nodes[g.nodes[1]])
+            and ops.clip_ends(nodes[g.nodes[1]])
             and nodes[g.nodes[1]] not in self.dropped
             and self.sim.activation(g.key).active
         }

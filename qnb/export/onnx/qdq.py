@@ -6,6 +6,7 @@ import onnx_ir as ir
 import torch
 
 from qnb.export.onnx.marker import DOMAIN
+from qnb.export.onnx.passes import add
 from qnb.export.onnx.tensors import FileTensor, Names
 from qnb.numerics import FloatGrid, Grid, quantize
 
@@ -213,9 +214,6 @@ def _add(
     graph: ir.Graph, before: ir.Node, op: str, inputs: list[ir.Value], name: str, kind, shape, **attributes
 ) -> ir.Value:
     """A node right before another, with one output."""
-    node = ir.node(op, inputs, attributes, name=f"{op}({name})")
-    output = node.outputs[0]
-    output.name, output.dtype, output.shape = name, kind, shape
-    output.meta["named"] = True
-    graph.insert_before(before, node)
+    output = add(graph, before, op, inputs, attributes, name=name, dtype=kind)
+    output.shape, output.meta["named"] = shape, True
     return output

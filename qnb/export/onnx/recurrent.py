@@ -9,7 +9,7 @@ import torch
 
 from qnb.export.onnx.marker import DOMAIN
 from qnb.export.onnx.tensors import FileTensor, Names
-from qnb.sim.recurrent.sites import RecurrentSite
+from qnb.sim.placement.recurrent_sites import RecurrentSite
 
 RECURRENCE = "Recurrence"
 

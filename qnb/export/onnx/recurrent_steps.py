@@ -10,7 +10,7 @@ import onnx_ir as ir
 import torch
 
 from qnb.export.onnx.marker import DOMAIN, OP
-from qnb.export.onnx.nodes import sizes
+from qnb.export.onnx.passes import add, sizes
 from qnb.export.onnx.recurrent import RECURRENCE, Layer
 from qnb.export.onnx.tensors import FileTensor, Names
 
@@ -41,7 +41,7 @@ def share_grids(model: ir.Model, layers: dict[str, Layer], tensors: dict[str, Fi
 
 
 class _Steps:
-    """Writes one layer's nodes: the arithmetic of `qnb.sim.recurrent.cells` on values of the file."""
+    """Writes one layer's nodes: the arithmetic of `qnb.sim.placement.recurrent_cells` on values of the file."""
 
     def __init__(self, graph: ir.Graph, node: ir.Node, layer: Layer, tensors: dict[str, FileTensor]):
         self.graph, self.before, self.layer, self.site, self.tensors = graph, node, layer, layer.site, tensors
@@ -144,7 +144,7 @@ class _Steps:
         joined.shape = shape
         return joined
 
-    # The arithmetic of a step, see `qnb.sim.recurrent.cells.Arithmetic`.
+    # The arithmetic of a step, see `qnb.sim.placement.recurrent_cells.Arithmetic`.
     def linear(self, kind: str, hidden: ir.Value) -> ir.Value:
         return self.made(kind, "Gemm", [hidden, *self.of_hidden], transB=1)
 
@@ -213,7 +213,4 @@ class _Steps:
         return self.marked_as(inputs[0], self.node(op, inputs, **attributes), what)
 
     def node(self, op: str, inputs: list[ir.Value], domain: str = "", **attributes: Any) -> ir.Value:
-        made = ir.node(op, inputs, attributes, domain=domain)
-        made.outputs[0].dtype = ir.DataType.FLOAT
-        self.graph.insert_before(self.before, made)
-        return made.outputs[0]
+        return add(self.graph, self.before, op, inputs, attributes, dtype=ir.DataType.FLOAT, domain=domain)

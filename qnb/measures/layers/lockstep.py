@@ -16,7 +16,7 @@ from torch import fx
 from qnb.graph.attributes import attribute
 from qnb.sim.placement.plan import LayerGroup
 from qnb.sim.quantizer import Quantizer
-from qnb.sim.recurrent.steps import Steps
+from qnb.sim.recurrent_steps import Steps
 
 
 @dataclass(frozen=True)

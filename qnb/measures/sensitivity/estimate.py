@@ -17,10 +17,11 @@ from qnb.measures.metrics.score import paired_drop
 from qnb.measures.sensitivity.exact_noise import ExactNoise
 from qnb.measures.sensitivity.fisher import Fisher
 from qnb.measures.sensitivity.single_quantizer import Alone
-from qnb.measures.sensitivity.trial import QuantizerState, check_plain
+from qnb.measures.sensitivity.trial import check_plain
 from qnb.measures.sensitivity.trials import Trial, check_executor, evaluate_trials
 from qnb.randomness import Seeded
 from qnb.registry import Registry
+from qnb.sim.quantizer_state import QuantizerState, quantizer_modules
 
 WAYS: Registry[Callable] = Registry("way to measure sensitivity")
 """Name -> ``way(alone, batches, options, report)``, which gives (score, low, high) of each of ``alone.sites``."""
@@ -32,7 +33,7 @@ def sensitivity(
     sim,
     batches: Iterable | None = None,
     *,
-    method: str = "fisher",
+    estimator: str = "fisher",
     evaluate: Callable | None = None,
     loss: str | Callable | None = None,
     executor: Executor | None = None,
@@ -45,7 +46,7 @@ def sensitivity(
     Args:
         sim: a calibrated QuantSim; it is not changed.
         batches: re-iterable, as the model takes them; a few hundred samples. ``"evaluate"`` needs none.
-        method: ``"fisher"``: the Kullback-Leibler divergence between the predictions of FP32 and of this quantizer
+        estimator: ``"fisher"``: the Kullback-Leibler divergence between the predictions of FP32 and of this quantizer
             alone, in nats per prediction, to second order, for all quantizers from one forward and one backward pass
             of each batch. For outputs that are no logits: half the noise-to-signal ratio.
             ``"sqnr"``: the noise-to-signal ratio at the outputs, exactly; ``-10 log10(score)`` is the SQNR in dB. What
@@ -77,16 +78,16 @@ def sensitivity(
     >>> qnb.sensitivity(sim, batches).kind.head(2).tolist()
     ['weight', 'weight']
     """
-    way = WAYS[method]
+    way = WAYS[estimator]
     check_plain(sim, _OPERATION)
     if not sim.calibrated:
         raise CalibrationError(_OPERATION, "the sim is not calibrated", "call sim.calibrate(batches) first")
-    _check(method, evaluate=evaluate, loss=loss, executor=executor)
+    _check(estimator, evaluate=evaluate, loss=loss, executor=executor)
     check_executor(executor, _OPERATION)
     whole(_OPERATION, "seed", seed, None)
-    if method != "evaluate":
+    if estimator != "evaluate":
         if batches is None:
-            raise InputError(_OPERATION, f"no batches with method={method!r}", "pass a list of batches")
+            raise InputError(_OPERATION, f"no batches with estimator={estimator!r}", "pass a list of batches")
         batches = Seeded(reiterable(batches, _OPERATION), seed)
     alone = Alone(sim.snapshot(), layers, _OPERATION)
     options = {"evaluate": evaluate, "loss": loss, "executor": executor, "seed": seed}
@@ -94,18 +95,18 @@ def sensitivity(
     rows = [(s.layer, s.kind, *score) for s, score in zip(alone.sites, scores, strict=True)]
     frame = pd.DataFrame(rows, columns=list(columns.SENSITIVITY))
     frame = frame.sort_values("score", ascending=False, kind="stable", ignore_index=True)
-    frame.attrs["method"] = method
+    frame.attrs["estimator"] = estimator
     return frame
 
 
-def _check(method: str, **options) -> None:
-    """Options of another method are a mistake."""
-    takes = {"fisher": {"loss"}, "evaluate": {"evaluate", "executor"}}.get(method, set())
+def _check(estimator: str, **options) -> None:
+    """Options of another estimator are a mistake."""
+    takes = {"fisher": {"loss"}, "evaluate": {"evaluate", "executor"}}.get(estimator, set())
     wrong = [name for name, value in options.items() if value is not None and name not in takes]
     if wrong:
-        raise InputError(_OPERATION, f"{wrong[0]}= with method={method!r}", f"leave {wrong[0]}= out")
-    if method == "evaluate" and options["evaluate"] is None:
-        raise InputError(_OPERATION, "method='evaluate' without evaluate=", "pass evaluate=your_function")
+        raise InputError(_OPERATION, f"{wrong[0]}= with estimator={estimator!r}", f"leave {wrong[0]}= out")
+    if estimator == "evaluate" and options["evaluate"] is None:
+        raise InputError(_OPERATION, "estimator='evaluate' without evaluate=", "pass evaluate=your_function")
 
 
 def _over_batches(measure: Callable[..., Any], alone: Alone, batches: Iterable, report) -> Scores:
@@ -145,9 +146,10 @@ def _evaluate(alone: Alone, batches, options, report) -> Scores:
     off = alone.sim.copy()
     for quantizer in off.quantizers():
         quantizer.enabled = False
-    states = [QuantizerState.of(alone.sim.graph_module.get_submodule(site.path)) for site in alone.sites]
+    modules = quantizer_modules(alone.sim)
     trials = [
-        Trial(f"{site.layer}, {site.kind}", {site.path: state}) for site, state in zip(alone.sites, states, strict=True)
+        Trial(f"{site.layer}, {site.kind}", {site.path: QuantizerState.of(modules[site.path]).plain()})
+        for site in alone.sites
     ]
     message, total = "evaluating one quantizer at a time", len(trials) + 1
     reference = score_of(

@@ -44,7 +44,7 @@ class ExactNoise:
                 raise InputError(
                     self.operation,
                     "a model whose outputs are no floating-point numbers",
-                    "return logits in place of classes, or use method='evaluate'",
+                    "return logits in place of classes, or use estimator='evaluate'",
                 )
             signals = [_power(x, x, count, n) for n, x in outputs]
             for done, site in enumerate(self.alone.sites):

@@ -16,8 +16,6 @@ from qnb.measures.sensitivity import likelihood
 from qnb.measures.sensitivity.samples import per_sample, sample_count
 from qnb.measures.sensitivity.single_quantizer import Alone, Site, Values, call, tensors
 
-RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
-
 
 class Fisher:
     """Scores of the quantizers of ``alone.sites``, batch by batch.
@@ -70,7 +68,7 @@ class Fisher:
             raise InputError(
                 self.operation,
                 f"a model with an op that has no gradient ({str(error).splitlines()[0]})",
-                "use method='sqnr', which needs none",
+                "use estimator='sqnr', which needs none",
             ) from error
         for site in self.alone.sites:
             inner = found.get(site.path, torch.zeros(count, dtype=torch.float64))
@@ -89,7 +87,7 @@ class Fisher:
                 continue
             if node.op == "call_module":
                 value = values[node.args[0]]
-            elif ops.name(node) in RECURRENT:  # cuDNN's have no backward pass outside training
+            elif ops.of(node).family == "recurrent":  # cuDNN's have no backward pass outside training
                 with torch.backends.cudnn.flags(enabled=False):
                     value = call(node, read)
             else:

@@ -97,7 +97,7 @@ def families(sim, said: str | None, operation: str) -> dict[int, str]:
         raise InputError(
             operation,
             "a model whose outputs are no floating-point numbers",
-            "return logits in place of classes, or use method='evaluate'",
+            "return logits in place of classes, or use estimator='evaluate'",
         )
     names = [name.rpartition(".")[2] for name in sim.captured.returned.names()]
     logits = [i for i in floats if names[i] == "logits"]

@@ -19,7 +19,7 @@ from qnb.graph.constants import constant_nodes
 from qnb.measures.layers.lockstep import call
 from qnb.sim import selection
 from qnb.sim.placement.masking import attended
-from qnb.sim.recurrent.steps import Steps
+from qnb.sim.recurrent_steps import Steps
 
 Values = dict[fx.Node, Any]
 

@@ -6,51 +6,13 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 
+from qnb.arguments import short
 from qnb.errors import InputError
-from qnb.numerics import FloatGrid, Grid
-from qnb.sim.quantizer import BiasQuantizer, Quantizer
-
-
-@dataclass(frozen=True, eq=False)
-class QuantizerState:
-    """Grid and encoding of one quantizer; of a bias only whether it is on, the rest follows.
-
-    ``scale`` and ``zero_point``: float32 of shape ``()``, ``(channels,)`` or the blocks'; None before calibration.
-    """
-
-    enabled: bool
-    grid: Grid | FloatGrid | None = None
-    axis: int | None = None
-    scale: np.ndarray | None = None
-    zero_point: np.ndarray | None = None
-
-    @classmethod
-    def of(cls, module: Quantizer | BiasQuantizer) -> QuantizerState:
-        if isinstance(module, BiasQuantizer):
-            return cls(module.enabled)
-        return cls(module.enabled, module.grid, module.axis, _array(module.scale), _array(module.zero_point))
-
-    def put(self, module: Quantizer | BiasQuantizer, device: torch.device | None) -> None:
-        """Set a quantizer to this; its tensors are new ones."""
-        module.enabled = self.enabled
-        if isinstance(module, BiasQuantizer):
-            return
-        module.grid, module.axis = self.grid, self.axis
-        if self.scale is None:
-            module.scale = module.zero_point = None
-        else:
-            module.set_encoding(*(torch.tensor(v, device=device) for v in (self.scale, self.zero_point)))
-
-    def __eq__(self, other) -> bool:
-        if not isinstance(other, QuantizerState):
-            return NotImplemented
-        same = (self.enabled, self.grid, self.axis) == (other.enabled, other.grid, other.axis)
-        return same and _equal(self.scale, other.scale) and _equal(self.zero_point, other.zero_point)
-
-    __hash__ = None
+from qnb.sim import QuantSim
+from qnb.sim.base import SimBase
+from qnb.sim.quantizer_state import QuantizerState, quantizer_modules
 
 
 @dataclass(frozen=True)
@@ -88,48 +50,31 @@ class Trial:
                 f"sims with different weights ({moved[0]!r})",
                 "start from a copy of the sim whose weights were changed",
             )
-        states = ((n, QuantizerState.of(before[n]), QuantizerState.of(after[n])) for n in before)
+        states = ((n, QuantizerState.of(before[n]).plain(), QuantizerState.of(after[n]).plain()) for n in before)
         return cls(name, {n: new for n, old, new in states if new != old})
 
     @contextmanager
     def applied(self, sim):
-        """Inside, the sim is set like this; afterwards as before, with new tensors of the same values."""
+        """Inside, the sim is set like this; afterwards as before."""
         modules = quantizer_modules(sim)
         before = {name: QuantizerState.of(modules[name]) for name in self.changes}
         try:
-            _put(self.changes, sim, modules)
+            with sim.lock.alone():
+                for name, state in self.changes.items():
+                    state.put(modules[name], sim.device)
             yield sim
         finally:
-            _put(before, sim, modules)
-
-
-def _put(states: Mapping[str, QuantizerState], sim, modules) -> None:
-    with sim.lock.alone():
-        for name, state in states.items():
-            state.put(modules[name], sim.device)
+            with sim.lock.alone():
+                for name, state in before.items():
+                    state.restore(modules[name])
 
 
 def check_plain(sim, operation: str) -> None:
-    """An exact simulation is fixed: its quantizers cannot be set otherwise.
+    """Whether the quantizers of a sim can be set otherwise: those of an exact simulation are fixed.
 
     Raises:
-        InputError: it is one.
+        InputError: it is no `QuantSim`.
     """
-    from qnb.sim.exact.exact_sim import ExactSim
-
-    if isinstance(sim, ExactSim):
-        raise InputError(operation, "an exact simulation, whose settings are fixed", "pass the QuantSim it was made of")
-
-
-def quantizer_modules(sim) -> dict[str, Quantizer | BiasQuantizer]:
-    """Every quantizer by its path in ``sim.graph_module``."""
-    modules = sim.graph_module.named_modules()
-    return {name: m for name, m in modules if isinstance(m, Quantizer | BiasQuantizer)}
-
-
-def _array(tensor: torch.Tensor | None) -> np.ndarray | None:
-    return None if tensor is None else np.array(tensor.detach().cpu().numpy())
-
-
-def _equal(a: np.ndarray | None, b: np.ndarray | None) -> bool:
-    return a is b if a is None or b is None else a.dtype == b.dtype and np.array_equal(a, b)
+    if not isinstance(sim, QuantSim):
+        what = "an exact simulation, whose settings are fixed" if isinstance(sim, SimBase) else f"sim={short(sim)}"
+        raise InputError(operation, what, "pass the QuantSim")

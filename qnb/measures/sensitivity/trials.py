@@ -20,7 +20,7 @@ from qnb.measures.metrics.evaluation import score_of
 from qnb.measures.metrics.score import Score
 from qnb.measures.sensitivity.trial import Trial as Trial
 from qnb.measures.sensitivity.trial import check_plain
-from qnb.sim import storage
+from qnb.sim import QuantSim, storage
 
 CHUNKS = 16
 """The sim's bytes are sent at most so many times; more workers than this would have nothing to do."""
@@ -142,7 +142,7 @@ def evaluate_chunk(setting: Mapping[str, Any], trials: Sequence[Trial]) -> list[
             evaluate = pickle.loads(setting["evaluate"])
         except Exception as error:
             raise _unsendable(f"that a worker cannot read ({type(error).__name__}: {error})") from error
-        sim = storage.loads(setting["sim"], _OPERATION).to(setting["device"])
+        sim = storage.loads(QuantSim, setting["sim"], _OPERATION).to(setting["device"])
         return list(_serial(sim, trials, evaluate, setting["seed"], lambda _: None))
 
 

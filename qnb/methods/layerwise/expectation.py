@@ -8,7 +8,7 @@ import torch
 from torch import fx
 
 from qnb.graph import ops
-from qnb.methods.rescaling.chains import rectifier, through
+from qnb.methods.layerwise.channel_steps import rectifier, through
 
 _NORMAL = torch.distributions.Normal(0.0, 1.0)
 

@@ -12,7 +12,7 @@ from torch import fx
 from qnb.graph import ops
 from qnb.methods.layerwise.frontier import Frontier
 from qnb.methods.layerwise.layers import WeightedLayer
-from qnb.methods.layerwise.weights import SPATIAL, as_matrix, from_matrix, nodes
+from qnb.methods.layerwise.weights import as_matrix, from_matrix, nodes
 from qnb.numerics.layout import align
 
 ELEMENTS = 2**22
@@ -45,7 +45,7 @@ class Product:
 
     @property
     def spatial(self) -> int:
-        return SPATIAL.get(self.layer.op, 0)
+        return ops.of(self.node).spatial
 
     @property
     def output_axis(self) -> int:
@@ -118,7 +118,7 @@ class Product:
 
     @property
     def _transposed(self) -> bool:
-        return self.layer.op.startswith("conv_transpose")
+        return ops.of(self.node).family == "transposed convolution"
 
     @property
     def _taps(self) -> list[int]:
@@ -154,10 +154,10 @@ def products(sim, layers: list[WeightedLayer]) -> tuple[list[Product], list[str]
     for layer in layers:
         node, rank = graph[layer.node], layer.site.source.meta["val"].dim()
         scaled = node.kwargs.get("alpha", 1) != 1 or node.kwargs.get("beta", 1) != 1
-        if layer.op in SPATIAL:
+        if ops.of(node).spatial:
             found.append(Product(layer, node, 0, ops.groups(node)))
         elif rank == 2 and not scaled:
-            found.append(Product(layer, node, 1 if layer.site.path == (0,) or layer.op == "addmm" else 0, 1))
+            found.append(Product(layer, node, 1 if layer.site.path == (0,) else ops.of(node).data, 1))
         else:
             notes.append(f"{layer.layer} stays as it is: its weight is not one matrix that the input is multiplied by.")
     return found, notes

@@ -8,9 +8,6 @@ from torch import fx, nn
 from qnb.graph import ops
 from qnb.graph.attributes import attribute, set_tensor
 
-SPATIAL = {f"{kind}{n}d": n for kind in ("conv", "conv_transpose") for n in (1, 2, 3)}
-"""How many spatial axes a convolution has."""
-
 
 def as_matrix(weight: torch.Tensor, node: fx.Node) -> torch.Tensor:
     """A layer's weight as ``[groups, outputs / groups, inputs / groups, taps]``, whatever the op's own order of axes.
@@ -22,23 +19,23 @@ def as_matrix(weight: torch.Tensor, node: fx.Node) -> torch.Tensor:
         weight: the op's constant, of 2 or more axes.
         node: the op.
     """
-    name = ops.name(node)
-    if name not in SPATIAL:
-        return (weight if name == "linear" else weight.t())[None, :, :, None]
+    op = ops.of(node)
+    if not op.spatial:
+        return (weight if op.family == "linear" else weight.t())[None, :, :, None]
     groups = ops.groups(node)
     taps = weight.flatten(2)
-    if name.startswith("conv_transpose"):  # [inputs, outputs / groups, ...]
+    if op.family == "transposed convolution":  # [inputs, outputs / groups, ...]
         return taps.unflatten(0, (groups, -1)).transpose(1, 2)
     return taps.unflatten(0, (groups, -1))
 
 
 def from_matrix(matrix: torch.Tensor, node: fx.Node, like: torch.Tensor) -> torch.Tensor:
     """The inverse of `as_matrix`, a new tensor of ``like``'s shape and dtype."""
-    name = ops.name(node)
-    if name not in SPATIAL:
+    op = ops.of(node)
+    if not op.spatial:
         flat = matrix[0, :, :, 0]
-        return (flat if name == "linear" else flat.t()).to(like.dtype).contiguous().clone()
-    rows = matrix.transpose(1, 2) if name.startswith("conv_transpose") else matrix
+        return (flat if op.family == "linear" else flat.t()).to(like.dtype).contiguous().clone()
+    rows = matrix.transpose(1, 2) if op.family == "transposed convolution" else matrix
     return rows.reshape(like.shape).to(like.dtype).clone()
 
 
@@ -54,7 +51,7 @@ def times_constant(weight: torch.Tensor, node: fx.Node, constant: torch.Tensor) 
 
 def channel_axis(node: fx.Node) -> int:
     """The axis of a weighted op's output that counts its channels: before the spatial ones, or the last."""
-    return node.meta["val"].dim() - 1 - SPATIAL.get(ops.name(node), 0)
+    return node.meta["val"].dim() - 1 - ops.of(node).spatial
 
 
 def by_channel(value: torch.Tensor, axis: int) -> torch.Tensor:

@@ -75,7 +75,7 @@ def fingerprint(sim, batches: Iterable, *settings: Any) -> str:
     """SHA-256 over the sim (graph, tensors, encodings), the data and settings, as far as ``repr`` tells them apart."""
     digest = hashlib.sha256(dumps(sim))
     for batch in batches:
-        for tensor in sim.flatten(batch, "search_mixed_precision"):
+        for tensor in sim.flatten(batch, "mixed_precision"):
             digest.update(f"{tuple(tensor.shape)}{tensor.dtype}".encode())
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     digest.update(repr(settings).encode())

@@ -9,7 +9,7 @@ from qnb.arguments import is_number
 from qnb.errors import CalibrationError, InputError, PrecisionError
 from qnb.numerics import Grid, Precision
 from qnb.sim.build import activation_grid, weight_grid
-from qnb.sim.refusals import refuse_unsupported
+from qnb.sim.limits import refuse_unsupported
 from qnb.targets import runs
 
 CANDIDATES = ("w16a16", "w8a16", "w8a8", "w4a16", "w4a8")
@@ -57,13 +57,13 @@ def layer_groups(
     sim,
     candidates: Sequence[Precision],
     layers: str | Iterable[str] | None = None,
-    operation: str = "search_mixed_precision",
+    operation: str = "mixed_precision",
 ) -> list[Group]:
     """The groups in graph order: layers that share an activation quantizer (concat, a tied resize) are one.
 
     Args:
-        layers: a name, a glob or a list of them; None means all, inputs included. Layers with a quantizer in
-            floating point are left out.
+        layers: a name, a glob or a list of them; None means all, inputs included. Layers with a quantizer that is in
+            floating point or frozen are left out.
 
     Raises:
         TargetError: the target does not run a layer at a candidate.
@@ -82,7 +82,7 @@ def movable(
     be calibrated. Args and errors: as for `layer_groups`."""
     named = sim.named(layers, operation)
     chosen = [name for name in layer_order(sim) if name in named]
-    parts = [part for part in _connected(sim, chosen) if all(_integer(q) for q in _quantizers(sim, *part))]
+    parts = [part for part in _connected(sim, chosen) if all(_movable(q) for q in _quantizers(sim, *part))]
     if not parts:
         raise PrecisionError(operation, "no layer on integer grids", "start from an integer precision, w8a16 say")
     for precision in candidates:
@@ -117,9 +117,9 @@ def _quantizers(sim, _, activations: list[str], weights: list[str]):
     return [*(sim.activation(k) for k in activations), *(sim.weight(k) for k in weights)]
 
 
-def _integer(quantizer) -> bool:
-    """On an integer grid, or switched off, where nothing changes."""
-    return isinstance(quantizer.grid, Grid) or not quantizer.enabled
+def _movable(quantizer) -> bool:
+    """On an integer grid, or switched off, where nothing changes; and not frozen."""
+    return (isinstance(quantizer.grid, Grid) or not quantizer.enabled) and not quantizer.frozen
 
 
 def _options(sim, candidates: Sequence[Precision], activations, weights):

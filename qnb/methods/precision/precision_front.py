@@ -23,7 +23,7 @@ from qnb.methods.precision.front import Point, Problem, lowest_cost, pareto_fron
 from qnb.methods.precision.predicted_loss import given_losses, measured_losses
 from qnb.numerics import Precision
 
-OPERATION = "search_mixed_precision"
+OPERATION = "mixed_precision"
 
 
 class Choices:
@@ -31,7 +31,7 @@ class Choices:
 
     Args:
         sim: a calibrated QuantSim; it is not changed.
-        candidates, cost, layers: as for `qnb.methods.search_mixed_precision`.
+        candidates, cost, layers: as for `qnb.methods.mixed_precision`.
 
     ``lowest`` is the least cost of any choice, ``highest`` that of the costliest candidate in all groups.
     """
@@ -81,7 +81,7 @@ def check(
 ) -> None:
     """Whether a search can be made of a sim, before any work. The sim need not be calibrated.
 
-    Args: as for `qnb.methods.search_mixed_precision`.
+    Args: as for `qnb.methods.mixed_precision`.
     """
     movable(sim, parse(sim, candidates, OPERATION), layers, OPERATION)
     check_executor(executor, OPERATION)
@@ -108,7 +108,7 @@ def precision_front(
     seed: int = 0,
     progress=None,
 ) -> PrecisionFront:
-    """The whole front, without choosing: what `qnb.methods.search_mixed_precision` chooses from. The sim stays.
+    """The whole front, without choosing: what `qnb.methods.mixed_precision` chooses from. The sim stays.
 
     Args: as there.
 
@@ -156,7 +156,7 @@ def solved(choices: Choices, batches, sensitivity, evaluate, executor, cache, se
             groups,
             choices.candidates,
             kept.passes,
-            method=sensitivity,
+            estimator=sensitivity,
             options=options,
             keep=kept.save,
             progress=progress,
@@ -288,9 +288,8 @@ class PrecisionFront:
     def bits(self, points: Iterable[int] | None = None) -> pd.DataFrame:
         """One row per layer (in graph order, inputs too) of each point, columns `qnb.columns.BITS`."""
         sim, groups = self.choices.sim, self.choices.groups
-        bits = OptionBits(sim, groups)
+        bits, layers = OptionBits(sim, groups), layer_order(sim)
         own = {g.layer: g.key for g in sim.groups} | {s.layer: k for k, s in sim.plan.activations.items()}
-        layers = layer_order(sim)
         rows = []
         for i in range(len(self.points)) if points is None else points:
             choice = self.points[i].choice

@@ -43,7 +43,7 @@ def measured_losses(
     candidates: Sequence[Precision],
     known: dict[str, dict[str, float]],
     *,
-    method: str,
+    estimator: str,
     options: dict,
     keep: Callable[[], None],
     progress,
@@ -63,15 +63,15 @@ def measured_losses(
         if precision.name not in known:
             sim.set_precision(layers, precision)
             known[precision.name] = _scores(
-                sim, batches, layers, method, options, _numbered(progress, index, len(wanted))
+                sim, batches, layers, estimator, options, _numbered(progress, index, len(wanted))
             )
             keep()
     return [np.array([_loss(sim, group, option, wanted, known) for option in group.options]) for group in groups]
 
 
-def _scores(sim, batches, layers: list[str], method: str, options: dict, progress) -> dict[str, float]:
-    alone = Alone(sim, layers, "search_mixed_precision")
-    scores = WAYS[method](alone, batches, options, progress)
+def _scores(sim, batches, layers: list[str], estimator: str, options: dict, progress) -> dict[str, float]:
+    alone = Alone(sim, layers, "mixed_precision")
+    scores = WAYS[estimator](alone, batches, options, progress)
     # A mean of squares is not below 0; only a metric's difference can be, by chance.
     return {site.path: max(score, 0.0) for site, (score, *_) in zip(alone.sites, scores, strict=True)}
 

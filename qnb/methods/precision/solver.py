@@ -15,7 +15,7 @@ from qnb.errors import DependencyError, InputError
 from qnb.methods.precision import solver_worker
 from qnb.process import Ended, Failed, Process, Spare, while_waiting
 
-OPERATION = "search_mixed_precision"
+OPERATION = "mixed_precision"
 
 
 class Solver(Process):

@@ -1,32 +1,17 @@
-"""Pairs of layers with nothing between them but ops that a scale per channel passes through.
-
-``f(s x) = s f(x)`` for a positive scale: ReLU, PReLU and LeakyReLU, poolings, flattening; a ReLU6 up to its ceiling.
-"""
+"""Pairs of layers with nothing between them but ops that a scale per channel passes through."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import fx
 
 from qnb.graph import ops
-from qnb.graph.attributes import attribute
+from qnb.methods.layerwise.channel_steps import ChainStep, many, through
 from qnb.methods.layerwise.layers import WeightedLayer
-from qnb.methods.layerwise.weights import SPATIAL, channel_axis, nodes, sole_readers
-
-_POOLS = {f"{kind}_pool{n}d": n for kind in ("max", "avg", "adaptive_max", "adaptive_avg") for n in (1, 2, 3)}
-_SAME = ("dropout", "feature_dropout", "alpha_dropout", "clone", "contiguous", "detach", "alias")
-_RESHAPES = ("view", "reshape", "_unsafe_view", "flatten", "squeeze", "unsqueeze", "unflatten", "view_as", "reshape_as")
-
-
-@dataclass(frozen=True)
-class Rectifier:
-    """``min(max(x, 0), ceiling) + slope min(x, 0)``: ReLU, ReLU6 and their like."""
-
-    ceiling: float = math.inf
-    slope: float | torch.Tensor = 0.0
+from qnb.methods.layerwise.weights import channel_axis, nodes, sole_readers
+from qnb.sim.quantizer import Quantizer
 
 
 @dataclass(frozen=True)
@@ -35,10 +20,7 @@ class Pair:
 
     Args:
         between: the first one's node and those up to the second one.
-        ceiling: of a ReLU6 between them, inf without.
-        signed: whether negative values get through.
-        repeat: inputs of the second per channel of the first, more than 1 where the map between is flattened.
-        shifts: whether a constant taken off the first's output is a constant in the second's: no zeros are padded.
+        ceiling, signed, repeat, shifts: of all steps between, see `ChainStep`.
     """
 
     first: WeightedLayer
@@ -50,35 +32,9 @@ class Pair:
     shifts: bool = True
 
 
-def rectifier(module: torch.nn.Module, node: fx.Node) -> Rectifier | None:
-    """What a node rectifies as, None if it is no rectifier.
-
-    Args:
-        module: the graph module that holds a PReLU's slopes.
-    """
-    name, args = ops.name(node), node.args
-    if name == "relu":
-        return Rectifier()
-    if name == "leaky_relu":
-        return Rectifier(slope=args[1] if len(args) > 1 else 0.01)
-    if name == "prelu" and isinstance(args[1], fx.Node) and args[1].op == "get_attr":
-        return Rectifier(slope=attribute(module, args[1].target).detach())
-    if name == "relu6":
-        return Rectifier(6.0)
-    if name in ("hardtanh", "clamp", "clamp_min"):
-        low = _argument(node, 1, "min" if name != "hardtanh" else "min_val", -1.0 if name == "hardtanh" else None)
-        high = _argument(node, 2, "max" if name != "hardtanh" else "max_val", 1.0 if name == "hardtanh" else None)
-        if isinstance(low, int | float) and low == 0 and isinstance(high, int | float | None):
-            return Rectifier(math.inf if high is None else float(high))
-    return None
-
-
-def _argument(node: fx.Node, position: int, name: str, default):
-    return node.args[position] if len(node.args) > position else node.kwargs.get(name, default)
-
-
 def pairs(sim, layers: list[WeightedLayer]) -> tuple[list[Pair], list[str]]:
-    """The pairs among these layers in graph order, and a sentence about each that is left out for a tied weight."""
+    """The pairs among these layers in graph order, and a sentence about each that is left out for a tied weight, or for
+    a range that is frozen."""
     by_node = {layer.node: layer for layer in layers}
     graph, alone = nodes(sim), sole_readers(sim)
     found, notes = [], []
@@ -89,6 +45,8 @@ def pairs(sim, layers: list[WeightedLayer]) -> tuple[list[Pair], list[str]]:
         tied = [n for n in _tensors(pair) if not alone.get(n)]
         if tied:
             notes.append(f"{first.layer} and {pair.second.layer} stay as they are: {tied[0]} is read elsewhere too.")
+        elif any(q.frozen for q in _quantizers(sim, pair)):
+            notes.append(f"{first.layer} and {pair.second.layer} stay as they are: a range of theirs is frozen.")
         else:
             found.append(pair)
     return found, notes
@@ -99,15 +57,21 @@ def _tensors(pair: Pair) -> list[str]:
     return [n for n in names if n is not None]
 
 
+def _quantizers(sim, pair: Pair) -> list[Quantizer]:
+    """All whose range changes with the pair's scales."""
+    keys = {sim.plan.encoding_of[name] for name in pair.between if name in sim.plan.encoding_of}
+    return [*map(sim.activation, keys), *(sim.weight(layer.weight_key) for layer in (pair.first, pair.second))]
+
+
 def _pair(sim, first: fx.Node, by_node: dict[str, WeightedLayer]) -> Pair | None:
     """The pair that starts here, if there is one."""
     node, between, steps = first, [first.name], [ChainStep(channel_axis(first))]
-    if not _plain(first, by_node[first.name]):
+    if not _plain(first):
         return None
     while (reader := _only_reader(node)) is not None:
         axis, second = steps[-1].axis, by_node.get(reader.name)
         if second is not None:
-            if not _plain(reader, second) or not _reads_channels(reader, node, axis):
+            if not _plain(reader) or not _reads_channels(reader, node, axis):
                 return None
             return Pair(
                 by_node[first.name],
@@ -133,69 +97,26 @@ def _only_reader(node: fx.Node) -> fx.Node | None:
     return readers[0] if len(readers) == 1 and readers[0].op == "call_function" else None
 
 
-def _plain(node: fx.Node, layer: WeightedLayer) -> bool:
+def _plain(node: fx.Node) -> bool:
     """A constant weight on the right of the op, read as it is stored."""
-    weight = node.args[ops.of(node).weight]
+    op, weight = ops.of(node), node.args[ops.of(node).weight]
     return (
         isinstance(weight, fx.Node)
         and weight.op == "get_attr"
-        and (weight.meta["val"].dim() >= 3 if layer.op in SPATIAL else weight.meta["val"].dim() == 2)
+        and (weight.meta["val"].dim() >= 3 if op.spatial else weight.meta["val"].dim() == 2)
     )
 
 
 def _reads_channels(second: fx.Node, source: fx.Node, axis: int) -> bool:
     """Whether the second layer sums over this axis of its input."""
-    name, rank = ops.name(second), source.meta["val"].dim()
-    data = second.args[1] if name == "addmm" else second.args[0]
-    return data is source and axis == rank - 1 - SPATIAL.get(name, 0)
-
-
-@dataclass(frozen=True)
-class ChainStep:
-    """What one op does to a scale per channel: ``axis`` counts the channels after it; the rest as in `Pair`."""
-
-    axis: int
-    repeat: int = 1
-    ceiling: float = math.inf
-    signed: bool = True
-    shifts: bool = True
-
-
-def through(module, node: fx.Node, axis: int) -> ChainStep | None:
-    """None where the op does not let a scale through."""
-    found = rectifier(module, node)
-    if found is not None:
-        return ChainStep(axis, ceiling=found.ceiling, signed=isinstance(found.slope, torch.Tensor) or found.slope != 0)
-    name, before, after = ops.name(node), node.args[0].meta["val"], node.meta["val"]
-    if name in _SAME:
-        return ChainStep(axis)
-    if name in _POOLS and axis < before.dim() - _POOLS[name]:
-        return ChainStep(axis, shifts=not name.startswith("avg") or not _pads_average(node))
-    if name == "mean" and len(node.args) > 1:
-        dims = [d % before.dim() for d in node.args[1]]
-        return ChainStep(axis) if dims and all(d > axis for d in dims) else None
-    if name in _RESHAPES and after.dim() > axis and before.shape[:axis] == after.shape[:axis]:
-        if after.shape[axis] == before.shape[axis]:
-            return ChainStep(axis)
-        if after.dim() == axis + 1:  # channels and what comes after them, flattened
-            return ChainStep(axis, repeat=before.shape[axis + 1 :].numel())
-    return None
-
-
-def _pads_average(node: fx.Node) -> bool:
-    """Whether an average counts zeros, or divides by a number of its own."""
-    padding, divisor = (node.args[i] if len(node.args) > i else 0 for i in (3, 6))
-    return any(_many(padding)) or bool(divisor)
+    op, rank = ops.of(second), source.meta["val"].dim()
+    return second.args[op.data] is source and axis == rank - 1 - op.spatial
 
 
 def _pads(node: fx.Node) -> bool:
     """Whether a layer sums over zeros beyond its input's edge, or fewer taps there, as a transposed convolution."""
-    name = ops.name(node)
-    if name.startswith("conv_transpose"):
+    op = ops.of(node)
+    if op.family == "transposed convolution":
         return True
-    padding = node.args[4] if name in SPATIAL and len(node.args) > 4 else 0
-    return padding == "same" or (padding != "valid" and any(_many(padding)))
-
-
-def _many(value) -> list:
-    return list(value) if isinstance(value, list | tuple) else [value]
+    padding = node.args[4] if op.spatial and len(node.args) > 4 else 0
+    return padding == "same" or (padding != "valid" and any(many(padding)))

@@ -18,6 +18,7 @@ from qnb.methods.layerwise.unfold import Product, products
 from qnb.methods.layerwise.weights import nodes, sole_readers
 from qnb.methods.rescaling.moved_channels import MovedChannels, Reading
 from qnb.sim.placement.supergroups import norm_weight
+from qnb.sim.quantizer import Quantizer
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,15 @@ class Fold:
         """Of all tensors that change."""
         own = [self.maker.weight, *([self.maker.bias] if self.maker.bias else [])]
         return [*own, *(r.product.layer.weight for r in self.readings)]
+
+    def weight_keys(self, sim) -> set[str]:
+        """Of the quantizers of all weights that change."""
+        names = set(self.names)
+        return {key for key, site in sim.plan.weights.items() if site.tensor in names}
+
+    def quantizers(self, sim) -> list[Quantizer]:
+        """All whose range changes."""
+        return [*map(sim.weight, sorted(self.weight_keys(sim))), *map(sim.activation, sorted(self.keys))]
 
     def folded(self, tensors: Mapping[str, torch.Tensor], scale: torch.Tensor) -> dict[str, torch.Tensor]:
         """The tensors with the scale ``[channels]`` in them; computed in float64, of the dtypes that they had."""
@@ -103,9 +113,10 @@ def find_folds(sim, chosen: set[str]) -> tuple[list[Fold], list[str]]:
         keys = _scaled_quantizers(sim, moved.path)
         if moved.free.any() and keys is not None and any(r.product.layer.layer in chosen for r in moved.readings):
             folds.append(Fold(maker, tuple(moved.readings), moved.free, keys))
+    folds = [fold for fold in folds if not any(q.frozen for q in fold.quantizers(sim))]
     reached = {r.product.layer.layer for fold in folds for r in fold.readings}
     left = [layer.layer for layer in weighted_layers(sim) if layer.layer in chosen - reached]
-    note = f"Not rescaled, as their input is not made for them alone by a norm or layer: {', '.join(left)}."
+    note = f"Not rescaled, as their input is not made for them alone by a norm or layer, or frozen: {', '.join(left)}."
     return folds, [note] if left else []
 
 

@@ -16,12 +16,13 @@ from qnb.measures.layers.error import sqnr_db
 from qnb.methods.layerwise.frontier import Frontier, Segment
 from qnb.methods.layerwise.layers import integer_layers
 from qnb.methods.layerwise.weights import put
+from qnb.methods.reporting.result import Found
 from qnb.methods.rescaling.folding import Fold, find_folds
 from qnb.methods.rescaling.reference import replace_reference
-from qnb.methods.result import Found
 from qnb.numerics import Grid
 from qnb.ranges import RULES
 from qnb.sim.calibration import activation_encodings, guard_bias_overflow, weight_encodings
+from qnb.sim.quantizer_state import QuantizerState
 
 COLUMNS = [LAYER, "alpha", "readers", "fit_before_db", "fit_after_db"]
 
@@ -84,7 +85,7 @@ class Rescaling:
         """Choose one fold's scales and leave the sim with them; a row of the table."""
         segments = [self.walk.segment(reading.product.node.name) for reading in fold.readings]
         targets = [[self._target(segment, i) for i in range(segment.count)] for segment in segments]
-        magnitudes, encodings = self._magnitudes(fold), _Encodings(self.sim, fold)
+        magnitudes, encodings = self._magnitudes(fold), [(q, QuantizerState.of(q)) for q in fold.quantizers(self.sim)]
         original = {name: attribute(self.sim.graph_module, name) for name in fold.names}
         before = self._noise(segments, targets)
         least, best = (torch.inf if must else before), None
@@ -96,7 +97,8 @@ class Rescaling:
                 least, best = noise, alpha
         if best is None:
             self._put(original)
-            encodings.restore()
+            for quantizer, state in encodings:
+                state.restore(quantizer)
         else:
             scale = self._scale(fold, magnitudes, best)
             self._apply(fold, original, scale, True)
@@ -165,7 +167,7 @@ class Rescaling:
     def _apply(self, fold: Fold, original: Mapping[str, torch.Tensor], scale: torch.Tensor, ranges: bool) -> None:
         """Fold a scale into the sim's tensors, with encodings to suit."""
         self._put(fold.folded(original, scale))
-        weight_encodings(self.sim, _weight_keys(self.sim, fold))
+        weight_encodings(self.sim, fold.weight_keys(self.sim))
         if ranges:
             self._activation_ranges(fold)
 
@@ -216,24 +218,3 @@ def _observing(sim, observers: Mapping[str, Callable[[torch.Tensor], None]]):
     finally:
         for key in observers:
             sim.activation(key).observer = None
-
-
-def _weight_keys(sim, fold: Fold) -> set[str]:
-    """Of the quantizers of all weights that a fold changes."""
-    names = set(fold.names)
-    return {key for key, site in sim.plan.weights.items() if site.tensor in names}
-
-
-class _Encodings:
-    """What a fold's quantizers have, to go back to."""
-
-    PARTS = ("scale", "zero_point", "minimum", "maximum", "statistics", "rule")
-
-    def __init__(self, sim, fold: Fold):
-        quantizers = [sim.weight(k) for k in _weight_keys(sim, fold)] + [sim.activation(k) for k in fold.keys]
-        self.kept = [(q, {part: getattr(q, part) for part in self.PARTS}) for q in quantizers]
-
-    def restore(self) -> None:
-        for quantizer, parts in self.kept:
-            for part, value in parts.items():
-                setattr(quantizer, part, value)

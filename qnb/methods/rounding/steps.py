@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from qnb.methods.progress import MethodProgress
+from qnb.methods.reporting.progress import MethodProgress
 from qnb.methods.rounding.blocks import Block
 
 ROWS = 40

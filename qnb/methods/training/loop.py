@@ -14,7 +14,7 @@ import torch
 from qnb.errors import InputError
 from qnb.graph import ops
 from qnb.measures.metrics.evaluation import score_of
-from qnb.methods.progress import MethodProgress
+from qnb.methods.reporting.progress import MethodProgress
 from qnb.methods.training.checkpoint import Checkpoint, load_optimizer_state, optimizer_state
 from qnb.methods.training.objective import OPERATION, Objective
 from qnb.methods.training.schedule import learning_rate_factor
@@ -62,7 +62,7 @@ class Training:
         evaluate: the validation metric, or None.
         home: the device that evaluate expects the sim on.
         checkpoint: None without; where its file exists, the training goes on from it.
-        progress: a `qnb.methods.progress.MethodProgress`.
+        progress: a `qnb.methods.reporting.progress.MethodProgress`.
         draws: what the loader draws from, epoch after epoch.
     """
 
@@ -252,6 +252,6 @@ def _cudnn(sim):
     """Off for recurrent layers on a GPU: in evaluation mode cuDNN's have no gradient."""
     if sim.device is None or sim.device.type != "cuda":
         return nullcontext()
-    names = {ops.name(n) for n in sim.graph_module.graph.nodes if n.op == "call_function"}
-    recurrent = bool(names & {"lstm", "gru", "rnn_tanh", "rnn_relu"})
+    calls = [n for n in sim.graph_module.graph.nodes if n.op == "call_function"]
+    recurrent = any(ops.of(n).family == "recurrent" for n in calls)
     return torch.backends.cudnn.flags(enabled=False) if recurrent else nullcontext()

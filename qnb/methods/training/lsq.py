@@ -75,8 +75,8 @@ class LearnedRange:
 def learned_ranges(sim, offsets: bool = True) -> dict[str, LearnedRange]:
     """A `LearnedRange` for each quantizer that may learn, by its path in the sim.
 
-    Not those of fixed ranges (a softmax's output), not masked scores, whose range keeps room for the mask, and not
-    symmetric 16-bit grids, whose ends the target prescribes.
+    Not those that are frozen or of fixed ranges (a softmax's output), not masked scores, whose range keeps room for the
+    mask, and not symmetric 16-bit grids, whose ends the target prescribes.
     """
     found = {}
     for key, site in sim.plan.activations.items():
@@ -94,4 +94,5 @@ def learned_ranges(sim, offsets: bool = True) -> dict[str, LearnedRange]:
 
 def _learns(quantizer: Quantizer) -> bool:
     grid = quantizer.grid
-    return quantizer.active and isinstance(grid, Grid) and not (grid.bits == 16 and grid.symmetric)
+    learnable = quantizer.active and not quantizer.frozen and isinstance(grid, Grid)
+    return learnable and not (grid.bits == 16 and grid.symmetric)

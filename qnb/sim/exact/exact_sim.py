@@ -9,9 +9,10 @@ from types import ModuleType
 import torch
 from torch import fx
 
-from qnb.errors import CalibrationError, InputError, PrecisionError
+from qnb.errors import CalibrationError, InputError, ModelAttributeError, PrecisionError
 from qnb.graph import ops
 from qnb.numerics import Grid, quantize
+from qnb.sim.base import SimBase
 from qnb.sim.exact.integer_ops import Layer
 from qnb.sim.exact.kernels import KERNELS, Kernels
 from qnb.sim.exact.operands import Operand
@@ -19,67 +20,59 @@ from qnb.sim.placement import tensor_roles
 from qnb.sim.placement.plan import LayerGroup
 from qnb.sim.placement.superfluous import superfluous
 from qnb.sim.quantizer import spread
-from qnb.sim.quantsim import QuantSim
 
 
-class ExactSim(QuantSim):
-    """What ``sim.exact(runtime)`` returns: a QuantSim that is fixed as it was then.
+class ExactSim(SimBase):
+    """What ``sim.exact(runtime)`` returns: a copy of the QuantSim, fixed as it was then.
 
     Args:
-        sim: a calibrated QuantSim.
+        sim: a calibrated QuantSim, which becomes ``.sim``; its graph becomes this one's.
         runtime: a name in `qnb.sim.exact.KERNELS`.
+
+    ``layers_exact`` names the layers that are computed in the runtime's integers.
     """
 
-    def __init__(self, sim: QuantSim, runtime: str):
-        plain = sim.copy() if not isinstance(sim, ExactSim) else sim.sim.copy()
-        self.__dict__.update(plain.__dict__)
-        self.__dict__["sim"] = plain
+    def __init__(self, sim, runtime: str):
+        super().__init__(sim.captured, sim.graph_module, sim.plan, sim.target, sim.precision)
+        self.__dict__["sim"] = sim  # so that it is no submodule: its tensors are this one's
+        self._shared = sim._shared
+        self.train(sim.training)
+        self.applied_methods, self.weight_encodings_frozen = sim.applied_methods, sim.weight_encodings_frozen
         self.runtime = runtime
         self.layers_exact = _replace(self, KERNELS[runtime])
 
     def copy(self) -> ExactSim:
-        return ExactSim(self.sim, self.runtime)
+        return self.exact(self.runtime)
 
-    def _fixed(self, operation: str):
-        raise InputError(
-            f"{operation} of an exact simulation",
-            "its integer kernels are made for fixed encodings",
-            "change the QuantSim and call exact() again",
-        )
+    def exact(self, runtime: str) -> ExactSim:
+        return exact(self.sim, runtime)
 
-    def calibrate(self, *_, **__):
-        self._fixed("calibrate")
-
-    def set_precision(self, *_, **__):
-        self._fixed("set_precision")
-
-    def enable(self, *_, **__):
-        self._fixed("enable")
-
-    def disable(self, *_, **__):
-        self._fixed("disable")
-
-    def load_encodings(self, *_, **__):
-        self._fixed("load_encodings")
-
-    def save(self, path) -> None:
-        self._fixed("save")
+    def __getattr__(self, name: str):
+        """What only a QuantSim has would change it."""
+        sim = self.__dict__.get("sim")
+        if not name.startswith("_") and hasattr(type(sim), name):
+            raise ModelAttributeError(
+                f"{name} of an exact simulation",
+                "its integer kernels are made for fixed encodings",
+                "change the QuantSim and call exact() again",
+            )
+        return super().__getattr__(name)
 
     def __repr__(self) -> str:
         return f"{super().__repr__()[:-1]}, {len(self.layers_exact)} layers in {self.runtime}'s integers)"
 
 
-def exact(sim: QuantSim, runtime: str) -> ExactSim:
+def exact(sim, runtime: str) -> ExactSim:
     """See `QuantSim.exact`."""
     if runtime not in KERNELS:
         raise InputError("QuantSim.exact", f"runtime {runtime!r}", f"use one of {', '.join(KERNELS)}")
     if not sim.calibrated:
         raise CalibrationError("QuantSim.exact", "the sim is not calibrated", "call sim.calibrate(batches) first")
     check_integer(sim, runtime)
-    return ExactSim(sim, runtime)
+    return ExactSim(sim.copy(), runtime)
 
 
-def check_integer(sim: QuantSim, runtime: str) -> None:
+def check_integer(sim: SimBase, runtime: str) -> None:
     """Integer kernels take 8-bit activations and weights of some widths.
 
     Raises:
@@ -151,7 +144,7 @@ def _suits(node: fx.Node, kernels: Kernels) -> bool:
     name = ops.name(node)
     if name in ("add", "sub", "mul"):
         return len(node.args) == 2 and not node.kwargs and all(isinstance(a, fx.Node) for a in node.args)
-    if name.startswith("conv_transpose"):
+    if ops.of(node).family == "transposed convolution":
         return ops.groups(node) == 1  # others are split in ways not found
     value = _value(node.args[0])
     if name == "mean":

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 
+from qnb.graph import ops
 from qnb.registry import Registry
 from qnb.sim.exact import htp, integer_ops, onnxruntime
 
@@ -29,7 +30,7 @@ class Kernels:
 
 
 _COMMON = {
-    **dict.fromkeys(("conv1d", "conv2d", "conv3d"), integer_ops.conv),
+    **dict.fromkeys(ops.family("convolution"), integer_ops.conv),
     "linear": integer_ops.linear,
     "matmul": integer_ops.matmul,
     "mm": integer_ops.matmul,
@@ -42,7 +43,7 @@ _COMMON = {
     "softmax": integer_ops.softmax,
 }
 _OF_HTP = {
-    **dict.fromkeys((f"conv_transpose{n}d" for n in (1, 2, 3)), integer_ops.conv_transpose),
+    **dict.fromkeys(ops.family("transposed convolution"), integer_ops.conv_transpose),
     **dict.fromkeys(("sigmoid", "tanh", "gelu", "hardswish"), integer_ops.unary),
     "sub": integer_ops.two("sub"),
     "silu": integer_ops.silu,

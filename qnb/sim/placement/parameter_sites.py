@@ -8,7 +8,7 @@ from qnb.graph import ops
 from qnb.sim.placement import supergroups, tensor_roles
 from qnb.sim.placement.encoding_source import Sources
 from qnb.sim.placement.plan import BiasSite, Plan, WeightSite
-from qnb.sim.recurrent.sites import recurrent_biases, runs_in_steps
+from qnb.sim.placement.recurrent_sites import recurrent_biases, runs_in_steps
 from qnb.targets import Target
 
 
@@ -56,7 +56,7 @@ def _weights(node: fx.Node, layer: str, target: Target) -> list[WeightSite]:
             if item.meta["val"].dim() == 2
         ]
     if (
-        name.startswith("conv_transpose")
+        op.family == "transposed convolution"
         and target.grouped_conv_transpose_granularity == "tensor"
         and ops.groups(node) > 1
     ):

@@ -11,7 +11,7 @@ from qnb.sim.placement import joining, supergroups, tensor_roles
 from qnb.sim.placement.encoding_source import Sources, scalar_factor
 from qnb.sim.placement.parameter_sites import add_parameter_sites
 from qnb.sim.placement.plan import ActivationSite, LayerGroup, Plan
-from qnb.sim.recurrent.sites import add_recurrent_sites
+from qnb.sim.placement.recurrent_sites import add_recurrent_sites
 from qnb.targets import Target
 
 

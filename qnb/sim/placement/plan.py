@@ -99,7 +99,7 @@ class Plan:
     follows: dict[str, tuple[str, float]] = field(default_factory=dict)
     """node name -> (key, factor): values without a quantizer of their own, whose scale is the key's times factor"""
     recurrent: dict[str, Any] = field(default_factory=dict)
-    """node name -> `qnb.sim.recurrent.sites.RecurrentSite` of those that run step by step"""
+    """node name -> `qnb.sim.placement.recurrent_sites.RecurrentSite` of those that run step by step"""
 
     def encoding(self, name: str) -> tuple[str, float] | None:
         """(key of the activation quantizer, factor) that a node's value has its encoding from; None without any."""

@@ -39,8 +39,7 @@ def _fused(node: fx.Node, target: Target) -> list[fx.Node] | None:
 
 def is_depthwise(node: fx.Node) -> bool:
     """A convolution with as many groups as input channels (more than one)."""
-    is_conv = ops.name(node) in ("conv1d", "conv2d", "conv3d")
-    return is_conv and 1 < ops.groups(node) == node.args[0].meta["val"].shape[1]
+    return ops.of(node).family == "convolution" and 1 < ops.groups(node) == node.args[0].meta["val"].shape[1]
 
 
 def _rms_norm(rsqrt: fx.Node) -> list[fx.Node] | None:

@@ -8,7 +8,7 @@ from qnb import schema, tensor_file
 from qnb.atomic import write_atomically
 from qnb.errors import FileError
 from qnb.sim.storage import packing
-from qnb.sim.storage.packing import Shared, Tensors
+from qnb.sim.storage.packing import Make, Shared, Tensors
 
 FORMAT, VERSION = "qnb.quantsim", 3
 REMEDY = "save the sim again with sim.save(path)"
@@ -29,8 +29,11 @@ def save(sim, path) -> None:
     write_atomically(path, dumps(sim))
 
 
-def load(path):
+def load(make: Make, path):
     """Read a sim that `save` wrote.
+
+    Args:
+        make: what makes a sim of a captured model: `QuantSim`.
 
     Raises:
         FileError: the file is missing, damaged, cut short, of another kind, or of a newer qnb.
@@ -40,12 +43,14 @@ def load(path):
         data = Path(path).read_bytes()
     except OSError as error:
         raise FileError(operation, str(error), "check the path") from error
-    return loads(data, operation)
+    return loads(make, data, operation)
 
 
-def loads(data: bytes, operation: str = "QuantSim.loads", remedy: str = REMEDY, shared: Shared | None = None):
+def loads(
+    make: Make, data: bytes, operation: str = "QuantSim.loads", remedy: str = REMEDY, shared: Shared | None = None
+):
     """A sim from bytes that `dumps` made, with the same ``shared``."""
-    return of(*read(data, operation, remedy), operation, remedy, shared)
+    return of(make, *read(data, operation, remedy), operation, remedy, shared)
 
 
 def read(data: bytes, operation: str, remedy: str) -> tuple[dict, Tensors]:
@@ -55,14 +60,14 @@ def read(data: bytes, operation: str, remedy: str) -> tuple[dict, Tensors]:
     return header, tensors
 
 
-def of(header: dict, tensors: Tensors, operation: str, remedy: str, shared: Shared | None = None):
+def of(make: Make, header: dict, tensors: Tensors, operation: str, remedy: str, shared: Shared | None = None):
     """The sim of what `read` gave.
 
     Raises:
         FileError: it does not go together.
     """
     try:
-        return packing.unpack(header, tensors, operation, remedy, shared)
+        return packing.unpack(make, header, tensors, operation, remedy, shared)
     except FileError:
         raise
     except Exception as error:  # a graph of known ops whose parts do not fit: from torch, or from placing quantizers

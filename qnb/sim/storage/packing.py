@@ -7,7 +7,7 @@ that was stored of quantizers must fit those that the target places on that grap
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +20,14 @@ from qnb.graph import Captured
 from qnb.graph.attributes import set_tensor
 from qnb.graph.serialize import from_json, to_json
 from qnb.numerics.stored import PRECISION, precision_from_json, precision_to_json
+from qnb.sim.base import SimBase
+from qnb.sim.quantizer_state import quantizer_modules
 from qnb.sim.storage import quantizers
 from qnb.targets import stored as targets
 
 Tensors = dict[str, torch.Tensor]
+Make = Callable[..., SimBase]
+"""``make(captured, precision=, target=)``: `QuantSim`."""
 HEADER = schema.record(
     {
         "version": schema.COUNT,
@@ -74,7 +78,9 @@ def pack(sim, shared: Shared | None = None) -> tuple[dict[str, Any], Tensors]:
     else:
         reference = {} if known else _differing(reference, shared.tensors)
     tensors |= {f"reference/{name}": t for name, t in reference.items()}
-    header["quantizers"] = {name: quantizers.pack(name, module, tensors) for name, module in quantizers.named(sim)}
+    header["quantizers"] = {
+        name: quantizers.pack(name, module, tensors) for name, module in quantizer_modules(sim).items()
+    }
     return header, tensors
 
 
@@ -94,19 +100,17 @@ def same(a: torch.Tensor, b: torch.Tensor) -> bool:
     )
 
 
-def unpack(header: Any, tensors: Tensors, operation: str, remedy: str, shared: Shared | None = None):
-    """The sim of what `pack` gave.
+def unpack(make: Make, header: Any, tensors: Tensors, operation: str, remedy: str, shared: Shared | None = None):
+    """The sim of what `pack` gave: a new one, with what was stored of it.
 
     Raises:
         FileError: anything else.
     """
-    from qnb.sim.quantsim import QuantSim
-
     schema.check(header, HEADER, operation, remedy)
     target = targets.from_json(header["target"], operation, remedy)
     precision = precision_from_json(header["precision"], operation, remedy)
     captured = _captured(header, _under("reference/", tensors), shared, operation, remedy)
-    sim = QuantSim(captured, precision=precision, target=target)
+    sim = make(captured, precision=precision, target=target)
     sim.applied_methods, sim.weight_encodings_frozen = (
         tuple(header["applied_methods"]),
         header["weight_encodings_frozen"],

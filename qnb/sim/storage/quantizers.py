@@ -15,36 +15,32 @@ from qnb.numerics.stored import GRID, grid_from_json, grid_to_json
 from qnb.ranges import RULES
 from qnb.ranges import stored as statistics
 from qnb.sim.quantizer import BiasQuantizer, Quantizer
+from qnb.sim.quantizer_state import QuantizerState, quantizer_modules
 
 Tensors = dict[str, torch.Tensor]
 _AXIS = schema.maybe({"type": "integer", "minimum": 0, "maximum": 64})
 _RULE = schema.record({"name": schema.TEXT, "options": schema.table_of(schema.FINITE)})
 _BIAS = schema.record({"enabled": schema.FLAG})
 _QUANTIZER = schema.record(
-    {"enabled": schema.FLAG, "grid": GRID, "axis": _AXIS}, {"statistics": statistics.SCHEMA, "rule": _RULE}
+    {"enabled": schema.FLAG, "grid": GRID, "axis": _AXIS},
+    {"statistics": statistics.SCHEMA, "rule": _RULE, "frozen": schema.FLAG},
 )
 SCHEMA = {"anyOf": [_QUANTIZER, _BIAS]}
 ENCODING, RANGE, COUNTS = ("scale", "zero_point"), ("minimum", "maximum"), "counts"
 """Tensors' names are ``scale/<quantizer>`` and so on."""
 
 
-def named(sim) -> list[tuple[str, Quantizer | BiasQuantizer]]:
-    """All quantizers of a sim, by their path."""
-    modules = sim.graph_module.named_modules()
-    return [(name, m) for name, m in modules if isinstance(m, Quantizer | BiasQuantizer)]
-
-
 def pack(name: str, module: Quantizer | BiasQuantizer, tensors: Tensors) -> dict[str, Any]:
     """A quantizer's settings; its tensors are put into ``tensors``."""
-    found: dict[str, Any] = {"enabled": module.enabled}
+    state, found = QuantizerState.of(module), {"enabled": module.enabled}
     if isinstance(module, BiasQuantizer):
         return found
-    found |= {"grid": grid_to_json(module.grid), "axis": module.axis}
-    parts = (*ENCODING, *RANGE) if isinstance(module.grid, Grid) else RANGE  # other grids have no encoding
-    tensors |= {f"{part}/{name}": getattr(module, part) for part in parts if getattr(module, part) is not None}
-    seen, counts = statistics.to_json(module.statistics)
-    if seen is not None and module.rule is not None:
-        rule, options = module.rule
+    found |= {"grid": grid_to_json(state.grid), "axis": state.axis} | ({"frozen": True} if state.frozen else {})
+    parts = (*ENCODING, *RANGE) if isinstance(state.grid, Grid) else RANGE  # other grids have no encoding
+    tensors |= {f"{part}/{name}": getattr(state, part) for part in parts if getattr(state, part) is not None}
+    seen, counts = statistics.to_json(state.statistics)
+    if seen is not None and state.rule is not None:
+        rule, options = state.rule
         found |= {"statistics": seen, "rule": {"name": rule, "options": {k: float(v) for k, v in options.items()}}}
         tensors |= {} if counts is None else {f"{COUNTS}/{name}": counts}
     return found
@@ -56,7 +52,7 @@ def unpack(sim, stored: Mapping[str, dict], tensors: Tensors, operation: str, re
     Raises:
         FileError: other quantizers than the sim has, or what they cannot be set to.
     """
-    modules = dict(named(sim))
+    modules = quantizer_modules(sim)
     if unlike := sorted(stored.keys() ^ modules.keys()):
         raise FileError(
             operation,
@@ -69,13 +65,12 @@ def unpack(sim, stored: Mapping[str, dict], tensors: Tensors, operation: str, re
     for name, module in modules.items():
         if isinstance(module, BiasQuantizer) != ("grid" not in stored[name]):
             raise FileError(operation, f"the file is damaged: settings of {name!r} that are another's", remedy)
-        module.enabled = stored[name]["enabled"]
+        state = QuantizerState(stored[name]["enabled"])
         if isinstance(module, Quantizer):
             reader = _Reader(name, tensors, operation, remedy, sim.device)
-            reader.settings(module, stored[name])
-            reader.encoding(sim, module, weights.get(name))
-            reader.seen(module, stored[name], name in weights)
+            state = reader.state(sim, stored[name], weights.get(name))
             taken |= reader.taken
+        state.put(module)
     return taken
 
 
@@ -107,38 +102,43 @@ class _Reader:
                 raise self.error(f"a {part} that is not finite float32")
         return found[0], found[1]
 
-    def settings(self, module: Quantizer, stored: Mapping[str, Any]) -> None:
-        module.grid, module.axis = grid_from_json(stored["grid"], self.operation, self.remedy), stored["axis"]
+    def state(self, sim, stored: Mapping[str, Any], weight_key: str | None) -> QuantizerState:
+        """All that was stored of it."""
+        grid = grid_from_json(stored["grid"], self.operation, self.remedy)
+        found = self.encoding(sim, grid, stored["axis"], weight_key) | self.seen(stored, weight_key is not None)
+        return QuantizerState(stored["enabled"], grid, stored["axis"], frozen=stored.get("frozen", False), **found)
 
-    def encoding(self, sim, module: Quantizer, weight_key: str | None) -> None:
+    def encoding(self, sim, grid: Any, axis: int | None, weight_key: str | None) -> dict[str, torch.Tensor]:
         """Scale and zero point in the shape that grid and axis ask for, and the range they came from."""
         found, ends = self.numbers(ENCODING), self.numbers(RANGE)
         site = None if weight_key is None else sim.plan.weights[weight_key]
         along = {} if site is None else {"channel": site.axis, "block": site.block_axis}
-        if module.axis != along.get(getattr(module.grid, "granularity", None)):
-            raise self.error(f"axis {module.axis}, which is not that of its channels or blocks")
-        if found is not None and isinstance(module.grid, Grid):
-            self._check_shape(sim, module, weight_key, found)
+        if axis != along.get(getattr(grid, "granularity", None)):
+            raise self.error(f"axis {axis}, which is not that of its channels or blocks")
+        read: dict[str, torch.Tensor] = {}
+        if found is not None and isinstance(grid, Grid):
+            shape = torch.Size(()) if weight_key is None else sim.weight_tensor(weight_key).shape
+            self._check_shape(shape, grid, axis, found)
             if not bool((found[0] > 0).all()):
                 raise self.error("a scale that is not positive")
             if ends is not None and ends[0].shape != found[0].shape:
                 raise self.error("a range of another shape than its scale")
-            module.set_encoding(*found)
+            read |= zip(ENCODING, found, strict=True)
         if ends is not None:
             if not bool((ends[0] <= ends[1]).all()):
                 raise self.error("a range whose lower end is the upper one")
-            module.minimum, module.maximum = ends
+            read |= zip(RANGE, ends, strict=True)
+        return read
 
-    def _check_shape(self, sim, module: Quantizer, weight_key: str | None, found: tuple) -> None:
-        shape = torch.Size(()) if weight_key is None else sim.weight_tensor(weight_key).shape
+    def _check_shape(self, shape: torch.Size, grid: Grid, axis: int | None, found: tuple) -> None:
         try:
-            check_layout(shape, *found, module.axis, module.block_size, self.operation)
+            check_layout(shape, *found, axis, grid.block_size, self.operation)
         except QnbError as error:
             raise self.error(error.received) from error
-        if module.axis is None and found[0].dim():
+        if axis is None and found[0].dim():
             raise self.error(f"a scale of shape {tuple(found[0].shape)} for one that serves the whole tensor")
 
-    def seen(self, module: Quantizer, stored: Mapping[str, Any], of_weight: bool) -> None:
+    def seen(self, stored: Mapping[str, Any], of_weight: bool) -> dict[str, Any]:
         """What calibration saw, and the rule that made a range of it."""
         counts = self.tensor(COUNTS)
         if ("statistics" in stored) != ("rule" in stored) or (of_weight and "statistics" in stored):
@@ -146,13 +146,13 @@ class _Reader:
         if "statistics" not in stored:
             if counts is not None:
                 raise self.error("counts without statistics")
-            return
+            return {}
         rule, options = stored["rule"]["name"], stored["rule"]["options"]
-        module.statistics = statistics.from_json(stored["statistics"], counts, self.operation, self.remedy, self.device)
+        read = statistics.from_json(stored["statistics"], counts, self.operation, self.remedy, self.device)
         try:
             RULES[rule].check(options, self.operation)
         except QnbError as error:
             raise self.error(f"a range rule that does not exist: {error.received}") from error
-        if not isinstance(module.statistics, RULES[rule].statistics):
+        if not isinstance(read, RULES[rule].statistics):
             raise self.error(f"no histogram, which range rule {rule!r} needs")
-        module.rule = rule, options
+        return {"statistics": read, "rule": (rule, options)}

@@ -122,7 +122,7 @@ class Deployment(Shown):
 
     @property
     def completed(self) -> tuple[RuntimeResult, ...]:
-        """The runtimes that took the file."""
+        """The runtimes that took the file and ran it."""
         return tuple(r for r in self.runtimes if r.fidelity is not None)
 
     @property

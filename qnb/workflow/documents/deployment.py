@@ -10,7 +10,7 @@ import pandas as pd
 from qnb import columns
 from qnb.document import Code, Document, Facts, Table, Text
 from qnb.html import cell_text, decibel, size
-from qnb.workflow.documents.layers import figure
+from qnb.workflow.documents.figures import figure
 from qnb.workflow.guidance import stages
 from qnb.workflow.guidance.next_step import FOLDER, deploy_code
 from qnb.workflow.verdict import amount
@@ -133,7 +133,7 @@ def panel(flow, name: str | None) -> Document:
         return replace(page, blocks=(*page.blocks[:-1], *runs, page.blocks[-1]))
     if name is None:
         return Document("deployment", "Deploy: no run yet", (Text(PROMISE), *runs))
-    code = deploy_code(flow.variable, {"name": name, "folder": FOLDER})
+    code = deploy_code(flow.variable, {"run": name, "folder": FOLDER})
     return Document("deployment", f"{name}: not deployed yet", (Code(code, "Next: deploy it", PROMISE), *runs))
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
@@ -12,20 +10,9 @@ from qnb.document import Document, Shown, Table
 from qnb.html import decibel, paragraph
 from qnb.measures import LayerProfile
 from qnb.workflow.documents import layers as layer_documents
+from qnb.workflow.documents.figures import figure_json, figure_title, histogram
 
 PLOTLY = "application/vnd.plotly.v1+json"
-
-
-def figure_json(figure) -> dict[str, Any]:
-    """A figure as Plotly's own MIME type takes it, as wide as its cell."""
-    import json
-
-    return json.loads(figure.to_json()) | {"config": {"responsive": True, "displaylogo": False}}
-
-
-def figure_title(figure) -> str:
-    """What a figure says, as plain text."""
-    return html.unescape(figure.layout.title.text or "chart")
 
 
 class Charted(Shown):
@@ -129,20 +116,6 @@ class LayerView(Charted):
     def document(self) -> Document:
         frame = self.row.to_frame().T[layer_documents.SHOWN].infer_objects()
         return Document("layer", self.caption(), (Table(frame, formats=layer_documents.FORMS),))
-
-
-def histogram(profile: LayerProfile, title: str):
-    """A layer's values with its grid and clipped share, as a Plotly figure."""
-    from qnb import charts
-
-    return charts.layer_histogram(
-        profile.histogram,
-        layer=title,
-        scale=profile.scale,
-        low=profile.low,
-        high=profile.high,
-        clipped_fraction=profile.clipped_fraction,
-    )
 
 
 def summary_chart(flow, x: str = "size_bytes"):

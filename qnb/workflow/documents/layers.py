@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from qnb.document import Document, Figure, Table
+from qnb.document import Document, Table
 from qnb.html import count, decibel, number, percent
 from qnb.sim import tables
+from qnb.workflow.documents.figures import figure, histogram
 
 SHOWN = ["layer", "op", "sqnr_db", "own_sqnr_db", "saturated_fraction", "fp32_min", "fp32_max"]
 FORMS = {"sqnr_db": decibel, "own_sqnr_db": decibel, "saturated_fraction": percent}
@@ -34,7 +35,7 @@ def layer_figures(flow, layer: str):
     import pandas as pd
 
     found = {"": list(_LAYER_FORMS)}
-    for name in filter(None, (flow.selection.run, flow.selection.against)):
+    for name in filter(None, (flow.selection.run, flow.selection.compared_to)):
         run = flow[name]
         row = run.comparison.set_index("layer", drop=False).loc[layer]
         bits = _bits(run, layer)
@@ -67,22 +68,13 @@ _LAYER_FORMS = {
 def explorer(flow) -> Document:
     """The layer explorer on paper: bars, the worst layers, the selected layer's values."""
     from qnb import charts
-    from qnb.workflow.documents.display import histogram
 
     selection = flow.selection
-    runs = {n: flow[n].comparison for n in (selection.run, selection.against) if n is not None}
+    runs = {n: flow[n].comparison for n in (selection.run, selection.compared_to) if n is not None}
     blocks = [figure(charts.layer_sqnr(runs, own=len(runs) == 1)), *(worst(n, f) for n, f in runs.items())]
     if selection.layer is not None:
-        if flow.profiled(selection.run):
+        if flow.profiles.of(flow[selection.run]) is not None:
             profile = flow.profile(selection.run)[selection.layer]
             blocks.append(figure(histogram(profile, f"{selection.run}, {selection.layer}")))
         blocks.append(Table(layer_figures(flow, selection.layer), selection.layer, 40))
     return Document("explorer", f"Layers of {' and '.join(runs)}", tuple(blocks))
-
-
-def figure(chart) -> Figure:
-    """A Plotly figure as a block, with its picture."""
-    from qnb.charts.svg.picture import svg
-    from qnb.workflow.documents.display import figure_json, figure_title
-
-    return Figure(figure_json(chart), figure_title(chart), svg(chart))

@@ -8,7 +8,8 @@ from qnb.document import Code, Document, Facts, Table, Text
 from qnb.html import decibel, size
 from qnb.methods import METHODS, STAGES, Method
 from qnb.methods.method import MEASURED_BATCHES
-from qnb.workflow.documents.layers import figure, worst
+from qnb.workflow.documents.figures import figure
+from qnb.workflow.documents.layers import worst
 from qnb.workflow.guidance.next_step import recover_code
 from qnb.workflow.verdict import amount
 

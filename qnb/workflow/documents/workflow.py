@@ -13,7 +13,8 @@ from qnb.html import count, decibel, size
 from qnb.workflow.deployment import performance
 from qnb.workflow.documents import deployment as deploy_documents
 from qnb.workflow.documents import recovery as recovery_documents
-from qnb.workflow.documents.layers import figure, worst
+from qnb.workflow.documents.figures import figure
+from qnb.workflow.documents.layers import worst
 from qnb.workflow.guidance import stages
 
 TONES = {"pass": "good", "fail": "bad", "unclear": "warn", "reference": "neutral"}
@@ -89,12 +90,12 @@ def runs_table(flow) -> Table:
     return Table(short_summary(flow), "All runs", 20, forms)
 
 
-def workflow(flow, *before, most: int | None = 2) -> Document:
+def workflow(flow, *before, max_rows: int | None = 2) -> Document:
     """Title, ``before``, the runs, and what to do next, the first so many steps."""
     advice = flow.next_steps()
     blocks = [*before, *other_data(flow), *([runs_table(flow)] if flow.runs else [])]
     blocks += [
-        Code(a.code, f"{'Or' if index else 'Next'}: {a.title}", a.reason) for index, a in enumerate(advice[:most])
+        Code(a.code, f"{'Or' if index else 'Next'}: {a.title}", a.reason) for index, a in enumerate(advice[:max_rows])
     ]
     return Document(
         "workflow",
@@ -110,7 +111,7 @@ def workflow(flow, *before, most: int | None = 2) -> Document:
 def other_data(flow) -> list[Text]:
     """A warning where a loaded workflow goes on with other calibration data than its runs were made with."""
     known = {name: run.settings.get("data") for name, run in flow.runs.items()}
-    others = [name for name, data in known.items() if flow._data and data and data != flow._data]
+    others = [name for name, data in known.items() if flow.data_fingerprint and data and data != flow.data_fingerprint]
     if not others:
         return []
     named = ", ".join(others[:6]) + (f" and {len(others) - 6} more" if len(others) > 6 else "")
@@ -121,17 +122,17 @@ def other_data(flow) -> list[Text]:
     return [Text(said, "warn")]
 
 
-def panel(flow, most: int | None = 2) -> Document:
+def panel(flow, max_rows: int | None = 2) -> Document:
     """The workflow panel on paper: ladder, chart, runs, next steps."""
     before = [Ladder(stages.as_rows(stages.stages(flow)))]
     if flow.runs:
         before.append(figure(flow.chart()))
-    return workflow(flow, *before, most=most)
+    return workflow(flow, *before, max_rows=max_rows)
 
 
 def dashboard(flow) -> Document:
     """Everything on one page: the panel, the check, every run with all that was found about it, what was deployed."""
-    page, blocks = panel(flow, most=None), []
+    page, blocks = panel(flow, max_rows=None), []
     if flow.check_result is not None:
         blocks += _section(check(flow.check_result))
     for found in flow.runs.values():
@@ -180,9 +181,9 @@ def _about(flow, name: str) -> list:
 def made_with(run) -> dict[str, str]:
     """What it takes to get a run's numbers again, in a line."""
     kept = run.settings
-    said = [f"{kept['method']} ranges"] if kept.get("method") else []
+    said = [f"{kept['calibration_method']} ranges"] if kept.get("calibration_method") else []
     said += [f"{name} {value}" for name, value in kept.get("options", {}).items()]
-    for changed, form in ((kept.get("layers", {}), "{} at {}"), (kept.get("methods", {}), "{} by {}")):
+    for changed, form in ((kept.get("layers", {}), "{} at {}"), (kept.get("calibration_methods", {}), "{} by {}")):
         said += [form.format(*change) for change in islice(changed.items(), MOST)]
         said += [f"and {len(changed) - MOST} more"] if len(changed) > MOST else []
     names = {"seed": "seed", "data": "calibration data", "qnb": "qnb", "torch": "torch", "python": "Python"}
@@ -210,9 +211,9 @@ def identity(flow) -> dict[str, str]:
 
 
 def model_name(flow) -> str:
-    if flow._captured is not None:
-        return flow._captured.name
-    return flow._model_name or type(flow.model).__name__
+    if flow.capture.known is not None:
+        return flow.capture.known.name
+    return flow.model_name or type(flow.model).__name__
 
 
 def title(flow) -> str:

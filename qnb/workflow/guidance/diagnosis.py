@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from qnb.document import Code, Document, Shown, Text
 from qnb.errors import InputError
 from qnb.measures.layers.error_sources import halves
+from qnb.workflow.guidance import rules
 from qnb.workflow.jobs.progress import shown
+from qnb.workflow.results import check_simulated
+from qnb.workflow.run import Run
 from qnb.workflow.verdict import FAIL, PASS, UNCLEAR
+
+if TYPE_CHECKING:
+    from qnb.workflow.workflow import Workflow
 
 KEPT = "Nothing needs to be done: the metric is kept."
 NOTHING = "No single cause found: no layer saturates, no channel has outliers, and weights and activations cost alike."
@@ -65,15 +72,26 @@ class Diagnosis(Shown):
         return Document("diagnosis", f"{self.run}: {self.verdict}", tuple(blocks), tone)
 
 
-def find(flow, name: str | None, progress=None) -> Diagnosis:
-    """Findings of a run; see `Workflow.diagnose`."""
-    from qnb.workflow.guidance import rules
+def diagnose(flow: Workflow, run: str | None = None, *, progress: Callable | None = None) -> Diagnosis:
+    """What the numbers of a run say about its loss: causes with their evidence, a remedy, the line of code. It is
+    kept under the run's name in ``diagnoses``, until the run is made anew.
 
-    run = flow[name or _default(flow)]
-    if run.sim is None or flow.model is None:
-        received = "fp32, which has lost nothing" if run.sim is None else "a workflow from a file, without its data"
-        remedy = "name another run" if run.sim is None else "load it with its model, calibration and evaluate"
-        raise InputError("flow.diagnose", received, remedy)
+    Args:
+        run: its name; by default the first run that is not within tolerance, else the last.
+        progress: ``progress(done, total, message)``, as for `Workflow.run`.
+    """
+    name, operation = run or _default(flow), "flow.diagnose"
+    if flow[name].sim is None:
+        raise InputError(operation, f"{name}, which has lost nothing", "name another run")
+    before = check_simulated(flow, name, operation)
+    found = _find(flow, before, progress)
+    if flow.runs.get(found.run) is before:
+        flow.diagnoses = flow.diagnoses | {found.run: found}
+        flow.changed.emit()
+    return found
+
+
+def _find(flow: Workflow, run: Run, progress: Callable | None) -> Diagnosis:
     if run.verdict.status == PASS and run.drop is not None and run.drop.value <= 0:  # nothing was lost
         return Diagnosis(run.name, run.verdict.status, run.verdict.text, ())
     with shown(f"flow.diagnose({run.name!r})", progress) as report:
@@ -82,7 +100,7 @@ def find(flow, name: str | None, progress=None) -> Diagnosis:
     return Diagnosis(run.name, run.verdict.status, run.verdict.text, tuple(Finding(*parts) for parts in said))
 
 
-def _default(flow) -> str:
+def _default(flow: Workflow) -> str:
     runs = [r for r in flow.runs.values() if r.sim is not None]
     if not runs:
         raise InputError("flow.diagnose", "no run yet", f"run a step first: {flow.variable}.run('w8a8')")

@@ -13,7 +13,8 @@ FOLDER = "deploy"
 
 @dataclass(frozen=True)
 class NextStep:
-    """``what`` to do, ``why`` (with numbers), and the ``code`` that does it; no code where only a person can.
+    """What to do (``title``), the ``reason`` (with numbers), and the ``code`` that does it; no code where only a
+    person can.
 
     ``run`` holds the arguments of `Workflow.run` where the code is such a call, ``recover`` those of
     `Workflow.recover`, ``deploy`` those of `Workflow.deploy`.
@@ -46,6 +47,18 @@ def literal(value: Any) -> str:
     return getattr(value, "__name__", None) or repr(value)
 
 
+def calibration_argument(method: str, by_layer: Mapping[str, str], usual: str) -> dict[str, Any]:
+    """``calibration_method`` as `Workflow.run` takes it; nothing where it is the workflow's own.
+
+    >>> calibration_argument("mse", {"stem": "minmax"}, "minmax")
+    {'calibration_method': {'*': 'mse', 'stem': 'minmax'}}
+    """
+    base = {} if method == usual else {"*": method}
+    if by_layer:
+        return {"calibration_method": base | dict(by_layer)}
+    return {"calibration_method": method} if base else {}
+
+
 def run_code(variable: str, arguments: Mapping[str, Any]) -> str:
     """The call of `Workflow.run` with these arguments.
 
@@ -56,23 +69,23 @@ def run_code(variable: str, arguments: Mapping[str, Any]) -> str:
     return _call(f"{variable}.run", [arguments["precision"]], rest)
 
 
-def recover_code(variable: str, name: str, methods: Sequence[str], options: Mapping[str, Any] | None = None) -> str:
+def recover_code(variable: str, run: str, methods: Sequence[str], options: Mapping[str, Any] | None = None) -> str:
     """The call of `Workflow.recover` with these arguments.
 
     >>> recover_code("flow", "w4a8", ("equalize", "adaround"), {"iterations": 500})
     'flow.recover("w4a8", ["equalize", "adaround"], iterations=500)'
     """
-    return _call(f"{variable}.recover", [name, methods[0] if len(methods) == 1 else methods], options or {})
+    return _call(f"{variable}.recover", [run, methods[0] if len(methods) == 1 else methods], options or {})
 
 
 def deploy_code(variable: str, arguments: Mapping[str, Any]) -> str:
     """The call of `Workflow.deploy` with these arguments.
 
-    >>> deploy_code("flow", {"name": "w8a8", "folder": "deploy", "soc": "sm8550", "integer_io": True})
+    >>> deploy_code("flow", {"run": "w8a8", "folder": "deploy", "soc": "sm8550", "integer_io": True})
     'flow.deploy("w8a8", "deploy", soc="sm8550", integer_io=True)'
     """
-    rest = {key: value for key, value in arguments.items() if key not in ("name", "folder")}
-    return _call(f"{variable}.deploy", [arguments["name"], arguments["folder"]], rest)
+    rest = {key: value for key, value in arguments.items() if key not in ("run", "folder")}
+    return _call(f"{variable}.deploy", [arguments["run"], arguments["folder"]], rest)
 
 
 def _call(function: str, first: Sequence[Any], rest: Mapping[str, Any]) -> str:

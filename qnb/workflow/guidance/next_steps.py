@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from qnb.workflow.guidance import standing
 from qnb.workflow.guidance.next_step import NextStep, deploy_code, literal, recover_code, run_code
 from qnb.workflow.guidance.situation import Situation
+
+if TYPE_CHECKING:
+    from qnb.workflow.workflow import Workflow
 
 FACTS: dict[str, tuple[str, ...]] = {
     "check": ("missing", "skipped", "pass", "fail"),
@@ -72,9 +76,7 @@ class Row:
             return NextStep(title, reason, run_code(variable, order), run=order)
         if self.recover:
             order = found.orders[self.recover]
-            return NextStep(
-                title, reason, recover_code(variable, order["precision"], (order["methods"],)), recover=order
-            )
+            return NextStep(title, reason, recover_code(variable, order["run"], (order["methods"],)), recover=order)
         if self.deploy:
             order = found.orders[self.deploy]
             return NextStep(title, reason, deploy_code(variable, order), deploy=order)
@@ -192,7 +194,7 @@ ROWS = (
     Row({**SMALLER, "bits": "open"}, "Give the weakest layer more bits",
         "{loss}; {weakest} is at {weakest_db} on its own. {wider} there costs little", run="bits"),
     Row({**SMALLER, "search": "open"}, "Search for mixed precision",
-        "{loss}. A search finds the cheapest mix of precisions that passes", recover="search_mixed_precision"),
+        "{loss}. A search finds the cheapest mix of precisions that passes", recover="mixed_precision"),
     Row({**SMALLER, "train": "open"}, "Train {base}",
         "{loss}. Training with the quantizers in place recovers most, and takes longest", recover="train"),
     Row({**SMALLER, "rest": "some"}, "Run {rest} instead", "{loss}, recovery included. {asks}",
@@ -210,7 +212,7 @@ ROWS = (
 )  # fmt: skip
 
 
-def next_steps(flow) -> list[NextStep]:
+def next_steps(flow: Workflow) -> list[NextStep]:
     """The most useful first; never empty."""
     found, said = standing.read(flow), []
     for row in ROWS:

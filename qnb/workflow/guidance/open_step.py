@@ -13,7 +13,7 @@ from qnb.workflow.guidance.situation import Situation, label, order, rank
 from qnb.workflow.precisions import above, answers, bits, is_float, lower, nameable, place
 from qnb.workflow.verdict import PASS, UNCLEAR, amount, deciding_samples
 
-SEARCH, TRAIN = "search_mixed_precision", "train"
+SEARCH, TRAIN = "mixed_precision", "train"
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def _integer(flow, runs: dict, step: OpenStep) -> Situation:
     facts = {fact: "tried" if method in tried else "open" for fact, method in methods.items()}
     facts["causes"] = "known" if step.closest.name in flow.diagnoses else "none"
     words = {"base": label(base.name), "blame": _blame(runs, step.precision)}
-    orders = {what: {"precision": base.name, "methods": what} for what in methods.values()}
+    orders = {what: {"run": base.name, "methods": what} for what in methods.values()}
     found = Situation(facts, words, {"base": base.name}, orders)
     if (higher := _above(runs, step.precision)) is not None:
         asks = (

@@ -6,7 +6,7 @@ Each rule gives ``(what, evidence, technique, code)``, or None where there is no
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from qnb.measures import weight_channels
 from qnb.measures.layers.error import beyond
 from qnb.measures.layers.error_sources import outlier_ratio
 from qnb.methods import check_order
-from qnb.workflow.guidance.next_step import recover_code, run_code
+from qnb.workflow.guidance.next_step import calibration_argument, recover_code, run_code
 
 APART_DB = 3.0
 """One half is to blame where it alone is so much worse than the other."""
@@ -50,8 +50,8 @@ class Case:
 
     @property
     def rule(self) -> str:
-        """The run's own range rule."""
-        return self.run.settings.get("method") or self.flow.method
+        """The run's own calibration method."""
+        return self.run.settings.get("calibration_method") or self.flow.calibration_method
 
     def recover(self, *methods: str) -> str:
         return recover_code(self.flow.variable, self.run.name, methods)
@@ -72,14 +72,14 @@ class Case:
     def look(self, layer: str) -> str:
         return f"{self.flow.variable}.layer({self.run.name!r}, {layer!r})"
 
-    def again(self, **arguments) -> str:
-        """The run's own call with other arguments."""
-        kept = {k: v for k, v in self.run.settings.items() if k in ("layers", "methods") and v}
-        if "method" not in arguments and self.rule != self.flow.method:
-            kept |= {"method": self.rule}
-        if "method" not in arguments:
-            kept |= self.run.settings.get("options", {})
-        return run_code(self.flow.variable, {"precision": self.run.precision, **kept, **arguments})
+    def again(self, method: str | None = None, by_layer: Mapping[str, str] | None = None) -> str:
+        """The run's own call with another calibration method: for all layers, or for some."""
+        kept, usual = self.run.settings, self.flow.calibration_method
+        by_layer = kept.get("calibration_methods", {}) if by_layer is None else by_layer
+        arguments = {"layers": kept["layers"]} if kept.get("layers") else {}
+        arguments |= calibration_argument(method or self.rule, by_layer, usual)
+        arguments |= {} if method else kept.get("options", {})
+        return run_code(self.flow.variable, {"precision": self.run.precision, **arguments})
 
 
 def findings(flow, run, halves_db: dict[str, float], outliers: pd.DataFrame) -> list[Said]:
@@ -99,7 +99,7 @@ def _half(case: Case) -> Said | None:
     if activations < weights - APART_DB:
         way = "ranges by least squared error", case.again(method="mse")
         if case.rule == "mse" or case.run.recovery:  # that was done, or would undo what was
-            way = case.remedy(worst, ("more bits where they count", "search_mixed_precision"), (TRAIN, "train"))
+            way = case.remedy(worst, ("more bits where they count", "mixed_precision"), (TRAIN, "train"))
         return "The activations are sensitive", evidence, *way
     if min(weights, activations) == float("inf"):
         return None
@@ -143,7 +143,7 @@ def _few_layers(case: Case) -> Said | None:
         return None
     named = ", ".join(f"{layer} {decibel(db)}" for layer, db in low.items())
     evidence = f"on their own: {named}; the median layer has {decibel(own.median())}"
-    way = case.remedy(low.index[0], ("more bits where they count", "search_mixed_precision"))
+    way = case.remedy(low.index[0], ("more bits where they count", "mixed_precision"))
     return "A few layers lose far more than the rest", evidence, *way
 
 
@@ -174,13 +174,13 @@ def _saturated(case: Case) -> Said | None:
     elif trained:
         evidence += ", as training moved it"
     elif rule not in (None, "minmax"):
-        methods = {k: v for k, v in case.run.settings.get("methods", {}).items() if k != row.layer}
+        methods = {k: v for k, v in case.run.settings.get("calibration_methods", {}).items() if k != row.layer}
         again = " and recover it anew" if case.run.recovery else ""
         return (
             what,
             f"{evidence}, which {rule} made smaller than what calibration saw",
             f"give it the whole range{again}",
-            case.again(methods={**methods, row.layer: "minmax"}),
+            case.again(by_layer={**methods, row.layer: "minmax"}),
         )
     elif beyond(torch.tensor([row.fp32_min, row.fp32_max]), quantizer):
         evidence += f"; FP32's own reach from {row.fp32_min:.3g} to {row.fp32_max:.3g}, which calibration did not see"

@@ -56,7 +56,7 @@ def stage_of(run) -> str:
     """Which stage a run belongs to; empty for FP32."""
     if run.name == "fp32":
         return ""
-    if any(run.settings.get(what) for what in ("layers", "methods", "recover")):
+    if any(run.settings.get(what) for what in ("layers", "calibration_methods", "recover")):
         return "restore"
     return run.precision if run.precision in ("fp16", "w16a16") else "fp16" if run.precision == "bf16" else "reduce"
 

@@ -60,14 +60,14 @@ def _control(flow, runs: dict) -> Situation:
         {"control": run.verdict.status, "control_ships": "yes" if fits else "no"},
         {"control": label(run.name)},
         {"control": run.name},
-        {"ship_control": {"name": run.name, "folder": FOLDER}},
+        {"ship_control": {"run": run.name, "folder": FOLDER}},
     )
     return found | _failed(flow, controls, run) if run.verdict.status == FAIL else found
 
 
 def _failed(flow, controls: list, run) -> Situation:
     """A control that fails: at the output, or in the metric alone."""
-    rules = [r.settings.get("method") or flow.method for r in controls]
+    rules = [r.settings.get("calibration_method") or flow.calibration_method for r in controls]
     layer, own_db = _diverges(run)
     facts = {
         "control": "metric" if agrees(run.output_sqnr_db) else "output",
@@ -81,7 +81,7 @@ def _failed(flow, controls: list, run) -> Situation:
         "rule": rules[-1],
         "diverges": f"{layer} ({decibel(own_db)} on its own)",
     }
-    again = {"precision": CONTROL, "name": free(flow, f"{CONTROL} minmax"), "method": "minmax"}
+    again = {"precision": CONTROL, "name": free(flow, f"{CONTROL} minmax"), "calibration_method": "minmax"}
     return Situation(facts, words, {"diverges": layer}, {"control": again})
 
 
@@ -150,7 +150,7 @@ def _ship(flow, finished: bool) -> Situation:
         return Situation({"finished": "yes" if finished else "no"})
     deployed = flow.deployments.get(best.name)
     words = {"best": label(best.name), "best_size": size(best.size_bytes), "best_says": best.verdict.text}
-    orders = {"ship": {"name": best.name, "folder": FOLDER}}
+    orders = {"ship": {"run": best.name, "folder": FOLDER}}
     found = Situation({"finished": "yes" if finished else "no"}, words, {"best": best.name}, orders)
     if deployed is None:
         return found | Situation({"ship": "new"})
@@ -195,7 +195,7 @@ def _instead(flow, best) -> Situation:
         {"instead": "agrees" if run.name in found else "new"},
         words,
         {"instead": run.name},
-        {"instead": {"name": run.name, "folder": FOLDER}},
+        {"instead": {"run": run.name, "folder": FOLDER}},
     )
 
 

@@ -15,19 +15,21 @@ from qnb.measures import compare_layers
 from qnb.measures.layers.outputs import output_db
 from qnb.methods.method import MEASURED_BATCHES, before_and_after, plain
 from qnb.methods.precision.precision_front import PrecisionFront, check, precision_front
-from qnb.methods.result import Result
+from qnb.methods.reporting.result import Result
 from qnb.workflow.documents import layers as layer_documents
 from qnb.workflow.documents.display import Charted
+from qnb.workflow.documents.figures import figure
 from qnb.workflow.guidance.next_step import recover_code
 from qnb.workflow.jobs.progress import shown
 from qnb.workflow.measured_run import comparison_batches, measured
 from qnb.workflow.named import Named
 from qnb.workflow.names import check_name
-from qnb.workflow.recovery import recover, sensitivities
+from qnb.workflow.recovery import recover
+from qnb.workflow.results import check_simulated, keep_run
 from qnb.workflow.run import Run
 from qnb.workflow.verdict import amount
 
-METHOD = "search_mixed_precision"
+METHOD = "mixed_precision"
 DECIDING = ("candidates", "cost", "layers", "sensitivity")
 SPREAD = 3
 """So many points are measured to begin with, spread over the front."""
@@ -66,8 +68,8 @@ class ParetoFront(Charted):
     def verify(self, *points: int, executor=None, progress=None) -> ParetoFront:
         """Measure points (the chosen one) with the workflow's metric."""
         points = points or (self.chosen,)
-        sensitivities.check(self.flow, self.run, "verify")
-        with self.flow._alone("verify"), shown("verify", progress) as report:
+        check_simulated(self.flow, self.run, "verify")
+        with self.flow.jobs.alone("verify"), shown("verify", progress) as report:
             self.front.verify(points, self.flow.evaluate, executor=executor, progress=report)
         self.flow.changed.emit()
         return self
@@ -75,12 +77,12 @@ class ParetoFront(Charted):
     def keep(self, point: int | None = None, *, name: str | None = None, progress=None) -> Run:
         """Make a run of a point (the chosen one), measured in full."""
         flow, point = self.flow, self.chosen if point is None else point
-        sensitivities.check(flow, self.run, "keep")
+        check_simulated(flow, self.run, "keep")
         if name is not None:
             check_name(name, flow[self.run].precision, "keep")
         base, start = flow[self.run], time.perf_counter()
         budget = self.choose(point).front.points[point].cost
-        with flow._alone(f"keep point {point}"), shown(f"keep point {point}", progress) as report:
+        with flow.jobs.alone(f"keep point {point}"), shown(f"keep point {point}", progress) as report:
             sim = base.sim.copy()
             self.front.apply(sim, point)
             sim.applied_methods = (*sim.applied_methods, METHOD)
@@ -96,7 +98,7 @@ class ParetoFront(Charted):
                 start,
                 recovery=(*base.recovery, result),
             )
-            made = flow._keep(made)
+            made = keep_run(flow, made)
         flow.changed.emit()
         return made
 
@@ -107,7 +109,7 @@ class ParetoFront(Charted):
         return recover_code(self.flow.variable, self.run, (METHOD,), options)
 
     def _result(self, base: Run, sim, budget: float, start: float) -> Result:
-        """What `qnb.methods.search_mixed_precision` says of the same choice."""
+        """What `qnb.methods.mixed_precision` says of the same choice."""
         batches = comparison_batches(self.flow)[:MEASURED_BATCHES]
         before, after = compare_layers(base.sim, batches), compare_layers(sim, batches)
         options = {name: plain(value) for name, value in self.options.items()}
@@ -161,7 +163,7 @@ class ParetoFront(Charted):
         shown = table[table.measured.notna() | table.chosen]
         columns = ["point", "cost_fraction", "predicted", "measured", "low", "high", "metric"]
         forms = {"cost_fraction": layer_documents.percent}
-        blocks = [layer_documents.figure(chart) for chart in self.figures()]
+        blocks = [figure(chart) for chart in self.figures()]
         return Document(
             "mixed-precision",
             self.caption(),

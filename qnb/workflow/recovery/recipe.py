@@ -1,4 +1,4 @@
-"""The recipe "auto": techniques in rising effort, until the metric is within the tolerance.
+"""The recipe "auto": techniques, cheapest first, until the metric is within the tolerance.
 
 PTQ first, then more bits where they count, then training: the order of AIMET's quantization workflow. Each technique
 starts from the best of what there is that it may follow (`qnb.methods.check_order`): corrections come last in a chain,
@@ -23,8 +23,6 @@ from qnb.workflow.recovery import recover
 from qnb.workflow.run import Run
 from qnb.workflow.verdict import PASS
 
-OPTIONS = ("mixed_precision", "train", "loader")
-"""``mixed_precision=False`` and ``train=False`` leave these out; ``loader`` is what training takes."""
 FROM_FLOAT = ("precision", "train")
 """Stages that start from weights that are not rounded yet."""
 ROUNDING = ("round", "correct")
@@ -90,12 +88,12 @@ def techniques(sim, options: dict) -> list[str]:
     normed = any("_norm" in group.op for group in sim.groups)
     names = ["equalize", *(["smooth"] if normed else []), "correct_bias"]
     names += ["seq_mse", "correct_bias", "adaround", "correct_bias"] if integer else []
-    names += [name for option, name in _COSTLY.items() if options.get(option, True)]
+    names += [name for name in _COSTLY if options.get(name, True)]
     return [name for name in names if name not in sim.applied_methods]
 
 
-_COSTLY = {"mixed_precision": "search_mixed_precision", "train": "train"}
-"""Option -> the technique that it leaves out."""
+_COSTLY = ("mixed_precision", "train")
+"""Methods that an option of the same name leaves out."""
 
 
 def _attempt(flow, start: Run, best: Run, name: str, options: dict, report) -> Attempt:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qnb.arguments import check_options, did_you_mean, flag, short
 from qnb.errors import InputError, PrecisionError
@@ -14,12 +14,16 @@ from qnb.graph.batches import reiterable
 from qnb.methods import METHODS, Result, check_order
 from qnb.numerics import Precision
 from qnb.sim import QuantSim
-from qnb.workflow.jobs.progress import shown
 from qnb.workflow.measured_run import measured
 from qnb.workflow.names import FP32, check_name
+from qnb.workflow.results import check_has_data
 from qnb.workflow.run import Run
 
-AUTO = "auto"
+if TYPE_CHECKING:
+    from qnb.workflow.workflow import Workflow
+
+AUTO, AUTO_OPTIONS = "auto", ("mixed_precision", "train", "loader")
+"""``mixed_precision=False`` and ``train=False`` leave these out of "auto"; ``loader`` is what training takes."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +48,7 @@ class Recovery:
     def of(flow, precision, methods: str | Iterable[str], name: str | None, options: dict) -> Recovery:
         """From what `Workflow.recover` takes; what does not fit is an error here, before any work."""
         operation = "flow.recover"
-        if flow.model is None:
-            raise InputError(
-                operation,
-                "a workflow from a file, without model, data and evaluate",
-                "load it with qnb.load(path, model=..., calibration=..., evaluate=...)",
-            )
+        check_has_data(flow, operation)
         base = _base(flow, precision, operation)
         if base == FP32:
             raise InputError(operation, "fp32, which has lost nothing", "name a precision or a run: 'w4a8'")
@@ -60,7 +59,7 @@ class Recovery:
             received = "no method" if not methods else f"{AUTO!r} beside other methods"
             raise InputError(operation, received, f"give {AUTO!r} or some of {', '.join(METHODS)}")
         if methods == (AUTO,):
-            return Recovery(base, precision, methods, {AUTO: _recipe_options(options)}, name or f"{base}+{AUTO}")
+            return Recovery(base, precision, methods, {AUTO: _auto_options(options)}, name or f"{base}+{AUTO}")
         applied = flow.runs[base].sim.applied_methods if base in flow.runs else ()
         check_order([*applied, *methods], operation)
         return Recovery(
@@ -81,19 +80,10 @@ class Recovery:
         return f"flow.recover({self.base!r}, {_one_or_list(self.methods)!r})"
 
 
-def recover(flow, wanted: Recovery, progress) -> Run:
-    """The new run; the flow and the run it starts from stay as they are."""
-    from qnb.workflow.recovery import recipe
-
-    with shown(wanted.title, progress) as report:
-        if wanted.methods == (AUTO,):
-            return recipe.auto(flow, wanted, report)
-        return apply(flow, flow[wanted.base], flow[wanted.base].sim.copy(), wanted, report)
-
-
-def apply(flow, base: Run, sim, wanted: Recovery, report) -> Run:
-    """Methods one after the other on ``sim``, which is changed, then everything measured."""
-    start = time.perf_counter()
+def apply(flow: Workflow, wanted: Recovery, report: Callable) -> Run:
+    """The new run, by methods one after the other; the flow and the run it starts from stay as they are."""
+    start, base = time.perf_counter(), flow[wanted.base]
+    sim = base.sim.copy()
     results = [one(flow, sim, name, wanted.options.get(name, {}), report) for name in wanted.methods]
     settings = settings_of(base, results)
     return measured(
@@ -169,10 +159,8 @@ def _trains(name: str) -> bool:
     return "loader" in inspect.signature(METHODS[name].apply).parameters
 
 
-def _recipe_options(options: dict) -> dict:
-    from qnb.workflow.recovery.recipe import OPTIONS
-
-    check_options("flow.recover", options, OPTIONS, AUTO)
+def _auto_options(options: dict) -> dict:
+    check_options("flow.recover", options, AUTO_OPTIONS, AUTO)
     for name, value in options.items():
         if name == "loader":
             reiterable(value, "flow.recover")

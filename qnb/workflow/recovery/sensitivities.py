@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from qnb.arguments import check_options
 from qnb.document import Document, Table
-from qnb.errors import InputError
 from qnb.html import number
 from qnb.measures import sensitivity
 from qnb.workflow.documents.display import Charted
 from qnb.workflow.jobs.progress import shown
+
+if TYPE_CHECKING:
+    from qnb.workflow.workflow import Workflow
 
 
 @dataclass(frozen=True, repr=False)
@@ -22,12 +26,12 @@ class Sensitivity(Charted):
 
     Args:
         run: its name.
-        method: fisher, sqnr or evaluate.
+        estimator: fisher, sqnr or evaluate.
         table: `qnb.columns.SENSITIVITY`, the most sensitive first.
     """
 
     run: str
-    method: str
+    estimator: str
     table: pd.DataFrame
 
     def chart(self):
@@ -42,30 +46,22 @@ class Sensitivity(Charted):
     def caption(self) -> str:
         first = self.table.head(3)
         named = ", ".join(f"{r.layer} ({r.kind}) {number(r.score)}" for r in first.itertuples())
-        return f"{self.run}: {len(self.table)} quantizers by {self.method}; the most sensitive: {named}"
+        return f"{self.run}: {len(self.table)} quantizers by {self.estimator}; the most sensitive: {named}"
 
     def document(self) -> Document:
         return Document("sensitivity", self.caption(), (Table(self.table, "The most sensitive first", 12),))
 
 
-def check(flow, name: str, operation: str) -> None:
-    """Whether a run can be asked; an error says what is missing."""
-    if flow[name].sim is None:
-        raise InputError(operation, f"run {name!r}, which has no simulation", "name another run")
-    if flow.model is None:
-        raise InputError(
-            operation,
-            "a workflow from a file, without its data",
-            "load it with qnb.load(path, model=..., calibration=..., evaluate=...)",
-        )
-
-
-def measure(flow, name: str, method: str, options: dict, progress) -> Sensitivity:
+def measure(
+    flow: Workflow, name: str, estimator: str, options: dict[str, Any], progress: Callable | None
+) -> Sensitivity:
     """The sensitivities of a run; what does not fit is an error before any work."""
-    known = [o for o in inspect.signature(sensitivity).parameters if o not in ("sim", "batches", "method", "progress")]
+    known = [
+        o for o in inspect.signature(sensitivity).parameters if o not in ("sim", "batches", "estimator", "progress")
+    ]
     check_options("flow.sensitivity", options, known, "flow.sensitivity")
     with shown(f"flow.sensitivity({name!r})", progress) as report:
-        given = {"evaluate": flow.evaluate} if method == "evaluate" else {}
+        given = {"evaluate": flow.evaluate} if estimator == "evaluate" else {}
         given |= {"seed": flow.seed, **options}
-        table = sensitivity(flow[name].sim, flow.batches, method=method, progress=report, **given)
-    return Sensitivity(name, method, table)
+        table = sensitivity(flow[name].sim, flow.batches, estimator=estimator, progress=report, **given)
+    return Sensitivity(name, estimator, table)

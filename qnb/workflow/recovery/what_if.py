@@ -1,10 +1,11 @@
-"""What if some layers had other bits, or another range rule? Answered on a copy, in a moment; kept only if wanted."""
+"""What if some layers had other bits, or another calibration method? Answered on a copy, in a moment."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -16,9 +17,13 @@ from qnb.measures import compare_layers, model_bytes
 from qnb.measures.layers.outputs import output_db
 from qnb.numerics import Precision
 from qnb.ranges import RULES
-from qnb.workflow.guidance.next_step import run_code
+from qnb.workflow.guidance.next_step import calibration_argument, run_code
 from qnb.workflow.jobs.progress import shown
 from qnb.workflow.jobs.stage_progress import Ticks
+from qnb.workflow.run import Run
+
+if TYPE_CHECKING:
+    from qnb.workflow.workflow import Workflow
 
 BATCHES = 2
 """Changes are looked at on so many batches; a run that is kept is measured in full."""
@@ -26,14 +31,16 @@ BATCHES = 2
 
 @dataclass(frozen=True)
 class Change:
-    """``layers`` get ``precision``, ``method``, or both."""
+    """``layers`` get ``precision``, ``calibration_method``, or both."""
 
     layers: tuple[str, ...]
     precision: str | None = None
-    method: str | None = None
+    calibration_method: str | None = None
 
     def __str__(self) -> str:
-        what = " and ".join(filter(None, (self.precision, self.method and f"{self.method} ranges")))
+        what = " and ".join(
+            filter(None, (self.precision, self.calibration_method and f"{self.calibration_method} ranges"))
+        )
         named = self.layers[0] if len(self.layers) == 1 else f"{len(self.layers)} layers"
         return f"{named}: {what}"
 
@@ -55,54 +62,51 @@ class WhatIf(Shown):
     'flow.run("w4a8", layers={"0": "w8a8"})'
     """
 
-    def __init__(self, flow, run: str):
-        found = flow[run]
-        if found.sim is None:
-            raise InputError("flow.what_if", f"run {run!r}, which has no simulation", "name another run")
-        if flow.model is None:
-            raise InputError(
-                "flow.what_if",
-                "a workflow from a file, without its data",
-                "load it with qnb.load(path, model=..., calibration=..., evaluate=...)",
-            )
-        self.flow, self.run = flow, found
+    def __init__(self, flow: Workflow, run: Run):
+        self.flow, self.run = flow, run
         self.changes: tuple[Change, ...] = ()
-        self._sims = [found.sim]
+        self._sims = [run.sim]
         self._tables: list[pd.DataFrame] = []
 
     def change(
-        self, layers: str | Iterable[str], precision: str | None = None, method: str | None = None, progress=None
+        self,
+        layers: str | Iterable[str],
+        precision: str | None = None,
+        calibration_method: str | None = None,
+        progress: Callable | None = None,
     ) -> WhatIf:
-        """Give layers another precision, another range rule, or both. On any error nothing has changed.
+        """Give layers another precision, another calibration method, or both. On any error nothing has changed.
 
         Args:
             layers: a name, a glob, or a list of them.
-            precision: ``"w8a8"`` say.
-            method: minmax, percentile, sqnr or mse; read from all calibration batches.
+            precision: for example ``"w8a8"``.
+            calibration_method: minmax, percentile, sqnr or mse; read from all calibration batches.
             progress: ``progress(done, total, message)``; raising `Cancelled` in it undoes the change.
         """
-        if precision is None and method is None:
-            raise InputError("what_if.change", "neither precision nor method", "say what the layers should get")
-        if method is not None:
-            RULES[method]
+        if precision is None and calibration_method is None:
+            raise InputError(
+                "what_if.change", "neither precision nor calibration_method", "say what the layers should get"
+            )
+        if calibration_method is not None:
+            RULES[calibration_method]
         sim = self._sims[-1].copy()
         names = sim.named(layers, "what_if.change")
         chosen = tuple(g.layer for g in sim.groups if g.layer in names) or tuple(sorted(names))
         if not chosen:
             raise InputError("what_if.change", "no layer", "name one, a glob or a list of them: 'block1.*'")
         title = f"flow.what_if({self.run.name!r}).change"
-        with self.flow._alone("what_if.change"), shown(title, progress) as report:
+        with self.flow.jobs.alone("what_if.change"), shown(title, progress) as report:
             if precision is not None:
                 sim.set_precision(list(chosen), precision)
-            if method is not None:
-                ticks = Ticks(report, f"calibrating by {method}")
-                sim.calibrate(self.flow.batches, method, ticks.progress, layers=list(chosen))
+            if calibration_method is not None:
+                ticks = Ticks(report, f"calibrating by {calibration_method}")
+                sim.calibrate(self.flow.batches, calibration_method, ticks.progress, layers=list(chosen))
             first = [] if self._tables else [self._measure(self.run.sim, report)]
             tables = [*first, self._measure(sim, report)]
         name = precision and Precision.parse(precision).name
         self._tables += tables
         self._sims.append(sim)
-        self.changes += (Change(chosen, name, method),)
+        self.changes += (Change(chosen, name, calibration_method),)
         return self
 
     def undo(self) -> WhatIf:
@@ -113,7 +117,7 @@ class WhatIf(Shown):
             self._tables.pop()
         return self
 
-    def keep(self, name: str | None = None, progress=None):
+    def keep(self, name: str | None = None, progress: Callable | None = None) -> Run:
         """Run it in full, evaluation included: a new run beside the old one."""
         return self.flow.run(self.run.precision, progress=progress, **self.arguments(name))
 
@@ -121,17 +125,19 @@ class WhatIf(Shown):
         """What `Workflow.run` takes, beside the precision, to make a run of the changes."""
         if not self.changes:
             raise InputError("what_if.keep", "no change", "change something first")
-        layers, methods = dict(self.run.settings.get("layers", {})), dict(self.run.settings.get("methods", {}))
+        settings = self.run.settings
+        layers, methods = dict(settings.get("layers", {})), dict(settings.get("calibration_methods", {}))
         for change in self.changes:
             for layer in change.layers:
-                for kept, value in ((layers, change.precision), (methods, change.method)):
+                for kept, value in ((layers, change.precision), (methods, change.calibration_method)):
                     if value is not None:
                         kept.pop(layer, None)  # the last change counts, so it comes last
                         kept[layer] = value
-        given = {"layers": layers, "methods": methods, "method": self.run.settings.get("method")}
-        usual = {"method": self.flow.method}
-        changed = {k: v for k, v in given.items() if v and v != usual.get(k)}
-        return ({} if name is None else {"name": name}) | changed | self.run.settings.get("options", {})
+        usual = self.flow.calibration_method
+        found = {} if name is None else {"name": name}
+        found |= {"layers": layers} if layers else {}
+        found |= calibration_argument(settings.get("calibration_method") or usual, methods, usual)
+        return found | settings.get("options", {})
 
     @property
     def code(self) -> str:

@@ -10,19 +10,19 @@ import ast
 LONGEST = 10_000
 STEPS = frozenset(
     (
-        "advice",
         "change",
         "check",
         "choose",
         "compare",
         "deploy",
         "deploy_panel",
+        "diagnose",
         "discard",
         "explore",
         "keep",
         "layer",
         "measure",
-        "next",
+        "next_steps",
         "panel",
         "precision_panel",
         "recover",
@@ -38,7 +38,9 @@ STEPS = frozenset(
     )
 )
 """What a line may call; not what writes to a path of the file's choice."""
-RESULTS = frozenset(("checked", "commands", "deployments", "fronts", "proposal", "runs", "sensitivities", "table"))
+RESULTS = frozenset(
+    ("check_result", "commands", "deployments", "pareto_fronts", "proposal", "runs", "sensitivities", "table")
+)
 """What it may read."""
 VALUES = frozenset(("FloatGrid", "Grid", "Precision"))
 

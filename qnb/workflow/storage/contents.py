@@ -21,17 +21,17 @@ SCHEMA = schema.record(
         "model": schema.TEXT,
         "target": targets.SCHEMA,
         "tolerance": schema.FINITE | {"minimum": 0},
-        "method": schema.TEXT,
+        "calibration_method": schema.TEXT,
         "seed": schema.WHOLE,
-        "forwards": schema.maybe(schema.COUNT),
+        "evaluation_forwards": schema.maybe(schema.COUNT),
         "check": schema.maybe(CHECK),
         "runs": schema.list_of(RUN, 10_000),
         "proposal": schema.maybe(RUN),
         "sensitivities": schema.list_of(SENSITIVITY),
-        "fronts": schema.list_of(FRONT),
+        "pareto_fronts": schema.list_of(FRONT),
         "diagnoses": schema.list_of(DIAGNOSIS),
         "deployments": schema.list_of(DEPLOYMENT),
         "performance": schema.table_of(PERFORMANCE),
     }
 )
-"""``model`` is the name of the model's class; ``forwards`` how many passes an evaluation takes."""
+"""``model`` is the name of the model's class; ``evaluation_forwards`` how many passes an evaluation takes."""

@@ -14,17 +14,17 @@ from qnb.workflow.storage.runs import number
 from qnb.workflow.storage.source import Source
 from qnb.workflow.storage.tables import COUNT, NUMBER, TEXT
 
-_REMARK = schema.record({"tone": {"enum": ["warn", "bad"]}, "text": schema.TEXT})
+_ISSUE = schema.record({"tone": {"enum": ["warn", "bad"]}, "text": schema.TEXT})
 CHECK = schema.record(
     {
         "model": schema.TEXT,
         "facts": schema.table_of(schema.TEXT) | {"required": ["layers"]},
-        "findings": schema.list_of(_REMARK),
+        "issues": schema.list_of(_ISSUE),
         "ops": values.OBJECT,
         "capture_sqnr_db": schema.NUMBER,
     }
 )
-SENSITIVITY = schema.record({"run": schema.TEXT, "method": schema.TEXT, "table": values.OBJECT})
+SENSITIVITY = schema.record({"run": schema.TEXT, "estimator": schema.TEXT, "table": values.OBJECT})
 _FINDING = schema.record(dict.fromkeys(("cause", "evidence", "remedy", "code"), schema.TEXT))
 DIAGNOSIS = schema.record(
     {"run": schema.TEXT, "status": schema.TEXT, "verdict": schema.TEXT, "findings": schema.list_of(_FINDING)}
@@ -39,7 +39,7 @@ def check(found: Check | None) -> dict | None:
     return {
         "model": found.model,
         "facts": dict(found.facts),
-        "findings": [asdict(f) for f in found.findings],
+        "issues": [asdict(issue) for issue in found.issues],
         "ops": tables.pack(found.ops),
         "capture_sqnr_db": number(found.capture_sqnr_db),
     }
@@ -51,7 +51,7 @@ def read_check(stored: dict | None, source: Source) -> Check | None:
     return Check(
         **stored
         | {
-            "findings": tuple(Issue(**f) for f in stored["findings"]),
+            "issues": tuple(Issue(**issue) for issue in stored["issues"]),
             "ops": tables.unpack(stored["ops"], source, _OPS),
             "capture_sqnr_db": float(stored["capture_sqnr_db"]),
         }
@@ -59,7 +59,7 @@ def read_check(stored: dict | None, source: Source) -> Check | None:
 
 
 def sensitivity(found: Sensitivity) -> dict:
-    return {"run": found.run, "method": found.method, "table": tables.pack(found.table)}
+    return {"run": found.run, "estimator": found.estimator, "table": tables.pack(found.table)}
 
 
 def read_sensitivity(stored: dict, source: Source) -> Sensitivity:

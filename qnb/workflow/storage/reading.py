@@ -45,7 +45,7 @@ def load(path, *, model=None, calibration=None, evaluate=None) -> Workflow:
         reader = archive.Reader(file, source)
         content, found = _read(reader, source)
         flow = _begun(content, found.captured, given, source)
-        _fill(flow, content, found.on(flow._captured), source)
+        _fill(flow, content, found.on(flow.capture.known), source)
     return flow
 
 
@@ -81,21 +81,17 @@ def _begun(content: dict, captured: Captured | None, given: tuple, source: Sourc
     """A workflow without results: with the caller's model, or with none."""
     model, calibration, evaluate = given
     target = targets.from_json(content["target"], source.operation, source.remedy)
-    kept = {"tolerance": content["tolerance"], "method": content["method"], "seed": content["seed"]}
+    kept = {name: content[name] for name in ("tolerance", "calibration_method", "seed")} | {"target": target}
     if model is not None:
-        if content["method"] not in RULES:
-            raise source.error(f"range rule {content['method'][:80]!r}, which this qnb does not have")
-        flow = Workflow(model, calibration, evaluate, target=target, **kept)
-        flow._captured = None if captured is None else captured_again(model, flow.batches, captured, target)
-        flow._data = settings.fingerprint(flow.batches)
+        if content["calibration_method"] not in RULES:
+            raise source.error(f"range rule {content['calibration_method'][:80]!r}, which this qnb does not have")
+        flow = Workflow(model, calibration, evaluate, **kept)
+        flow.capture.known = None if captured is None else captured_again(model, flow.batches, captured, target)
+        flow.data_fingerprint = settings.fingerprint(flow.batches)
     else:
-        flow = Workflow.__new__(Workflow)
-        flow._begin()
-        flow.model = flow.example_inputs = flow.dynamic_shapes = flow.evaluate = None
-        flow.calibration, flow.target = (), target
-        flow.tolerance, flow.method, flow.seed = kept["tolerance"], kept["method"], kept["seed"]
-        flow._captured = captured
-    flow._forwards, flow._model_name = content["forwards"], content["model"]
+        flow = Workflow.without_model(content["model"], **kept)
+        flow.capture.known = captured
+    flow.evaluation_forwards = content["evaluation_forwards"]
     return flow
 
 
@@ -107,14 +103,14 @@ def _fill(flow: Workflow, content: dict, found: Simulations, source: Source) -> 
     flow.runs = _by_run("runs", made, source, key=lambda run: run.name)
     proposal = content["proposal"]
     flow.proposal = None if proposal is None else runs.unpack(proposal, found.sim(proposal["sim"]), source, variable)
-    told = (*content["sensitivities"], *content["fronts"], *content["diagnoses"], *content["deployments"])
+    told = (*content["sensitivities"], *content["pareto_fronts"], *content["diagnoses"], *content["deployments"])
     names = {*(part["run"] for part in told), *content["performance"]}
     if missing := sorted(names - flow.runs.keys()):
         raise source.error(f"it tells of run {missing[0][:80]!r}, which it does not hold")
     flow.sensitivities = _by_run(
         "sensitivities", [findings.read_sensitivity(s, source) for s in content["sensitivities"]], source
     )
-    flow.pareto_fronts = _by_run("fronts", [fronts.unpack(f, flow, source) for f in content["fronts"]], source)
+    flow.pareto_fronts = _by_run("fronts", [fronts.unpack(f, flow, source) for f in content["pareto_fronts"]], source)
     flow.diagnoses = _by_run("diagnoses", [findings.read_diagnosis(d, variable) for d in content["diagnoses"]], source)
     flow.deployments = _by_run(
         "deployments", [deployments.read_deployment(d, source) for d in content["deployments"]], source

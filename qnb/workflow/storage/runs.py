@@ -36,8 +36,8 @@ DROP = schema.record(
         "p_value": schema.maybe(schema.NUMBER),
     }
 )
-ADVICE = schema.record(
-    {"what": schema.TEXT, "why": schema.TEXT, "code": schema.TEXT, "run": CALL, "deploy": CALL, "recover": CALL}
+NEXT_STEP = schema.record(
+    {"title": schema.TEXT, "reason": schema.TEXT, "code": schema.TEXT, "run": CALL, "deploy": CALL, "recover": CALL}
 )
 RESULT = schema.record(
     {
@@ -53,14 +53,14 @@ RESULT = schema.record(
     }
 )
 _DONE = schema.record({"method": schema.TEXT, "options": values.OPTIONS})
-_AS_THEY_ARE = ("layers", "methods")
+_AS_THEY_ARE = ("layers", "calibration_methods")
 """Settings by names of layers, which may be any text."""
 SETTINGS = values.OPTIONS | {
     "properties": {
         "from": schema.TEXT,
         "layers": schema.table_of(schema.TEXT),
-        "methods": schema.table_of(schema.TEXT),
-        "method": schema.TEXT,
+        "calibration_methods": schema.table_of(schema.TEXT),
+        "calibration_method": schema.TEXT,
         "options": values.OPTIONS,
         "recover": schema.list_of(_DONE),
         "target": schema.TEXT,
@@ -84,7 +84,7 @@ RUN = schema.record(
         "float16": TABLE,
         "attempts": TABLE,
         "recovery": schema.list_of(RESULT),
-        "next": schema.list_of(ADVICE),
+        "next_steps": schema.list_of(NEXT_STEP),
         "sim": schema.maybe(schema.COUNT),
     }
 )
@@ -137,8 +137,10 @@ def read_drop(stored: dict | None) -> Drop | None:
     return Drop(**stored | ends | {"p_value": None if stored["p_value"] is None else float(stored["p_value"])})
 
 
-def advice(found: NextStep) -> dict:
-    return {name: values.encode(getattr(found, name)) for name in ("what", "why", "code", "run", "deploy", "recover")}
+def next_step(found: NextStep) -> dict:
+    return {
+        name: values.encode(getattr(found, name)) for name in ("title", "reason", "code", "run", "deploy", "recover")
+    }
 
 
 def read_next_step(stored: dict, source: Source, variable: str) -> NextStep:
@@ -205,7 +207,7 @@ def pack(run: Run, sim: int | None) -> dict[str, Any]:
         "float16": tables.pack(run.float16),
         "attempts": tables.pack(run.attempts),
         "recovery": [result(r) for r in run.recovery],
-        "next": [advice(a) for a in run.next_steps],
+        "next_steps": [next_step(a) for a in run.next_steps],
         "sim": sim,
     }
 
@@ -241,5 +243,5 @@ def unpack(stored: dict, sim, source: Source, variable: str) -> Run:
         attempts=tables.maybe(stored["attempts"], source, _ATTEMPTS),
         settings=read_settings(stored["settings"], source),
         seconds=stored["seconds"],
-        next=tuple(read_next_step(a, source, variable) for a in stored["next"]),
+        next_steps=tuple(read_next_step(a, source, variable) for a in stored["next_steps"]),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 from qnb.graph import Captured
+from qnb.sim import QuantSim
 from qnb.sim import storage as sims
 from qnb.workflow.storage import archive
 from qnb.workflow.storage.source import Source
@@ -36,7 +37,7 @@ class Simulations:
         """A `QuantSim`; None for a run that has none."""
         if number is None:
             return None
-        return sims.of(*self._parts(number), self.source.operation, self.source.remedy, self._shared)
+        return sims.of(QuantSim, *self._parts(number), self.source.operation, self.source.remedy, self._shared)
 
     def _parts(self, number: int) -> tuple[dict, sims.Tensors]:
         data = self.reader.tensors(archive.SIM.format(number))

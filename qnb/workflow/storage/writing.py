@@ -25,7 +25,7 @@ def save(flow, path) -> None:
     content, numbered = _content(flow, now)
     schema.check(content, SCHEMA, operation, "report this as a fault of qnb")
     page = documents.dated(documents.dashboard(flow), now).json()
-    shared = None if flow._captured is None else sims.Shared.of(flow._captured)
+    shared = None if flow.capture.known is None else sims.Shared.of(flow.capture.known)
     with replacing(path) as file, archive.Writer(file, operation) as writer:
         writer.json(archive.WORKFLOW, content)
         writer.json(archive.DOCUMENT, page)
@@ -58,14 +58,14 @@ def _content(flow, now: datetime) -> tuple[dict[str, Any], list]:
         "model": documents.model_name(flow),
         "target": targets.to_json(flow.target),
         "tolerance": flow.tolerance,
-        "method": flow.method,
+        "calibration_method": flow.calibration_method,
         "seed": flow.seed,
-        "forwards": flow._forwards,
+        "evaluation_forwards": flow.evaluation_forwards,
         "check": findings.check(flow.check_result),
         "runs": [runs.pack(run, number(run)) for run in kept.values()],
         "proposal": None if proposal is None else runs.pack(proposal, number(proposal)),
         "sensitivities": [findings.sensitivity(s) for s in about(flow.sensitivities)],
-        "fronts": [fronts.pack(f) for f in about(flow.pareto_fronts)],
+        "pareto_fronts": [fronts.pack(f) for f in about(flow.pareto_fronts)],
         "diagnoses": [findings.diagnosis(d) for d in about(flow.diagnoses)],
         "deployments": [deployments.deployment(d) for d in about(flow.deployments)],
         "performance": {n: deployments.performance(p) for n, p in flow.performance.items() if n in kept},

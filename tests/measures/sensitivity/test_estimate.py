@@ -16,8 +16,8 @@ from qnb import columns
 from qnb.errors import CalibrationError, Cancelled, EvaluateError, InputError, PrecisionError
 from qnb.measures.metrics.intervals import Ratio
 from qnb.measures.sensitivity import likelihood
-from qnb.measures.sensitivity.trial import QuantizerState, quantizer_modules
 from qnb.measures.sensitivity.trials import Trial
+from qnb.sim.quantizer_state import QuantizerState, quantizer_modules
 from tests.methods.states import CancelAfter, digits_sim, same, state
 from tests.models import transformers_zoo, zoo
 
@@ -48,7 +48,7 @@ def one_by_one(sim, batches):
     for layer, kind, module in sim.sites():
         if kind != "bias" and module not in seen and module.active:
             seen.add(module)
-            with Trial("", {paths[module]: QuantizerState.of(module)}).applied(off), torch.no_grad():
+            with Trial("", {paths[module]: QuantizerState.of(module).plain()}).applied(off), torch.no_grad():
                 outputs = [off.run_flat(off.flatten(b, "test")) for b in batches]
             found.setdefault((layer, kind), []).append(outputs)
     return found
@@ -73,7 +73,7 @@ def test_fisher_is_half_the_noise_to_signal_ratio_of_a_linear_model():
     torch.manual_seed(0)
     x = torch.randn(256, 8)
     sim = qnb.QuantSim(nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8)).eval(), x, "w4a8").calibrate([x])
-    noise = scores(qnb.sensitivity(sim, [x], method="sqnr"))
+    noise = scores(qnb.sensitivity(sim, [x], estimator="sqnr"))
     draws = [scores(qnb.sensitivity(sim, [x], loss="squares", seed=s)) for s in range(40)]
     for key, (ratio,) in noise.items():
         assert sum(d[key][0] for d in draws) / 40 == pytest.approx(ratio / 2, rel=0.1)
@@ -91,7 +91,7 @@ def test_fisher_is_the_divergence_from_fp32():
 @pytest.mark.parametrize("name", [*zoo(), *(pytest.param(name, marks=pytest.mark.slow) for name in transformers_zoo())])
 def test_noise_is_that_of_whole_passes(name):
     sim, example = zoo_sim(name)
-    found = scores(qnb.sensitivity(sim, [example], method="sqnr"))
+    found = scores(qnb.sensitivity(sim, [example], estimator="sqnr"))
     with torch.no_grad():
         reference = sim.reference(*sim.flatten(example, "test"))
     whole = one_by_one(sim, [example])
@@ -122,7 +122,7 @@ def test_fisher_ranks_every_models_quantizers(name, target):
     assert tuple(frame.columns) == columns.SENSITIVITY and len(frame) == len({m for m in sim.quantizers() if m.active})
     assert frame.score.is_monotonic_decreasing and (frame.score >= 0).all() and frame.score.map(math.isfinite).all()
     assert ((frame.low <= frame.score) & (frame.score <= frame.high)).all()
-    noise = scores(qnb.sensitivity(sim, [example], method="sqnr"))
+    noise = scores(qnb.sensitivity(sim, [example], estimator="sqnr"))
     found = scores(frame)
     assert spearmanr([found[k][-1] for k in noise], [noise[k][-1] for k in noise])[0] > 0.85
 
@@ -153,17 +153,18 @@ def test_masked_positions_do_not_count():
     for target in ("htp-v75", "generic"):
         sim, _ = zoo_sim("attention", target)
         for method in ("fisher", "sqnr"):
-            assert qnb.sensitivity(sim, [example, closed], method=method).score.map(math.isfinite).all()
+            assert qnb.sensitivity(sim, [example, closed], estimator=method).score.map(math.isfinite).all()
 
 
 def test_weights_that_a_method_changed_count_as_they_are_now():
     sim, batches = small_sim("w16a16")
-    before = scores(qnb.sensitivity(sim, batches, method="sqnr"))
+    before = scores(qnb.sensitivity(sim, batches, estimator="sqnr"))
     with torch.no_grad():
         sim.model.get_parameter("2.weight").mul_(1.1)
     sim.calibrate(batches)
     found, estimate = (
-        scores(qnb.sensitivity(sim, batches, method=m, **o)) for m, o in (("sqnr", {}), ("fisher", {"loss": "squares"}))
+        scores(qnb.sensitivity(sim, batches, estimator=m, **o))
+        for m, o in (("sqnr", {}), ("fisher", {"loss": "squares"}))
     )
     assert found["2", "weight"][0] > 1e-3 > 1e3 * before["2", "weight"][0]
     assert estimate["2", "weight"][0] == max(v[0] for v in estimate.values())
@@ -171,7 +172,7 @@ def test_weights_that_a_method_changed_count_as_they_are_now():
 
 def test_float_grids_count_too_and_without_any_quantizer_it_is_an_error():
     sim, batches = small_sim("bf16")
-    frame = qnb.sensitivity(sim, batches, method="sqnr")
+    frame = qnb.sensitivity(sim, batches, estimator="sqnr")
     assert (frame.score > 0).sum() > 5 and frame.score.max() < 1e-3
     with pytest.raises(PrecisionError, match="no quantizer that is on"):
         qnb.sensitivity(small_sim("fp32")[0], batches)
@@ -233,7 +234,7 @@ def test_an_interval_is_of_the_samples():
 
 def test_more_samples_leave_less_doubt():
     sim, (x,) = small_sim(rows=512)
-    few, many = (qnb.sensitivity(sim, [x[:n]], method="sqnr") for n in (16, 512))
+    few, many = (qnb.sensitivity(sim, [x[:n]], estimator="sqnr") for n in (16, 512))
     width = lambda f: ((f.high - f.low) / f.score).mean()  # noqa: E731
     assert width(many) < 0.5 * width(few)
     assert qnb.sensitivity(sim, [x[:1]]).low.isna().all()
@@ -245,7 +246,7 @@ def test_more_samples_leave_less_doubt():
 def test_evaluate_is_the_drop_with_one_quantizer_on():
     sim, _ = digits_sim("w3a8")
     before = state(sim)
-    frame = qnb.sensitivity(sim, method="evaluate", evaluate=DEMO.evaluate, layers=["stem.conv", "classifier"])
+    frame = qnb.sensitivity(sim, estimator="evaluate", evaluate=DEMO.evaluate, layers=["stem.conv", "classifier"])
     assert same(before, state(sim)) and len(frame) == 4
     fp32 = DEMO.evaluate(sim.reference_model)
     for layer, kind, score, low, high in frame.itertuples(index=False):
@@ -270,7 +271,7 @@ def test_a_lower_metric_may_be_the_better_one():
 
 
 def test_workers_find_the_same():
-    from tests.measures.test_trials import InTurn
+    from tests.measures.sensitivity.test_trials import InTurn
 
     sim, executor = digits_sim("w3a8")[0], InTurn()
     options = {"method": "evaluate", "evaluate": DEMO.evaluate, "layers": "blocks.0.*"}
@@ -287,12 +288,12 @@ def test_cancel_leaves_the_sim_as_it_was(method):
     evaluate = DEMO.evaluate if method == "evaluate" else None
     before, generator = state(sim), torch.random.get_rng_state()
     count = CancelAfter()
-    qnb.sensitivity(sim, batches, method=method, evaluate=evaluate, layers="blocks.0.*", progress=count)
+    qnb.sensitivity(sim, batches, estimator=method, evaluate=evaluate, layers="blocks.0.*", progress=count)
     assert count.calls > 20
     for at in (1, 3, count.calls // 4, count.calls // 2, count.calls - 1):
         with pytest.raises(Cancelled):
             qnb.sensitivity(
-                sim, batches, method=method, evaluate=evaluate, layers="blocks.0.*", progress=CancelAfter(at)
+                sim, batches, estimator=method, evaluate=evaluate, layers="blocks.0.*", progress=CancelAfter(at)
             )
         assert same(before, state(sim)) and torch.equal(generator, torch.random.get_rng_state())
 
@@ -304,7 +305,7 @@ def test_progress_rises_to_the_end(method):
     qnb.sensitivity(
         sim,
         batches,
-        method=method,
+        estimator=method,
         evaluate=DEMO.evaluate if method == "evaluate" else None,
         layers="blocks.0.*",
         progress=lambda *step: steps.append(step),
@@ -318,8 +319,8 @@ def test_progress_rises_to_the_end(method):
     [
         ({"method": "hessian"}, InputError, "use one of fisher, sqnr, evaluate"),
         ({"method": "evaluate"}, InputError, "pass evaluate="),
-        ({"method": "sqnr", "loss": "squares"}, InputError, "loss= with method='sqnr'"),
-        ({"evaluate": DEMO.evaluate}, InputError, "evaluate= with method='fisher'"),
+        ({"estimator": "sqnr", "loss": "squares"}, InputError, "loss= with estimator='sqnr'"),
+        ({"evaluate": DEMO.evaluate}, InputError, "evaluate= with estimator='fisher'"),
         ({"loss": "hinge"}, InputError, "'softmax', 'squares'"),
         ({"layers": "nothing"}, InputError, "no layer matches 'nothing'"),
         ({"batches": None}, InputError, "no batches"),
@@ -355,7 +356,7 @@ def test_outputs_that_are_no_numbers_are_said():
     sim = qnb.QuantSim(nn.Sequential(nn.Linear(6, 6), Steps()).eval(), x, "w8a8").calibrate([x])
     for method in ("fisher", "sqnr"):
         with pytest.raises(InputError, match="no floating-point numbers"):
-            qnb.sensitivity(sim, [x], method=method)
+            qnb.sensitivity(sim, [x], estimator=method)
 
 
 @torch.library.custom_op("qnb_test::doubled", mutates_args=())
@@ -376,6 +377,6 @@ class Doubled(nn.Module):
 def test_an_op_without_a_gradient_is_said():
     x = torch.randn(4, 6)
     sim = qnb.QuantSim(nn.Sequential(nn.Linear(6, 6), Doubled(), nn.Linear(6, 3)).eval(), x, "w8a8").calibrate([x])
-    with pytest.raises(InputError, match="no gradient .*method='sqnr'"):
+    with pytest.raises(InputError, match="no gradient .*estimator='sqnr'"):
         qnb.sensitivity(sim, [x])
-    assert (qnb.sensitivity(sim, [x], method="sqnr").score > 0).any()
+    assert (qnb.sensitivity(sim, [x], estimator="sqnr").score > 0).any()

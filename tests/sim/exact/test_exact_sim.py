@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import qnb
-from qnb.errors import CalibrationError, InputError, PrecisionError
+from qnb.errors import CalibrationError, InputError, ModelAttributeError, PrecisionError
 from qnb.export import export_onnx
 from qnb.graph import capture
 from qnb.measures import compare_layers
@@ -71,13 +71,28 @@ def test_the_same_numbers_again(sim, small, runtime):
         ("set_precision", ("0", "w4a8")),
         ("enable", ()),
         ("disable", ("0",)),
+        ("freeze", ("0",)),
         ("load_encodings", ("x.encodings",)),
         ("save", ("x.qsim",)),
     ],
 )
 def test_it_cannot_be_changed(sim, name, arguments):
-    with pytest.raises(InputError, match=f"^{name} of an exact simulation: .*change the QuantSim and call exact"):
+    with pytest.raises(
+        ModelAttributeError, match=f"^{name} of an exact simulation: .*change the QuantSim and call exact"
+    ):
         getattr(sim.exact("htp"), name)(*arguments)
+
+
+def test_it_has_nothing_that_changes_and_answers_all_else(sim, small):
+    exact = sim.exact("htp")
+    assert not isinstance(exact, qnb.QuantSim) and not hasattr(exact, "calibrate")
+    assert exact.layers().equals(sim.layers()) and exact.encodings().equals(sim.encodings())
+    assert (exact.target, exact.precision, exact.applied_methods) == (sim.target, sim.precision, ())
+    assert exact.calibrated and torch.equal(exact.snapshot()(small[1]), exact(small[1]))
+    with pytest.raises(InputError, match="an exact simulation, whose settings are fixed.*pass the QuantSim"):
+        qnb.methods.correct_bias(exact, [small[1]])
+    with pytest.raises(ModelAttributeError, match="ExactSim: it has no attribute 'classifier'"):
+        exact.classifier()
 
 
 # What it refuses.

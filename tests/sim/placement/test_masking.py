@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from tests.sim.test_placement import Attention
 
 import qnb
 from qnb.sim.placement.masking import attended, margin
+from tests.sim.placement.test_place import Attention
 
 INF = math.inf
 

@@ -31,7 +31,7 @@ def sim_of(precision="w8a8", method="minmax", target="htp-v75", **options):
 
 
 def again(sim):
-    return storage.loads(storage.dumps(sim))
+    return storage.loads(qnb.QuantSim, storage.dumps(sim))
 
 
 def test_a_target_of_ones_own_comes_back(tmp_path):
@@ -79,7 +79,7 @@ def test_what_another_sim_holds_already_is_left_out():
     assert "graph" not in header and not [n for n in tensors if n.startswith(("reference/", "model/"))]
     assert [n for n in storage.packing.pack(changed, shared)[1] if "weight" in n and "/0." in n] == ["model/0.weight"]
     for one in (sim, changed):
-        loaded = storage.loads(storage.dumps(one, shared), shared=shared)
+        loaded = storage.loads(qnb.QuantSim, storage.dumps(one, shared), shared=shared)
         assert loaded.captured is sim.captured and torch.equal(loaded(BATCHES[0]), one(BATCHES[0]))
 
 
@@ -94,7 +94,7 @@ def test_a_reference_of_its_own_is_kept_as_far_as_it_differs():
     header, tensors = storage.packing.pack(moved, shared)
     kept = {n for n in tensors if n.startswith("reference/")}
     assert "graph" not in header and kept and "reference/3.bias" not in kept
-    loaded = storage.loads(storage.dumps(moved, shared), shared=shared)
+    loaded = storage.loads(qnb.QuantSim, storage.dumps(moved, shared), shared=shared)
     x = BATCHES[0]
     assert torch.equal(loaded(x), moved(x)) and torch.equal(loaded.reference_model(x), moved.reference_model(x))
     assert torch.equal(sim.reference_model(x), again(sim).reference_model(x))
@@ -108,7 +108,7 @@ class TestVersions:
             version, "no version"
         )
         with pytest.raises(FileError, match=says):
-            storage.loads(tensor_file.dumps(storage.FORMAT, header | {"version": version}, tensors))
+            storage.loads(qnb.QuantSim, tensor_file.dumps(storage.FORMAT, header | {"version": version}, tensors))
 
 
 @cache
@@ -123,7 +123,7 @@ def parts(**arguments):
 
 def refused(header, tensors, says="To fix"):
     with pytest.raises(FileError, match=says) as error:
-        storage.loads(tensor_file.dumps(storage.FORMAT, header, tensors), "QuantSim.load('x')")
+        storage.loads(qnb.QuantSim, tensor_file.dumps(storage.FORMAT, header, tensors), "QuantSim.load('x')")
     assert "QuantSim.load('x')" in str(error.value) or "read a graph" in str(error.value)
 
 
@@ -183,7 +183,7 @@ class TestEditedHeaders:
         old, new = b'\\"tanh\\": [-1.0, 1.0]', b'\\"tanh\\": [-9, 1e999]'
         assert data.count(old) == 1
         with pytest.raises(FileError, match="damaged"):
-            storage.loads(data.replace(old, new))
+            storage.loads(qnb.QuantSim, data.replace(old, new))
 
     @pytest.mark.parametrize(
         ("change", "says"),

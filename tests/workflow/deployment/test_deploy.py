@@ -113,7 +113,7 @@ def test_integer_files(flow, tmp_path):
 
 
 def test_measure_shows_in_the_summary(flow):
-    table = flow.measure("fp32", "w8a8", "w8a16", runs=3, threads=1).set_index("run")
+    table = flow.measure("fp32", "w8a8", "w8a16", repeats=3, threads=1).set_index("run")
     assert table.latency_ms[["fp32", "w8a8"]].gt(0).all() and math.isnan(table.latency_ms["w8a16"])
     assert "integer kernels" in table.note["w8a16"]
     summary = flow.summary().set_index("run")
@@ -126,7 +126,7 @@ def test_running_again_forgets_what_was_deployed(tmp_path):
     flow = new_flow()
     flow.run("w8a8")
     flow.deploy("w8a8", tmp_path, runtimes=CPU, evaluate=False)
-    flow.measure("w8a8", runs=2)
+    flow.measure("w8a8", repeats=2)
     flow.run("w8a8")
     assert not flow.deployments and not flow.performance
 
@@ -149,17 +149,17 @@ def test_cancelling_leaves_folder_and_workflow_as_they_were(flow, tmp_path, stop
 @pytest.mark.parametrize(
     ("arguments", "error", "says"),
     [
-        ({"name": "w4a4"}, InputError, "no run 'w4a4'"),
+        ({"run": "w4a4"}, InputError, "no run 'w4a4'"),
         ({"runtimes": "tpu"}, InputError, "runtime='tpu'"),
         ({"samples": 0}, InputError, "samples=0"),
         ({"soc": "sm9999"}, TargetError, "sm9999"),
-        ({"name": "fp16", "integer_io": True}, InputError, "no integer codes"),
+        ({"run": "fp16", "integer_io": True}, InputError, "no integer codes"),
     ],
     ids=["run", "runtime", "samples", "soc", "integers of floats"],
 )
 def test_what_is_asked_for_is_checked_first(flow, tmp_path, arguments, error, says):
     with pytest.raises(error, match=says):
-        flow.deploy(**{"name": "w8a8", "folder": tmp_path / "new", **arguments})
+        flow.deploy(**{"run": "w8a8", "folder": tmp_path / "new", **arguments})
     assert not list(tmp_path.rglob("*.onnx"))
 
 

@@ -154,7 +154,7 @@ def test_the_chart_marks_the_layer(failed):
 def test_the_panel(failed):
     flow, _ = failed
     panel = flow.deploy_panel("w8a8")
-    told = plain(panel.told.value)
+    told = plain(panel.caption.value)
     assert said(told) and 'role="alert"' in told and "Do not ship these files" in told
     assert said(repr(panel)) and "Output by output" in panel.views.table.value
     panel.close()
@@ -167,7 +167,7 @@ def test_ladder_next_steps_dashboard_and_report(failed, tmp_path):
     first, *rest = flow.next_steps()
     assert first.title == "Do not ship W8A8" and said(f"✗ {first.reason}") and first.code == 'flow.deploy_panel("w8a8")'
     orders = [a for a in rest if a.deploy or a.run]
-    assert orders[0].deploy == {"name": "w8a16", "folder": "deploy"} and orders[0].what == "Deploy W8A16 instead"
+    assert orders[0].deploy == {"run": "w8a16", "folder": "deploy"} and orders[0].title == "Deploy W8A16 instead"
     assert orders[1].run == {"precision": "w8a8", "layers": {"softmax": "w8a16"}}
     assert not any("commands" in a.code for a in flow.next_steps())
     dashboard = documents.dashboard(flow)

@@ -37,7 +37,7 @@ def test_a_file_for_the_dashboard_is_in_the_saved_workflow(tmp_path):
     flow.save(tmp_path / "x.qnb")
     with zipfile.ZipFile(tmp_path / "x.qnb") as archive:
         document = json.loads(archive.read("document.json"))
-    assert document["version"] == 1 and document["kind"] == "dashboard" and len(document["stages"]) == 6
+    assert document["version"] == 2 and document["kind"] == "dashboard" and len(document["stages"]) == 6
     figures = [b["figure"] for b in document["blocks"] if b["type"] == "figure"]
     assert len(figures) == 2 and "<img" not in json.dumps(figures)
     assert document["blocks"][-1]["text"].startswith(f"Made by qnb {qnb.__version__} on 20")

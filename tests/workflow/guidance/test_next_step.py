@@ -30,7 +30,7 @@ def test_a_literal_reads_back(value):
 
 
 def test_true_and_false_are_pythons():
-    code = deploy_code("flow", {"name": "a", "folder": "b", "integer_io": True, "runtimes": ("onnxruntime",)})
+    code = deploy_code("flow", {"run": "a", "folder": "b", "integer_io": True, "runtimes": ("onnxruntime",)})
     assert code == 'flow.deploy("a", "b", integer_io=True, runtimes=["onnxruntime"])'
     assert run_code("flow", {"precision": "w8a8", "symmetric": False}) == 'flow.run("w8a8", symmetric=False)'
 

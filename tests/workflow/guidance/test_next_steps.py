@@ -52,7 +52,7 @@ def expect_first(flow, states, said):
         elif following:
             assert said[0].run == {"precision": following[0]}
         else:
-            assert said[0].deploy["name"] == lowest
+            assert said[0].deploy["run"] == lowest
     step = unsettled(flow)
     if step and states.get(CONTROL) != FAIL:
         text = f"{said[0].title}. {said[0].reason}"
@@ -112,7 +112,7 @@ def test_following_the_first_advice_leads_to_the_device(tmp_path, monkeypatch):
     flow, done = new_flow(tolerance=0.02, target="generic"), []
     while len(done) < 12 and not (said := flow.next_steps()[0]).title.startswith("Done"):
         exec(said.code, {"flow": flow})
-        done.append(said.what)
+        done.append(said.title)
         if done[-1] == "Measure FP16 latency":
             flow.run(CONTROL)  # the person wants less
     assert done == [
@@ -125,7 +125,7 @@ def test_following_the_first_advice_leads_to_the_device(tmp_path, monkeypatch):
         "Recover W4A8",
         "Deploy w4a8+auto",
     ]
-    assert said.what == "Done here: run w4a8+auto on the device" and "qairt" in eval(said.code[6:-1], {"flow": flow})
+    assert said.title == "Done here: run w4a8+auto on the device" and "qairt" in eval(said.code[6:-1], {"flow": flow})
 
 
 def test_the_code_of_what_is_said_runs_on_a_real_model():

@@ -17,15 +17,15 @@ def test_an_undecided_step_says_how_many_samples_decide_it_and_nothing_lower_is_
     said = flow.next_steps()
     assert said[0].title == "Evaluate about 2,100 samples" and not said[0].code
     assert "-0.008 to 0.016" in said[0].reason and "500 samples" in said[0].reason
-    assert said[1].recover == {"precision": "w8a16", "methods": "auto"}
+    assert said[1].recover == {"run": "w8a16", "methods": "auto"}
     assert not any("w4a8" in a.code or "w8a8" in a.code for a in said)
 
 
 def test_without_n_or_per_sample_values_these_are_asked_for():
     said = first(stub_run("w8a8", "unclear", samples=NO_N), *passing("w16a16", "w8a16"))
-    assert said.what == "Return qnb.Score with per_sample"
+    assert said.title == "Return qnb.Score with per_sample"
     said = first(stub_run("w8a8", "unclear", samples=SEPARATE), *passing("w16a16", "w8a16"))
-    assert said.what == "Compare sample by sample" and "about 2,100 samples would decide" in said.why
+    assert said.title == "Compare sample by sample" and "about 2,100 samples would decide" in said.reason
 
 
 def test_too_close_to_call():
@@ -54,7 +54,7 @@ def test_which_half_costs_the_accuracy(states, says):
 def test_before_a_recovery_the_step_above_is_run():
     assert first(stub_run("w8a8", "fail")).run == {"precision": CONTROL}
     assert first(stub_run("w8a8", "fail"), *passing(CONTROL)).run == {"precision": "w8a16"}
-    assert first(stub_run("w4a8", "fail"), *passing("w8a8")).recover == {"precision": "w4a8", "methods": "auto"}
+    assert first(stub_run("w4a8", "fail"), *passing("w8a8")).recover == {"run": "w4a8", "methods": "auto"}
     assert first(stub_run("w6a8", "fail"), *passing("w8a16")).run == {"precision": "w8a8"}
 
 
@@ -62,23 +62,23 @@ def test_after_a_recovery_without_success_the_best_is_shipped_or_more_is_tried()
     runs = [*passing("fp16", CONTROL, "w8a16", "w8a8"), stub_run("w4a8", "fail"), auto("w4a8", "fail")]
     flow = stub_flow(*runs)
     said = flow.next_steps()
-    assert said[0].deploy == {"name": "w8a8", "folder": "deploy"}
+    assert said[0].deploy == {"run": "w8a8", "folder": "deploy"}
     assert said[1].run == {"precision": "w4a8", "layers": {"head": "w8a16"}}
-    assert [a.recover["methods"] for a in said if a.recover] == ["search_mixed_precision", "train"]
+    assert [a.recover["methods"] for a in said if a.recover] == ["mixed_precision", "train"]
     mixed = stub_run("w4a8+1", "fail", "w4a8", layers={"head": "w8a16"})
     trained = stub_run("x", "fail", "w4a8", base="w4a8", recover=[{"method": "train", "options": {}}])
     said = stub_flow(*runs, mixed, trained).next_steps()
     assert not any(a.run for a in said) and "Find the causes" in [a.title for a in said]
     flow.diagnoses = {"w4a8": "known"}
     assert "Find the causes" not in [a.title for a in flow.next_steps()]
-    assert [a.recover["methods"] for a in said if a.recover] == ["search_mixed_precision"]
+    assert [a.recover["methods"] for a in said if a.recover] == ["mixed_precision"]
 
 
 def test_without_any_that_passes_a_higher_precision_then_the_baseline_then_the_tolerance():
     flow = stub_flow(
         *passing(CONTROL),
         stub_run("w8a16", "fail"),
-        auto("w8a16", "fail", recover=[{"method": "search_mixed_precision"}, {"method": "train"}]),
+        auto("w8a16", "fail", recover=[{"method": "mixed_precision"}, {"method": "train"}]),
     )
     said = flow.next_steps()
     assert said[0].run == {"precision": "w8a16", "layers": {"head": CONTROL}}

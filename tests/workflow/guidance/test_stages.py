@@ -42,7 +42,7 @@ def test_without_any_the_last_failure_stands_there():
 def test_runs_with_layers_of_their_own_are_restored_accuracy():
     flow = new_flow()
     flow.run("w4a8", layers={"stem.conv": "w8a8"})
-    flow.run("w8a8", methods={"stem.conv": "percentile"}, name="other ranges")
+    flow.run("w8a8", calibration_method={"stem.conv": "percentile"}, name="other ranges")
     assert {r.name: stages.stage_of(r) for r in flow.runs.values()} == {
         "fp32": "",
         "w4a8+1": "restore",
@@ -132,7 +132,7 @@ def test_the_last_advice_deploys_the_smallest(walked):
     walked.deployments.clear()
     advice = walked.next_steps()[-1]
     assert advice.code == 'flow.deploy("w8a8", "deploy")' and advice.title == "Deploy W8A8"
-    assert advice.deploy == {"name": "w8a8", "folder": "deploy"} and by_name(walked)["deploy"].status == "todo"
+    assert advice.deploy == {"run": "w8a8", "folder": "deploy"} and by_name(walked)["deploy"].status == "todo"
 
 
 def test_another_run_on_the_target_is_not_the_smallest(walked):
@@ -165,7 +165,7 @@ def shipped(*runs) -> set[str]:
 
     flow = stub_flow(*runs)
     title = flow.chart().layout.title.text
-    deploy = next(a.deploy["name"] for a in flow.next_steps() if a.deploy)
+    deploy = next(a.deploy["run"] for a in flow.next_steps() if a.deploy)
     stage = next(s for s in stages.stages(flow) if s.stage == "deploy").text
     report = next(a["code"] for a in documents.panel(flow).next if "deploy" in a["code"])
     panel = flow.deploy_panel()

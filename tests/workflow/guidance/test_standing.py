@@ -17,20 +17,23 @@ def first(*runs, **more):
 
 def test_a_control_says_which_of_its_tests_failed():
     output = first(stub_run(CONTROL, "fail", db=31.0))
-    assert "below 40 dB the placement or the model is at fault" in output.why and "31.0 dB" in output.why
+    assert "below 40 dB the placement or the model is at fault" in output.reason and "31.0 dB" in output.reason
     assert output.code == 'flow.layer("w16a16", "head")'
     metric = first(stub_run(CONTROL, "fail", db=73.7))
-    assert metric.what == output.what == "Fix the W16A16 baseline first"
-    assert "73.7 dB" in metric.why and "0.2 where 0.01 is allowed" in metric.why
-    assert "evaluation sees values that calibration did not" in metric.why
-    assert "at fault" not in metric.why and not metric.code
+    assert metric.title == output.title == "Fix the W16A16 baseline first"
+    assert "73.7 dB" in metric.reason and "0.2 where 0.01 is allowed" in metric.reason
+    assert "evaluation sees values that calibration did not" in metric.reason
+    assert "at fault" not in metric.reason and not metric.code
 
 
 @pytest.mark.parametrize("db", [31.0, 73.7])
 def test_a_control_whose_ranges_may_be_cut_is_calibrated_by_minmax_first(db):
-    flow = stub_flow(stub_run(CONTROL, "fail", db=db, method="percentile"))
+    flow = stub_flow(stub_run(CONTROL, "fail", db=db, calibration_method="percentile"))
     said = flow.next_steps()
-    assert said[0].run == {"precision": CONTROL, "name": "w16a16 minmax", "method": "minmax"} and len(said) == 2
+    assert (
+        said[0].run == {"precision": CONTROL, "name": "w16a16 minmax", "calibration_method": "minmax"}
+        and len(said) == 2
+    )
     flow.runs = flow.runs | {"w16a16 minmax": stub_run("w16a16 minmax", "pass", CONTROL)}
     assert flow.next_steps()[0].run == {"precision": "w8a16"}, "one control that agrees is enough"
 
@@ -38,7 +41,7 @@ def test_a_control_whose_ranges_may_be_cut_is_calibrated_by_minmax_first(db):
 def test_fp16_that_is_enough_ends_the_road_unless_one_wants_less():
     flow = stub_flow(*passing("fp16"))
     measure, less = flow.next_steps()
-    assert measure.title == "Measure FP16 latency" and measure.deploy == {"name": "fp16", "folder": "deploy"}
+    assert measure.title == "Measure FP16 latency" and measure.deploy == {"run": "fp16", "folder": "deploy"}
     assert less.run == {"precision": CONTROL}
     deployed(flow, "fp16")
     measure, less = flow.next_steps()
@@ -50,7 +53,7 @@ def test_fp16_that_is_enough_ends_the_road_unless_one_wants_less():
 def test_where_the_target_runs_nothing_lower_the_baseline_is_shipped():
     flow = stub_flow(*passing(CONTROL), target=SIXTEEN)
     (deploy,) = flow.next_steps()
-    assert deploy.deploy == {"name": CONTROL, "folder": "deploy"}
+    assert deploy.deploy == {"run": CONTROL, "folder": "deploy"}
     (last,) = deployed(flow, CONTROL).next_steps()
     assert last.title == "Done here: compare the runs"
 
@@ -58,7 +61,7 @@ def test_where_the_target_runs_nothing_lower_the_baseline_is_shipped():
 def test_the_road_ends_on_the_device():
     flow = stub_flow(*passing(*LADDER))
     (last,) = flow.next_steps()
-    assert last.deploy == {"name": "w4a8", "folder": "deploy"} and "Nothing is left on the ladder" in last.reason
+    assert last.deploy == {"run": "w4a8", "folder": "deploy"} and "Nothing is left on the ladder" in last.reason
     (last,) = deployed(flow, "w4a8").next_steps()
     assert last.title == "Done here: run W4A8 on the device" and "Nothing is left" in last.reason
     assert last.code == 'print(flow.deployments["w4a8"].commands)'
@@ -71,11 +74,11 @@ def test_the_road_ends_on_the_device():
 def test_a_deployment_that_fails_is_settled_first():
     flow = deployed(stub_flow(*passing("fp16", CONTROL, "w8a16", "w8a8")), "w8a8", "disagrees")
     look, instead, wider = flow.next_steps()
-    assert look.title == "Do not ship W8A8" and "disagrees with the simulation (-36.0 dB, 22 expected)" in look.why
-    assert instead.deploy == {"name": "w8a16", "folder": "deploy"} and instead.what == "Deploy W8A16 instead"
+    assert look.title == "Do not ship W8A8" and "disagrees with the simulation (-36.0 dB, 22 expected)" in look.reason
+    assert instead.deploy == {"run": "w8a16", "folder": "deploy"} and instead.title == "Deploy W8A16 instead"
     assert wider.run == {"precision": "w8a8", "layers": {"head": "w8a16"}}, "and no W4A8, which would disagree too"
     deployed(flow, "w8a16", "refused")
-    assert [a.deploy["name"] for a in flow.next_steps() if a.deploy] == ["fp16"], "nor what fails as well"
+    assert [a.deploy["run"] for a in flow.next_steps() if a.deploy] == ["fp16"], "nor what fails as well"
     deployed(flow, "w8a16")
     assert flow.next_steps()[1].code == 'print(flow.deployments["w8a16"].commands)'
     flow.runs = flow.runs | {"w8a8+1": stub_run("w8a8+1", "pass", "w8a8", layers={"head": "w8a16"}, size=2_000_000)}

@@ -126,34 +126,34 @@ def test_it_says_at_once_that_it_cancels():
 
 
 def test_a_submitted_step_is_the_step(fresh):
-    run = fresh.submit("w8a8").wait(60)
+    run = fresh.submit(fresh.run, "w8a8").wait(60)
     assert fresh["w8a8"] is run and fresh.job.status == "done" and "fp32" in fresh
 
 
 def test_one_at_a_time(fresh):
     held = threading.Event()
-    fresh.start("something long", lambda report: held.wait(20))
-    for action in (lambda: fresh.submit("w8a8"), lambda: fresh.start("another", print)):
+    fresh.jobs.start("something long", lambda report: held.wait(20))
+    for action in (lambda: fresh.submit(fresh.run, "w8a8"), lambda: fresh.jobs.start("another", print)):
         with pytest.raises(InputError, match="something long still runs"):
             action()
     held.set()
     fresh.job.wait(20)
-    with fresh._alone("a step"), pytest.raises(InputError, match="another step still runs"):
+    with fresh.jobs.alone("a step"), pytest.raises(InputError, match="another step still runs"):
         fresh.run("w8a8")
 
 
 def test_a_wrong_precision_is_an_error_before_any_work(fresh):
     with pytest.raises(PrecisionError):
-        fresh.submit("w99a1")
+        fresh.submit(fresh.run, "w99a1")
     with pytest.raises(InputError, match="calibration method"):
-        fresh.submit("w8a8", methods={"stem.conv": "guess"})
+        fresh.submit(fresh.run, "w8a8", calibration_method={"stem.conv": "guess"})
     assert fresh.job is None
 
 
 def test_a_cancelled_step_leaves_the_workflow_as_it_was(fresh):
     fresh.run("w8a8")
     before = dict(fresh.runs)
-    job = fresh.submit("w4a8")
+    job = fresh.submit(fresh.run, "w4a8")
     job.cancel()
     with pytest.raises(Cancelled):
         job.wait(60)

@@ -71,7 +71,7 @@ def test_training_and_more_bits_can_be_left_out():
     flow.run("w2a8")
     run = flow.recover("w2a8", "auto", train=False, mixed_precision=False)
     assert run.verdict.status != "pass"
-    assert not {"train", "search_mixed_precision"} & set(" + ".join(run.attempts.tried).split(" + "))
+    assert not {"train", "mixed_precision"} & set(" + ".join(run.attempts.tried).split(" + "))
     assert run.score.value > flow["w2a8"].score.value
 
 

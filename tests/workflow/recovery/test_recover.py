@@ -104,10 +104,10 @@ def test_a_proposal_is_kept_or_not(flow):
 
 
 def test_as_a_job(flow):
-    job = flow.submit_recover("w4a8", "correct_bias", name="by-job")
+    job = flow.submit(flow.recover, "w4a8", "correct_bias", name="by-job")
     assert job.wait().name == "by-job" and "by-job" in flow
     with pytest.raises(InputError, match="go in this order"):
-        flow.submit_recover("w4a8", ["adaround", "equalize"])
+        flow.submit(flow.recover, "w4a8", ["adaround", "equalize"])
 
 
 def test_saved_and_loaded(flow, recovered, tmp_path):

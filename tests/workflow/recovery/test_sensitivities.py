@@ -50,7 +50,7 @@ def test_what_cannot_be_asked_is_said(flow, tmp_path):
     with pytest.raises(InputError, match="use one of"):
         flow.sensitivity("w4a8", "hessian")
     flow.save(tmp_path / "flow.qnb")
-    with pytest.raises(InputError, match="without its data"):
+    with pytest.raises(InputError, match="without model, data and evaluate"):
         qnb.load(tmp_path / "flow.qnb").sensitivity("w4a8")
 
 

@@ -16,8 +16,8 @@ def flow():
 
 def test_a_change_is_what_a_run_of_it_gives(flow):
     before = flow["w4a8"].comparison.copy()
-    trial = flow.what_if("w4a8").change("stem.conv", "w8a8").change("blocks.0.*", method="percentile")
-    kept = flow.run("w4a8", layers={"stem.conv": "w8a8"}, methods={"blocks.0.*": "percentile"}, name="kept")
+    trial = flow.what_if("w4a8").change("stem.conv", "w8a8").change("blocks.0.*", calibration_method="percentile")
+    kept = flow.run("w4a8", layers={"stem.conv": "w8a8"}, calibration_method={"blocks.0.*": "percentile"}, name="kept")
     assert flow["w4a8"].comparison.equals(before)
     wanted = kept.comparison.set_index("layer").loc[trial.table.layer]
     assert np.allclose(trial.table.after_db, wanted.sqnr_db, rtol=0, atol=0.2)

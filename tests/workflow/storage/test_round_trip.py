@@ -55,7 +55,11 @@ def same(a, b, where=""):
         for index, (x, y) in enumerate(zip(a, b, strict=True)):
             same(x, y, f"{where}[{index}]")
     elif isinstance(a, qnb.QuantSim):
-        assert a.encodings().equals(b.encodings()) and a.applied == b.applied and a.layers().equals(b.layers()), where
+        assert (
+            a.encodings().equals(b.encodings())
+            and a.applied_methods == b.applied_methods
+            and a.layers().equals(b.layers())
+        ), where
     else:
         assert a == b or (a != a and b != b), where
 
@@ -63,7 +67,7 @@ def same(a, b, where=""):
 @pytest.mark.parametrize(
     "part",
     [
-        "checked",
+        "check_result",
         "runs",
         "proposal",
         "sensitivities",
@@ -72,8 +76,8 @@ def same(a, b, where=""):
         "performance",
         "target",
         "tolerance",
-        "method",
-        "_forwards",
+        "calibration_method",
+        "evaluation_forwards",
     ],
 )
 def test_every_result_is_equal(full, loaded, part):
@@ -86,7 +90,7 @@ def test_what_the_full_flow_holds_is_all_there_is(full):
     for run in (full["low+equalize+adaround"], full["low+auto"], full.proposal):
         assert run.recovery and run.sim is not None and run.settings["from"].startswith("low")
     assert len(full["low+auto"].attempts) > 1
-    assert full["fp16"].float16 is not None and full["low+auto"].attempts is not None and full["low+auto"].next
+    assert full["fp16"].float16 is not None and full["low+auto"].attempts is not None and full["low+auto"].next_steps
     assert len(full["low+equalize+adaround"].recovery[1].history) and full["low+mixed-1"].recovery[0].tables
     assert full["low+equalize+adaround"].sim.captured is not full.captured and len(full.diagnoses["low"]) > 1
     assert full["w8a8"].score.per_sample and full["low"].settings["options"] == {"percentile": 99.5}
@@ -114,7 +118,7 @@ def test_every_part_of_it_shows_the_same(full, loaded, going_on):
             assert forms(flow[name].document()) == forms(run.document())
             for a, b in zip(flow[name].recovery, run.recovery, strict=True):
                 assert forms(a.document()) == forms(b.document())
-        for part in ("sensitivities", "fronts", "diagnoses", "deployments"):
+        for part in ("sensitivities", "pareto_fronts", "diagnoses", "deployments"):
             for name, found in getattr(full, part).items():
                 assert forms(getattr(flow, part)[name].document()) == forms(found.document())
         assert forms(flow.check_result.document()) == forms(full.check_result.document())

@@ -55,13 +55,13 @@ def put(content, path, value):
     content[path[-1]] = value
 
 
-RUN, FRONT = ("runs", 3), ("fronts", 0)
+RUN, FRONT = ("runs", 3), ("pareto_fronts", 0)
 
 
 @pytest.mark.parametrize(
     ("path", "value", "says"),
     [
-        (("version",), 3, "newer version of qnb"),
+        (("version",), 4, "newer version of qnb"),
         (("version",), "2", "no version"),
         (("format",), "other", "another kind"),
         (("tolerance",), -1, "minimum"),
@@ -102,7 +102,7 @@ RUN, FRONT = ("runs", 3), ("fronts", 0)
         ((*RUN, "cost", "columns", 2, "values", 0), -1, "a count"),
         ((*RUN, "size_bytes"), 1.5, "integer"),
         (("check", "facts"), {}, "layers"),
-        (("check", "findings"), [{"tone": "good", "text": ""}], "good"),
+        (("check", "issues"), [{"tone": "good", "text": ""}], "good"),
         (("proposal", "sim"), 1, "simulations are not those"),
         (("sensitivities", 0, "run"), "gone", "run 'gone'"),
         (("sensitivities", 0, "table", "columns", 2, "name"), "scores", "'score'"),
@@ -154,11 +154,11 @@ def test_every_key_is_needed(load, content):
     ("code", "kept"), [(ATTACK, ""), (f"flow.run({ATTACK})", ""), ("os.run('x')", "flow.run('x')")]
 )
 def test_a_line_of_code_that_is_no_step_is_left_out(load, content, code, kept):
-    put(content, ("diagnoses", 0, "found", 0, "code"), code)
-    run = next(r for r in content["runs"] if r["next"])
-    run["next"][0]["code"] = code
+    put(content, ("diagnoses", 0, "findings", 0, "code"), code)
+    run = next(r for r in content["runs"] if r["next_steps"])
+    run["next_steps"][0]["code"] = code
     loaded = load(content)
-    assert next(iter(loaded.diagnoses["low"])).code == loaded[run["name"]].next[0].code == kept
+    assert next(iter(loaded.diagnoses["low"])).code == loaded[run["name"]].next_steps[0].code == kept
     assert code not in loaded.diagnoses["low"]._repr_html_()
 
 

@@ -189,9 +189,9 @@ def test_a_range_rule_that_is_not_there_is_a_damaged_file(saved, tmp_path):
         for name in old.namelist():
             data = old.read(name)
             if name == "workflow.json":
-                data = json.dumps(json.loads(data) | {"method": "entropy"})
+                data = json.dumps(json.loads(data) | {"calibration_method": "entropy"})
             new.writestr(name, data)
-    assert qnb.load(tmp_path / "x.qnb").method == "entropy"
+    assert qnb.load(tmp_path / "x.qnb").calibration_method == "entropy"
     with pytest.raises(FileError, match="range rule 'entropy'"):
         load(tmp_path / "x.qnb")
 

@@ -1,0 +1,1 @@
+"""What a method tells: its progress while it works, its result afterwards."""

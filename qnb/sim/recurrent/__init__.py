@@ -1,1 +1,0 @@
-"""Recurrent layers step by step, for targets that run them so."""

@@ -1,0 +1,44 @@
+"""Plotly figures in a cell and in a document. Charts load when they are drawn."""
+
+from __future__ import annotations
+
+import html
+import json
+from typing import TYPE_CHECKING, Any
+
+from qnb.document import Figure
+from qnb.measures import LayerProfile
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+
+def figure_json(figure: go.Figure) -> dict[str, Any]:
+    """A figure as Plotly's own MIME type takes it, as wide as its cell."""
+    return json.loads(figure.to_json()) | {"config": {"responsive": True, "displaylogo": False}}
+
+
+def figure_title(figure: go.Figure) -> str:
+    """What a figure says, as plain text."""
+    return html.unescape(figure.layout.title.text or "chart")
+
+
+def histogram(profile: LayerProfile, title: str) -> go.Figure:
+    """A layer's values with its grid and clipped share, as a Plotly figure."""
+    from qnb import charts
+
+    return charts.layer_histogram(
+        profile.histogram,
+        layer=title,
+        scale=profile.scale,
+        low=profile.low,
+        high=profile.high,
+        clipped_fraction=profile.clipped_fraction,
+    )
+
+
+def figure(chart: go.Figure) -> Figure:
+    """A Plotly figure as a block, with its picture."""
+    from qnb.charts.svg.picture import svg
+
+    return Figure(figure_json(chart), figure_title(chart), svg(chart))

@@ -1,0 +1,68 @@
+"""What a workflow keeps by the name of a run, and the run that waits to be kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from qnb.errors import InputError
+from qnb.sharing import without
+from qnb.workflow.run import Run
+
+if TYPE_CHECKING:
+    from qnb.workflow.workflow import Workflow
+
+ABOUT_A_RUN = ("deployments", "performance", "sensitivities", "pareto_fronts", "diagnoses")
+"""Attributes of a workflow: a run's name to what was found about that run."""
+
+
+def keep_run(flow: Workflow, made: Run) -> Run:
+    """Make a run one of the workflow's. What was found about an earlier run of its name is forgotten."""
+    for name in ABOUT_A_RUN:  # first: nobody sees what was found about the old run beside the new one
+        setattr(flow, name, without(getattr(flow, name), made.name))
+    flow.runs = flow.runs | {made.name: made}
+    made = replace(made, next_steps=tuple(flow.next_steps()))
+    flow.runs = flow.runs | {made.name: made}
+    return made
+
+
+def keep(flow: Workflow) -> Run:
+    """Make the proposal a run like the others."""
+    if flow.proposal is None:
+        raise InputError("flow.keep", "no proposal", "make one with flow.recover(..., keep=False)")
+    kept, flow.proposal = keep_run(flow, flow.proposal), None
+    flow.changed.emit()
+    return kept
+
+
+def discard(flow: Workflow) -> None:
+    """Forget the proposal; the runs stay as they are."""
+    flow.proposal = None
+    flow.changed.emit()
+
+
+def check_has_data(flow: Workflow, operation: str) -> None:
+    """Whether a workflow has its model, data and metric; one that was loaded from a file alone has results only.
+
+    Raises:
+        InputError: it has results only.
+    """
+    if flow.model is None:
+        raise InputError(
+            operation,
+            "a workflow from a file, without model, data and evaluate",
+            "load it with qnb.load(path, model=..., calibration=..., evaluate=...)",
+        )
+
+
+def check_simulated(flow: Workflow, name: str, operation: str) -> Run:
+    """The run of that name, if it has a simulation and the workflow its data.
+
+    Raises:
+        InputError: there is no such run, it has no simulation, or the workflow has results only.
+    """
+    run = flow[name]
+    if run.sim is None:
+        raise InputError(operation, f"run {name!r}, which has no simulation", "name another run")
+    check_has_data(flow, operation)
+    return run
