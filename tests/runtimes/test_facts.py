@@ -10,7 +10,7 @@ import qnb
 from qnb import targets
 from qnb.runtimes import RUNTIMES, OnnxRuntime, QnnHtp, Runtime, qnn, register, soc
 from qnb.sim.exact import KERNELS
-from qnb.workflow.deployment.deploy import default_soc
+from qnb.workflow.deployment.order import default_soc
 
 PACKAGE = Path(qnb.__file__).parent
 NAMES = re.compile(r"""["'](?:onnxruntime|htp|HTP)["']""")
@@ -22,7 +22,7 @@ WRITTEN_BY_NAME = {
     "runtimes/qnn_library.py",  # a package's name
     "runtimes/runtime.py",  # a package's name
     "sim/exact/kernels.py",
-    "workflow/deployment/deploy.py",  # for the deploy panel
+    "workflow/deployment/order.py",  # for the deploy panel
 }
 
 
