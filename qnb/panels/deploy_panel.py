@@ -11,12 +11,12 @@ from qnb.html import TONES, escape
 from qnb.panels.base import Panel, heading, line
 from qnb.panels.deploy_views import DeployViews
 from qnb.panels.widgets import Plot
-from qnb.workflow.deployment.order import RUNTIMES, default_soc
+from qnb.runtimes import RUNTIMES
+from qnb.workflow.deployment.order import default_soc
 from qnb.workflow.documents import deployment as deploy_documents
 from qnb.workflow.guidance import stages
 from qnb.workflow.guidance.next_step import FOLDER, deploy_code
 
-TITLES = {"onnxruntime": "ONNX Runtime, CPU", "htp": "HTP"}
 MEASURES = {"Model size": "size_bytes", "File size": "file_bytes", "Latency": "latency_ms"}
 
 
@@ -42,13 +42,10 @@ class DeployPanel(Panel):
         self.folder = _field(widgets.Text, "into folder", "200px", value=FOLDER, continuous_update=False)
         self.soc = _field(widgets.Dropdown, "for", "300px", options=_socs(self.flow.target))
         self.soc.value = default_soc(self.flow.target).soc
-        why = runtimes.qnn_available()
-        self.boxes = {
-            n: widgets.Checkbox(True, description=TITLES[n], indent=False, layout={"width": "auto"}) for n in RUNTIMES
-        }
-        self.boxes["htp"].value = why is None and self.flow.target.htp_arch is not None
-        self.boxes["htp"].disabled = why is not None
-        self.why = widgets.HTML(f"<span>HTP is not available: {escape(why)}</span>" if why else "")
+        self.boxes = {name: self._box(RUNTIMES[name]) for name in RUNTIMES}
+        found = {RUNTIMES[name].title: RUNTIMES[name].available() for name in RUNTIMES}
+        missing = "; ".join(f"{title} is not available: {escape(why)}" for title, why in found.items() if why)
+        self.why = widgets.HTML(f"<span>{missing}</span>" if missing else "")
         self.deploy = self.button("Deploy", self._deploy, "Write the files, run them, compare", button_style="primary")
         self.measure = self.button(
             "Measure size and latency", self._measure, "Latency of those runs that ONNX Runtime computes as a device"
@@ -87,6 +84,12 @@ class DeployPanel(Panel):
         self.deploy.disabled = busy or self.name is None
         self.measure.disabled = busy or not names
 
+    def _box(self, runtime) -> widgets.Checkbox:
+        missing = runtime.available() is not None
+        chosen = not missing and runtime.suits(self.flow.target)
+        layout = {"width": "auto"}
+        return widgets.Checkbox(chosen, description=runtime.title, disabled=missing, indent=False, layout=layout)
+
     def document(self) -> Document:
         return deploy_documents.panel(self.flow, self.name)
 
@@ -102,8 +105,8 @@ class DeployPanel(Panel):
         if not self.folder.value.strip():
             raise InputError("Deploy", "no folder", f"name one, such as {FOLDER!r}")
         found = {"run": self.name, "folder": self.folder.value.strip()}
-        usual = RUNTIMES if self.flow.target.htp_arch is not None else RUNTIMES[:1]
-        found |= {} if chosen == list(usual) else {"runtimes": chosen}
+        usual = [name for name in RUNTIMES if RUNTIMES[name].suits(self.flow.target)]
+        found |= {} if chosen == usual else {"runtimes": chosen}
         return found | ({} if self.soc.value == default_soc(self.flow.target).soc else {"soc": self.soc.value})
 
     def _deploy(self) -> None:

@@ -3,9 +3,9 @@
 import pytest
 
 import qnb
-from qnb import runtimes
 from qnb.document import MIME
 from qnb.panels.base import LIVE
+from qnb.runtimes import qnn_library
 from tests.flows import EVIL, deployment, evil_flow, new_flow
 from tests.panels.test_panels import all_widgets, settle
 
@@ -83,7 +83,7 @@ def test_what_is_missing_is_said_in_the_panel(panel, flow, name, value, says):
 
 
 def test_htp_is_disabled_where_it_cannot_run(flow, monkeypatch):
-    monkeypatch.setattr(runtimes, "qnn_available", lambda: f"not {EVIL} installed")
+    monkeypatch.setattr(qnn_library, "qnn_available", lambda: f"not {EVIL} installed")
     panel = flow.deploy_panel("fp32")
     assert panel.boxes["htp"].disabled and not panel.boxes["htp"].value and panel.name == "fp32"
     assert "installed" in panel.why.value and "<img" not in panel.why.value

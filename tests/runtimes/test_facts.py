@@ -16,13 +16,11 @@ PACKAGE = Path(qnb.__file__).parent
 NAMES = re.compile(r"""["'](?:onnxruntime|htp|HTP)["']""")
 WRITTEN_BY_NAME = {
     "cli/checks.py",  # a package's name
-    "panels/deploy_panel.py",
     "runtimes/onnxruntime.py",
     "runtimes/qnn.py",
     "runtimes/qnn_library.py",  # a package's name
     "runtimes/runtime.py",  # a package's name
     "sim/exact/kernels.py",
-    "workflow/deployment/order.py",  # for the deploy panel
 }
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from qnb import columns
 from qnb.export import export_encodings, export_onnx
 from qnb.export.onnx.file import default_form
-from qnb.runtimes import RUNTIMES as ALL_RUNTIMES
+from qnb.runtimes import RUNTIMES
 from qnb.sim import QuantSim
 from qnb.workflow.deployment import commands, device_inputs, on_runtime
 from qnb.workflow.deployment.order import Order
@@ -54,7 +54,7 @@ def _write(flow: Workflow, wanted: Order, stage: Path, report: Callable) -> dict
     sim, stem = sim_of(flow, wanted.run), wanted.stem
     quantized = default_form(sim) == "qdq"
     steps = {"model": lambda p: export_onnx(sim, p, integer_io=wanted.integer_io)}
-    if any(ALL_RUNTIMES[name].file == "static" for name in wanted.runtimes):
+    if any(RUNTIMES[name].file == "static" for name in wanted.runtimes):
         form = "qdq" if quantized else "fp32"  # HTP computes floats in FP16 whatever the file says
         steps["static"] = lambda p: export_onnx(sim, p, form=form, batch=_batch(sim), integer_io=wanted.integer_io)
     if quantized:
@@ -98,7 +98,7 @@ WHAT = {
 
 def _table(files: dict[str, Path], runtimes: Iterable[str]) -> pd.DataFrame:
     """A row per file, and one per folder with all that is in it."""
-    fixed = ", ".join(r.title for r in map(ALL_RUNTIMES.__getitem__, runtimes) if r.file == "static")
+    fixed = ", ".join(r.title for r in map(RUNTIMES.__getitem__, runtimes) if r.file == "static")
     rows = [
         (f"{path.parent.name}/{path.name}/" if path.is_dir() else path.name, WHAT[role].format(fixed), _bytes(path))
         for role, path in files.items()

@@ -14,7 +14,7 @@ import torch
 from qnb.arguments import flag, one_of, whole
 from qnb.errors import FileError, InputError
 from qnb.export.onnx.file import default_form
-from qnb.runtimes import RUNTIMES as ALL_RUNTIMES
+from qnb.runtimes import RUNTIMES
 from qnb.runtimes import soc as socs
 from qnb.targets import Target
 from qnb.workflow.deployment import device_inputs
@@ -25,9 +25,6 @@ from qnb.workflow.run import Run
 
 if TYPE_CHECKING:
     from qnb.workflow.workflow import Workflow
-
-RUNTIMES = ("onnxruntime", "htp")
-"""Those that the deploy panel offers; `qnb.runtimes.RUNTIMES` holds all."""
 
 
 @dataclass(frozen=True)
@@ -97,13 +94,13 @@ def order(
 def _runtimes(target: Target, wanted: Iterable[str] | str | None, operation: str) -> tuple[str, ...]:
     """Names of the runtimes to run the files on; by default all that suit the target."""
     if wanted is None:
-        return tuple(name for name in ALL_RUNTIMES if ALL_RUNTIMES[name].suits(target))
+        return tuple(name for name in RUNTIMES if RUNTIMES[name].suits(target))
     names = (wanted,) if isinstance(wanted, str) else tuple(wanted)
     if not names:
-        raise InputError(operation, "no runtime", f"use some of {', '.join(map(repr, ALL_RUNTIMES))}")
+        raise InputError(operation, "no runtime", f"use some of {', '.join(map(repr, RUNTIMES))}")
     for name in names:
-        if name not in ALL_RUNTIMES:
-            one_of(operation, "runtime", name, ALL_RUNTIMES)
+        if name not in RUNTIMES:
+            one_of(operation, "runtime", name, RUNTIMES)
     return names
 
 

@@ -15,8 +15,7 @@ import pandas as pd
 
 from qnb.columns import ATTEMPTS
 from qnb.errors import Cancelled, InputError, QnbError
-from qnb.methods import METHODS, check_order
-from qnb.numerics import Grid
+from qnb.methods import METHODS, auto_order, check_order
 from qnb.workflow.jobs.job import JobProgress
 from qnb.workflow.measured_run import measured
 from qnb.workflow.recovery import recover
@@ -82,14 +81,8 @@ def _may_follow(run: Run, name: str) -> bool:
 
 
 def techniques(sim, options: dict) -> list[str]:
-    """Names in rising effort: those that this sim's grids and ops can take and that it has not had. A correction is
-    tried on top of each technique that costs more."""
-    integer = any(isinstance(sim.weight(key).grid, Grid) for key in sim.plan.weights)
-    normed = any("_norm" in group.op for group in sim.groups)
-    names = ["equalize", *(["smooth"] if normed else []), "correct_bias"]
-    names += ["seq_mse", "correct_bias", "adaround", "correct_bias"] if integer else []
-    names += [name for name in _COSTLY if options.get(name, True)]
-    return [name for name in names if name not in sim.applied_methods]
+    """Names in rising effort: those that this sim's grids and ops can take and that it has not had."""
+    return auto_order(sim, without=[name for name in _COSTLY if not options.get(name, True)])
 
 
 _COSTLY = ("mixed_precision", "train")
