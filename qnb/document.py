@@ -12,7 +12,7 @@ from math import isinf
 from textwrap import indent
 from typing import Any
 
-from qnb import columns, html
+from qnb import columns, html, text
 
 MIME, VERSION = "application/vnd.qnb.v2+json", 2
 
@@ -50,7 +50,7 @@ class Table:
     def text(self) -> str:
         plain = lambda v: f"{v:.4g}"  # noqa: E731
         decibels = {
-            c: lambda v: html.decibel(v) if isinf(v) else "NaN" if v != v else plain(v)
+            c: lambda v: text.decibel(v) if isinf(v) else "NaN" if v != v else plain(v)
             for c in self.frame
             if html.in_decibel(c) and self.frame[c].dtype.kind == "f"
         }

@@ -9,88 +9,17 @@ from typing import Any
 from urllib.parse import quote
 
 from qnb.columns import title
+from qnb.text import decibel, number
 
 BORDER = "1px solid rgba(128,128,128,.35)"
 GREY, SAFE = "#797979", " /:;=,.()-+!*@?"
 """Of pictures' texts; what needs no escape in a picture's address."""
-LOSSLESS, OVERFLOW = "lossless", "overflow"
-"""What an SQNR of plus or minus infinity is called."""
 TONES = {"neutral": "rgba(128,128,128,.7)", "good": "#009e73", "warn": "#d98200", "bad": "#d55e00"}
 """Colours of a card's left edge; the words say the same."""
 
 
 def escape(value: Any) -> str:
     return html.escape(str(value), quote=True)
-
-
-def number(value: Any) -> str:
-    """A value as a person reads it: three significant digits, thousands apart.
-
-    >>> number(0.123456), number(1234567), number(float("nan")), number([1.0, 2.0])
-    ('0.123', '1 234 567', '', '2 values')
-    """
-    if value is None or value != value if not isinstance(value, list | tuple) else False:
-        return ""
-    if isinstance(value, list | tuple):
-        return f"{len(value)} values"
-    if isinstance(value, bool) or not hasattr(value, "__float__"):
-        return str(value)
-    value = float(value)
-    if math.isinf(value):
-        return "∞" if value > 0 else "-∞"
-    if value == int(value) and abs(value) < 1e15:
-        return f"{int(value):,}".replace(",", " ")
-    if abs(value) >= 1e6 or abs(value) < 1e-3:
-        return f"{value:.3g}"
-    return f"{value:.2f}" if abs(value) >= 10 else f"{value:.3g}" if abs(value) < 1 else f"{value:.3f}"
-
-
-def size(count: float) -> str:
-    """Bytes in kB or MB.
-
-    >>> size(262144), size(3_400_000)
-    ('262 kB', '3.40 MB')
-    """
-    for unit, limit in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= limit:
-            return f"{count / limit:.3g} {unit}" if count / limit >= 10 else f"{count / limit:.2f} {unit}"
-    return f"{count:.0f} bytes"
-
-
-def decibel(value: float, digits: int = 1) -> str:
-    """An SQNR: the one place for its form.
-
-    >>> decibel(41.234), decibel(float("inf")), decibel(float("-inf")), decibel(float("nan"))
-    ('41.2 dB', 'lossless', 'overflow', '')
-    """
-    if math.isnan(value):
-        return ""
-    return f"{value:.{digits}f} dB" if math.isfinite(value) else LOSSLESS if value > 0 else OVERFLOW
-
-
-def percent(value: float) -> str:
-    """A share, 0 to 1: two digits, and never rounded to all or nothing.
-
-    >>> percent(0.0123), percent(0.0), percent(1.0), percent(0.998), percent(1e-7)
-    ('1.2 %', '0 %', '100 %', '> 99 %', '< 0.01 %')
-    """
-    if value in (0, 1):
-        return f"{100 * value:.0f} %"
-    if not 1e-4 <= value < 0.995:
-        return "" if math.isnan(value) else "> 99 %" if value > 0.5 else "< 0.01 %"
-    return f"{100 * value:.2g} %"
-
-
-def count(value: float) -> str:
-    """A count with its thousands as k, M or G.
-
-    >>> count(79232), count(12), count(4.1e9)
-    ('79.2 k', '12', '4.1 G')
-    """
-    for unit, limit in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if value >= limit:
-            return f"{value / limit:.3g} {unit}"
-    return f"{value:.0f}"
 
 
 def table(frame, max_rows: int = 12, formats: Mapping[str, Any] | None = None, caption: str = "") -> str:

@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from qnb import html
+from qnb import html, text
 
 EVIL = "<img src=x onerror=alert(1)>"
 
@@ -34,7 +34,7 @@ def test_everything_that_comes_from_outside_is_escaped():
     ],
 )
 def test_numbers(value, shown):
-    assert html.number(value) == shown
+    assert text.number(value) == shown
 
 
 def test_long_tables_leave_out_the_middle():

@@ -21,6 +21,7 @@ ORDER = (
     "process",
     "columns",
     "modules",
+    "text",
     "html",
     "document",
     "document_schema",
@@ -37,7 +38,7 @@ ORDER = (
 )
 """From the bottom up: each may import those before it."""
 APART = {
-    "charts": {"columns", "errors", "html", "modules", "registry"},
+    "charts": {"columns", "errors", "html", "modules", "registry", "text"},
     "demo": {"errors", "measures"},
     "panels": {*ORDER, "charts"},
     "cli": {*ORDER, "charts", "demo", "panels"},

@@ -21,12 +21,12 @@ import qnb
 from qnb.errors import PrecisionError
 from qnb.export import export_onnx
 from qnb.graph import capture
-from qnb.html import decibel
 from qnb.measures.layers.error import ErrorStats
 from qnb.runtimes import OnnxRuntime, QnnHtp, Runtime
 from qnb.runtimes.fidelity import fidelity
 from qnb.runtimes.onnxruntime import MOVES
 from qnb.targets import get
+from qnb.text import decibel
 
 ROOT = Path(__file__).parents[1]
 TARGET, SOC = "htp-v75", "sm8650"

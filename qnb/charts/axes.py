@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from qnb.charts.theme import TITLE, plain
-from qnb.html import size
+from qnb.text import size
 
 
 @dataclass(frozen=True)

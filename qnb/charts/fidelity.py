@@ -12,7 +12,7 @@ from qnb.charts.layer_sqnr import layer_sqnr
 from qnb.charts.run_traces import LABELS
 from qnb.charts.theme import BAD, TEMPLATE, empty, plain, titled
 from qnb.columns import LAYER, OP, OWN_SQNR_DB, SQNR_DB
-from qnb.html import LOSSLESS, decibel
+from qnb.text import LOSSLESS, decibel
 
 LEGEND_TOP = 98
 

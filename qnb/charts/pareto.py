@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from qnb.charts.frames import numbers, require, small, value
 from qnb.charts.theme import BLUE, GREEN, GREY, ORANGE, empty, figure, plain
 from qnb.columns import FRONT, title
-from qnb.html import count
+from qnb.text import count, metric_text
 
 UNKNOWN = "units of cost"
 SOURCE = "a search's front, as result.tables['front'] of qnb.methods.mixed_precision"
@@ -153,7 +153,7 @@ def _hover(row, cost: str) -> str:
     if math.isfinite(row.measured):
         known = math.isfinite(row.low) and math.isfinite(row.high)
         lines.append(
-            f"metric {row.metric:.4g}, drop {row.measured:.2g}"
+            f"metric {metric_text(row.metric)}, drop {row.measured:.2g}"
             + (f" ({row.low:.2g} to {row.high:.2g})" if known else "")
         )
     return "<br>".join(lines)

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from qnb.charts.frames import numbers, small
 from qnb.charts.theme import BAD, PALETTE
 from qnb.columns import LAYER, OP, OWN_SQNR_DB, SQNR_DB
-from qnb.html import LOSSLESS, OVERFLOW, decibel
+from qnb.text import LOSSLESS, OVERFLOW, decibel
 
 LABELS, LABEL_LENGTH = 60, 24
 """Beyond so many layers no names stand below the axis; longer names are abbreviated there."""

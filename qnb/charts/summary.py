@@ -14,6 +14,7 @@ from qnb.charts.labels import positions
 from qnb.charts.theme import BAD, FP32, GREEN, GREY, ORANGE, empty, figure, plain
 from qnb.columns import BEST, CONTROL
 from qnb.errors import InputError
+from qnb.text import metric_text
 
 STATES = {
     "reference": ("FP32", "square", FP32),
@@ -155,7 +156,7 @@ def _band(chart: go.Figure, reference: float | None, allowed: float | None) -> N
 
 def _hover(row: pd.Series, x: str) -> str:
     interval = f" ({row.low:.4g} to {row.high:.4g})" if math.isfinite(row.low) and math.isfinite(row.high) else ""
-    lines = [f"<b>{plain(row.run)}</b>, {STATES[row.verdict][0]}", f"metric {row.metric:.4g}{interval}"]
+    lines = [f"<b>{plain(row.run)}</b>, {STATES[row.verdict][0]}", f"metric {metric_text(row.metric)}{interval}"]
     lines += [] if pd.isna(row.n) else [f"n = {int(row.n):,}"]
     lines += [] if row.verdict == "reference" else [f"drop {row['drop']:.2g}"]
     lines.append(AXES[x].text(row[x]))

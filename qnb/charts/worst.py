@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from qnb.charts.frames import numbers
 from qnb.charts.theme import BAD, shorten, titled
 from qnb.columns import LAYER, SQNR_DB
-from qnb.html import LOSSLESS, decibel
+from qnb.text import LOSSLESS, decibel
 
 NAME_LENGTH = 24
 LINE, CHARACTER = 0.1, 0.013

@@ -18,8 +18,8 @@ from qnb.methods.layerwise.layers import WeightedLayer, integer_layers
 from qnb.methods.layerwise.weights import by_channel, channel_axis, nodes, put, sole_readers, times_constant
 from qnb.methods.method import method
 from qnb.methods.reporting.result import Found
-from qnb.methods.reporting.words import listed
 from qnb.sim.calibration import guard_bias_overflow
+from qnb.text import listed
 
 OPERATION = "qnb.methods.correct_bias"
 

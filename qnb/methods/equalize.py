@@ -15,13 +15,13 @@ from qnb.methods.layerwise.layers import integer_layers
 from qnb.methods.layerwise.weights import as_matrix, from_matrix, nodes, times_constant
 from qnb.methods.method import method
 from qnb.methods.reporting.result import Found
-from qnb.methods.reporting.words import listed
 from qnb.methods.rescaling.absorb_bias import absorbable
 from qnb.methods.rescaling.chains import Pair, pairs
 from qnb.methods.rescaling.equalizing_scales import Ranges, settle
 from qnb.methods.rescaling.reference import replace_reference
 from qnb.methods.rescaling.renew import renew_encodings
 from qnb.methods.rescaling.spread import Spread, spreads
+from qnb.text import listed
 
 OPERATION = "qnb.methods.equalize"
 

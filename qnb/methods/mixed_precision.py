@@ -9,12 +9,12 @@ import pandas as pd
 
 from qnb.arguments import is_number, short, whole
 from qnb.errors import InputError
-from qnb.html import count, number
 from qnb.methods.auto import Auto
 from qnb.methods.method import method
 from qnb.methods.precision.candidates import check_budget
 from qnb.methods.precision.precision_front import OPERATION, Choices, PrecisionFront, check, solved
 from qnb.methods.reporting.result import Found
+from qnb.text import count, number
 
 
 def _fits(sim, given: dict) -> None:

@@ -16,8 +16,8 @@ from qnb.methods.layerwise.layers import WeightedLayer, integer_layers
 from qnb.methods.layerwise.weights import as_matrix, by_channel, channel_axis, from_matrix, nodes, put, sole_readers
 from qnb.methods.method import method
 from qnb.methods.reporting.result import Found
-from qnb.methods.reporting.words import listed
 from qnb.sim.calibration import guard_bias_overflow
+from qnb.text import listed
 
 OPERATION = "qnb.methods.reestimate_batch_norm"
 LOST = 0.1

@@ -10,9 +10,9 @@ import pandas as pd
 
 from qnb import charts
 from qnb.columns import LAYER
-from qnb.html import decibel
 from qnb.modules import module_groups
 from qnb.panels.widgets import LayerTable, Plot
+from qnb.text import decibel
 from qnb.workflow.documents import recovery as documents
 
 TABS = ("Before and after", "History", "What was done", "Table of layers")

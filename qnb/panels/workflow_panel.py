@@ -11,6 +11,7 @@ from qnb.document import Document
 from qnb.html import escape
 from qnb.panels.base import Panel, columns, heading, line
 from qnb.panels.widgets import CodeButton, LayerTable, Plot
+from qnb.text import metric_text
 from qnb.workflow.documents import workflow as documents
 from qnb.workflow.guidance import stages
 from qnb.workflow.guidance.next_step import FOLDER, deploy_code, recover_code, run_code
@@ -185,7 +186,7 @@ class NextLine:
 
 
 def _title(flow) -> tuple[str, str]:
-    metric = f", FP32 metric {flow['fp32'].score.value:.4g}" if "fp32" in flow else ""
+    metric = f", FP32 metric {metric_text(flow['fp32'].score.value)}" if "fp32" in flow else ""
     return documents.model_name(flow), f"for {flow.target.name}{metric}, tolerance {flow.tolerance:g}"
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from qnb.columns import LAYER, OP, SQNR_DB
-from qnb.html import decibel
 from qnb.runtimes.wiring import Source, Wiring
+from qnb.text import decibel
 
 EXPECTED_DB = {16: 45.0, 8: 22.0}
 """SQNR between simulation and runtime that rounding leaves, with so many bits in the activations. Measured on HTP: an

@@ -15,12 +15,12 @@ from qnb.errors import InputError
 from qnb.graph.batches import length
 from qnb.graph.captured import as_call
 from qnb.graph.structure import flatten
-from qnb.html import LOSSLESS, decibel, number
 from qnb.measures.layers.error import ErrorStats
 from qnb.numerics import Precision
 from qnb.sim import QuantSim, limits
 from qnb.sim.graph_model import ReferenceModel
 from qnb.sim.recurrent_notes import notes
+from qnb.text import LOSSLESS, decibel, number
 from qnb.workflow.guidance.joined_ranges import crowded
 from qnb.workflow.jobs.progress import shown
 from qnb.workflow.results import check_has_data

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from qnb.html import decibel
 from qnb.measures import Score, paired_drop
 from qnb.measures.metrics.score import Drop
+from qnb.text import amount, decibel, interval
 
 PASS, FAIL, UNCLEAR, REFERENCE = "pass", "fail", "unclear", "reference"
 AGREES_DB = 40.0
@@ -36,9 +36,9 @@ def judge(reference: Score, score: Score, tolerance: float) -> tuple[Drop, Verdi
             status, f"loses {amount(drop.value)}, {_against(status, tolerance)} (no interval: {SCORE})"
         )
     if drop.low <= 0 <= drop.high and drop.high <= tolerance:
-        return drop, Verdict(PASS, f"no measurable loss ({_interval(drop)})")
+        return drop, Verdict(PASS, f"no measurable loss ({interval(drop.low, drop.high)})")
     status = PASS if drop.high <= tolerance else FAIL if drop.low > tolerance else UNCLEAR
-    said = f"loses {amount(drop.value)} ({_interval(drop)}), {_against(status, tolerance)}"
+    said = f"loses {amount(drop.value)} ({interval(drop.low, drop.high)}), {_against(status, tolerance)}"
     return drop, Verdict(status, said + (f": {more(drop, score.n, tolerance)}" if status == UNCLEAR else ""))
 
 
@@ -97,19 +97,6 @@ def first_parting(comparison: pd.DataFrame, below_db: float = AGREES_DB) -> str 
     """The first layer in graph order whose accumulated SQNR is below the bound."""
     low = comparison[comparison.sqnr_db < below_db]
     return None if low.empty else str(low.layer.iloc[0])
-
-
-def amount(value: float) -> str:
-    """A drop in the metric's units, without a minus zero.
-
-    >>> amount(0.0123), amount(-0.0)
-    ('0.012', '0')
-    """
-    return f"{value:.2g}" if value else "0"
-
-
-def _interval(drop: Drop) -> str:
-    return f"95 % interval {amount(drop.low)} to {amount(drop.high)}"
 
 
 def _against(status: str, tolerance: float) -> str:

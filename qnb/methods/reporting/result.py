@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from qnb.document import Document, Facts, Shown, Table, Text
-from qnb.html import decibel, number
+from qnb.text import decibel, number
 
 
 @dataclass(frozen=True)

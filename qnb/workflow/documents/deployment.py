@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import pandas as pd
 
 from qnb import columns
 from qnb.document import Code, Document, Facts, Table, Text
-from qnb.html import cell_text, decibel, size
+from qnb.html import cell_text
+from qnb.text import amount, decibel, metric_text, size
 from qnb.workflow.documents.figures import figure
 from qnb.workflow.guidance import stages
 from qnb.workflow.guidance.next_step import FOLDER, deploy_code
-from qnb.workflow.verdict import amount
 
 PROMISE = (
     "it writes the files that a device loads, runs them on real runtimes, and compares every layer with what the "
@@ -24,7 +25,7 @@ FORMS = {
     "equal_fraction": "{:.2%}".format,
     "exact_equal_fraction": "{:.2%}".format,
     "top1_agreement": "{:.2%}".format,
-    "metric": "{:.4f}".format,
+    "metric": partial(metric_text, aligned=True),
     "drop": amount,
     "latency_ms": "{:.3g}".format,
 }

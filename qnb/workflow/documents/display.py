@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from qnb.document import Document, Shown, Table
-from qnb.html import decibel, paragraph
+from qnb.html import paragraph
 from qnb.measures import LayerProfile
+from qnb.text import decibel
 from qnb.workflow.documents import layers as layer_documents
 from qnb.workflow.documents.figures import figure_json, figure_title, histogram
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from qnb.document import Document, Table
-from qnb.html import count, decibel, number, percent
 from qnb.sim import tables
+from qnb.text import count, decibel, number, percent
 from qnb.workflow.documents.figures import figure, histogram
 
 SHOWN = ["layer", "op", "sqnr_db", "own_sqnr_db", "saturated_fraction", "fp32_min", "fp32_max"]

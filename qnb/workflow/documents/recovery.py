@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 
 from qnb.document import Code, Document, Facts, Table, Text
-from qnb.html import decibel, size
 from qnb.methods import METHODS, STAGES, Method
 from qnb.methods.method import MEASURED_BATCHES
+from qnb.text import amount, decibel, metric_text, size
 from qnb.workflow.documents.figures import figure
 from qnb.workflow.documents.layers import worst
 from qnb.workflow.guidance.next_step import recover_code
-from qnb.workflow.verdict import amount
 
 PROMISE = "a new run beside the old one: the same precision, weights and ranges improved by what you choose"
 
@@ -47,15 +48,11 @@ def attempts(run) -> Table | None:
     )
     frame = frame[["tried", "metric", "drop", "verdict", "sqnr_db", "size", "seconds", "kept"]]
     forms = {
-        "metric": _metric,
+        "metric": partial(metric_text, aligned=True),
         "drop": lambda v: "" if v != v else amount(v),
         "sqnr_db": lambda v: "" if v != v else decibel(v),
     }
     return Table(frame, "What auto tried, in rising effort", 20, forms)
-
-
-def _metric(value: float) -> str:
-    return "" if value != value else f"{value:.4f}"
 
 
 def facts(run) -> dict[str, str]:
@@ -85,7 +82,7 @@ def in_full(run) -> tuple:
 def change(before, after) -> str:
     """What a recovery brought, in one line."""
     said = [
-        f"metric {before.score.value:.4g} → {after.score.value:.4g}",
+        f"metric {metric_text(before.score.value)} → {metric_text(after.score.value)}",
         f"drop {amount(before.drop.value)} → {amount(after.drop.value)}",
         f"output {decibel(before.output_sqnr_db)} → {decibel(after.output_sqnr_db)}",
     ]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from itertools import islice
 
 from qnb import __version__
 from qnb.document import Code, Document, Facts, Ladder, Table, Text
-from qnb.html import count, decibel, size
+from qnb.text import count, decibel, metric_text, size
 from qnb.workflow.deployment import performance
 from qnb.workflow.documents import deployment as deploy_documents
 from qnb.workflow.documents import recovery as recovery_documents
@@ -21,10 +22,6 @@ TONES = {"pass": "good", "fail": "bad", "unclear": "warn", "reference": "neutral
 MOST = 4
 """Layers named in a line."""
 VERDICTS = {status: f"{mark} {status}" for status, mark in stages.MARKS.items()}
-
-
-def decimal(value: float) -> str:
-    return f"{value:.4f}"
 
 
 def headline(run) -> str:
@@ -86,7 +83,8 @@ def short_summary(flow):
 
 
 def runs_table(flow) -> Table:
-    forms = {"verdict": VERDICTS.get, "metric": decimal, "drop": decimal, "worst_own_sqnr_db": decibel}
+    aligned = partial(metric_text, aligned=True)
+    forms = {"verdict": VERDICTS.get, "metric": aligned, "drop": aligned, "worst_own_sqnr_db": decibel}
     return Table(short_summary(flow), "All runs", 20, forms)
 
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from qnb.columns import CONTROL
-from qnb.html import decibel
 from qnb.targets import runs as target_runs
+from qnb.text import amount, decibel
 from qnb.workflow.guidance import stages
 from qnb.workflow.guidance.situation import Situation, label, order, rank
 from qnb.workflow.precisions import above, answers, bits, is_float, lower, nameable, place
-from qnb.workflow.verdict import PASS, UNCLEAR, amount, deciding_samples
+from qnb.workflow.verdict import PASS, UNCLEAR, deciding_samples
 
 SEARCH, TRAIN = "mixed_precision", "train"
 

@@ -14,11 +14,11 @@ import pandas as pd
 import torch
 
 from qnb.errors import InputError
-from qnb.html import decibel, percent
 from qnb.measures import weight_channels
 from qnb.measures.layers.error import beyond
 from qnb.measures.layers.error_sources import outlier_ratio
 from qnb.methods import check_order
+from qnb.text import decibel, percent
 from qnb.workflow.guidance.next_step import calibration_argument, recover_code, run_code
 
 APART_DB = 3.0

@@ -6,8 +6,8 @@ import math
 from dataclasses import asdict, dataclass
 
 from qnb.columns import BEST, CONTROL
-from qnb.html import LOSSLESS, OVERFLOW, decibel, size
-from qnb.workflow.verdict import FAIL, PASS, REFERENCE, UNCLEAR, amount
+from qnb.text import LOSSLESS, OVERFLOW, amount, decibel, metric_text, size
+from qnb.workflow.verdict import FAIL, PASS, REFERENCE, UNCLEAR
 
 TODO = "todo"
 MARKS = {PASS: "✓", FAIL: "✗", UNCLEAR: "?", REFERENCE: "=", TODO: "·"}
@@ -64,7 +64,7 @@ def stage_of(run) -> str:
 def figures(run) -> dict[str, str]:
     """A run's metric, drop and size as text."""
     drop = amount(run.drop.value) if run.drop else ""
-    return {"metric": f"{run.score.value:.4g}", "drop": drop, "size": size(run.size_bytes)}
+    return {"metric": metric_text(run.score.value), "drop": drop, "size": size(run.size_bytes)}
 
 
 def row(run) -> dict[str, str]:
@@ -174,7 +174,7 @@ def _deploy(flow) -> Stage:
         MARKS[status],
         deployed.run,
         text=text,
-        metric=f"{score.value:.4g}" if score else "",
+        metric=metric_text(score.value) if score else "",
         drop=amount(drop.value) if drop else "",
         size=size(deployed.file_bytes),
     )
@@ -189,7 +189,7 @@ def on_target(deployed, tolerance: float) -> tuple[str, str]:
     if on is None:
         missing = "; ".join(f"{r.title}: {r.status}" for r in deployed.runtimes)
         return UNCLEAR, f"{deployed.run}: files written, not run on any runtime ({missing})"
-    metric = "metric not evaluated there" if on.score is None else f"metric {on.score.value:.4g}"
+    metric = "metric not evaluated there" if on.score is None else f"metric {metric_text(on.score.value)}"
     text = f"{deployed.run} on {on.title}: {metric}, simulation agrees {agreement(on.output_sqnr_db)}"
     text += "".join(f"; {r.title}: {r.status}" for r in deployed.runtimes if r.fidelity is None)
     found = [_kept(r.drop, tolerance) for r in deployed.runtimes if r.drop is not None]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from qnb.columns import CONTROL
-from qnb.html import decibel, size
 from qnb.targets import runs as target_runs
+from qnb.text import amount, decibel, size
 from qnb.workflow.guidance import open_step, stages
 from qnb.workflow.guidance.next_step import FOLDER
 from qnb.workflow.guidance.situation import Situation, free, label, order, rank
 from qnb.workflow.precisions import LADDER, answers, is_float, lower, nameable
-from qnb.workflow.verdict import AGREES_DB, FAIL, PASS, REFERENCE, agrees, amount, first_parting
+from qnb.workflow.verdict import AGREES_DB, FAIL, PASS, REFERENCE, agrees, first_parting
 
 ASKS = {
     "fp16": "Half the size without quantization; if its latency on the target is enough, you are done",

@@ -10,12 +10,12 @@ import pandas as pd
 from qnb.arguments import check_options, whole
 from qnb.document import Document, Table, Text
 from qnb.errors import InputError
-from qnb.html import count, number, size
 from qnb.measures import compare_layers
 from qnb.measures.layers.outputs import output_db
 from qnb.methods.method import MEASURED_BATCHES, before_and_after, plain
 from qnb.methods.precision.precision_front import PrecisionFront, check, precision_front
 from qnb.methods.reporting.result import Result
+from qnb.text import amount, count, number, size
 from qnb.workflow.documents import layers as layer_documents
 from qnb.workflow.documents.display import Charted
 from qnb.workflow.documents.figures import figure
@@ -27,7 +27,6 @@ from qnb.workflow.names import check_name
 from qnb.workflow.recovery import recover
 from qnb.workflow.results import check_simulated, keep_run
 from qnb.workflow.run import Run
-from qnb.workflow.verdict import amount
 
 METHOD = "mixed_precision"
 DECIDING = ("candidates", "cost", "layers", "sensitivity")

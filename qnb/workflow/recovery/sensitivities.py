@@ -11,8 +11,8 @@ import pandas as pd
 
 from qnb.arguments import check_options
 from qnb.document import Document, Table
-from qnb.html import number
 from qnb.measures import sensitivity
+from qnb.text import number
 from qnb.workflow.documents.display import Charted
 from qnb.workflow.jobs.progress import shown
 

@@ -12,11 +12,11 @@ import pandas as pd
 from qnb.columns import LAYER, OWN_SQNR_DB, SQNR_DB
 from qnb.document import Document, Facts, Shown, Table
 from qnb.errors import InputError
-from qnb.html import decibel, size
 from qnb.measures import compare_layers, model_bytes
 from qnb.measures.layers.outputs import output_db
 from qnb.numerics import Precision
 from qnb.ranges import RULES
+from qnb.text import decibel, size
 from qnb.workflow.guidance.next_step import calibration_argument, run_code
 from qnb.workflow.jobs.progress import shown
 from qnb.workflow.jobs.stage_progress import Ticks
