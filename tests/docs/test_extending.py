@@ -115,6 +115,9 @@ def test_a_panel(run):
     names["flow"].selection.run = None
     assert "No run is selected" in panel.table.value
     panel.close()
+    explorer = names["explorer"]
+    assert " in w4a8: " in explorer.views.tabs["Range"].widget.value
+    explorer.close()
 
 
 @pytest.mark.parametrize("page", PAGES)

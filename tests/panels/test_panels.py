@@ -136,13 +136,16 @@ class TestLayerExplorer:
         explorer = flow.explore("w4a8")
         assert flow.selection.layer == flow["w4a8"].worst_layer[0]
         assert explorer.bars.marks == [explorer.order.index(flow.selection.layer)]
-        assert flow.selection.layer in explorer.views.histogram.alt and "SQNR, its own" in explorer.views.figures.value
+        assert (
+            flow.selection.layer in explorer.views.tabs["Values"].histogram.alt
+            and "SQNR, its own" in explorer.views.tabs["Values"].figures.value
+        )
 
     def test_a_click_changes_the_detail(self, flow):
         explorer = flow.explore("w4a8")
-        before = explorer.views.figures.value
+        before = explorer.views.tabs["Values"].figures.value
         explorer.bars._heard(None, {"kind": "click", "place": 7}, [])
-        assert flow.selection.layer == explorer.order[7] and explorer.views.figures.value != before
+        assert flow.selection.layer == explorer.order[7] and explorer.views.tabs["Values"].figures.value != before
         assert explorer.views.grid.selected == [explorer.order[7]]
         explorer.bars._heard(None, {"kind": "click", "place": 9, "more": True}, [])
         assert len(flow.selection.layers) == 2 and explorer.bars.marks == [7, 9]
@@ -168,14 +171,17 @@ class TestLayerExplorer:
         explorer = flow.explore("w4a8")
         flow.selection.layer = "stem.conv"
         views = explorer.views
-        for tab, plot in ((1, views.scatter), (2, views.weights)):
+        for tab, plot in ((1, views.tabs["Value by value"].plot), (2, views.tabs["Weight ranges"].plot)):
             views.widget.selected_index = tab
             assert "stem.conv" in plot.alt
         views.widget.selected_index = 3
-        assert "Channels with the largest error" in views.worst.value and "Input samples" in views.worst.value
+        assert (
+            "Channels with the largest error" in views.tabs["Worst cases"].widget.value
+            and "Input samples" in views.tabs["Worst cases"].widget.value
+        )
         flow.selection.layer = "pool"
         views.widget.selected_index = 2
-        assert "no weights" in str(views.weights.figure)
+        assert "no weights" in str(views.tabs["Weight ranges"].plot.figure)
 
     def test_modules_fold_into_one_bar_and_open_by_a_click(self, flow):
         explorer = flow.explore("w4a8")
@@ -206,16 +212,18 @@ class TestLayerExplorer:
 
     def test_two_runs(self, flow):
         explorer = flow.explore("w4a8", "w8a8")
-        assert len(explorer.bars.figure["data"]) == 2 and explorer.views.figures.value.count("<th ") == 3
+        assert len(explorer.bars.figure["data"]) == 2 and explorer.views.tabs["Values"].figures.value.count("<th ") == 3
         explorer.compared_to.value = "(none)"
-        assert flow.selection.compared_to is None and explorer.views.figures.value.count("<th ") == 2
+        assert flow.selection.compared_to is None and explorer.views.tabs["Values"].figures.value.count("<th ") == 2
 
     def test_choosing_another_run_reads_its_layers(self, flow):
         explorer = flow.explore("w4a8")
         explorer.run.value = "w8a8"
         explorer.views._reading.wait(60)
         assert (
-            flow.selection.run == "w8a8" and flow.profiles.of(flow["w8a8"]) and "w8a8" in explorer.views.histogram.alt
+            flow.selection.run == "w8a8"
+            and flow.profiles.of(flow["w8a8"])
+            and "w8a8" in explorer.views.tabs["Values"].histogram.alt
         )
 
     def test_wrong_runs_are_refused(self, flow, fresh):
@@ -232,7 +240,7 @@ def test_the_same_layers_in_a_loaded_workflow(flow, tmp_path):
     flow.save(tmp_path / "x.qnb")
     loaded = qnb.load(tmp_path / "x.qnb")
     explorer, panel = loaded.explore("w4a8"), loaded.panel()
-    assert "need the model" in str(explorer.views.histogram.figure) and explorer.what_if.tries.disabled
+    assert "need the model" in str(explorer.views.tabs["Values"].histogram.figure) and explorer.what_if.tries.disabled
     assert all(b.disabled for b in panel.run_buttons) and "from a file" in repr(panel)
     assert panel.next_button.disabled and "To go on: qnb.load(path, model=" in panel.steps[0].text.value
 
@@ -298,7 +306,7 @@ def test_what_is_known_is_shown_while_something_else_is_read(flow):
     explorer = flow.explore("w4a8")
     with flow.profiles.lock:  # another run's layers
         flow.selection.layer = "classifier"
-        assert "classifier" in explorer.views.histogram.alt
+        assert "classifier" in explorer.views.tabs["Values"].histogram.alt
 
 
 def test_cancel_stays_in_view_when_something_else_has_been_said(flow):

@@ -1,0 +1,109 @@
+"""Tabs of the layer explorer: each shows the values of one layer in its own way. A new one is a class in `TABS`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import ipywidgets as widgets
+
+from qnb import charts, html
+from qnb.charts.theme import empty
+from qnb.document import Table
+from qnb.measures import LayerProfile
+from qnb.panels.base import columns
+from qnb.panels.widgets import Plot
+from qnb.registry import Registry
+from qnb.workflow.documents import layers as layer_documents
+from qnb.workflow.documents.figures import histogram
+
+if TYPE_CHECKING:
+    from qnb.workflow.workflow import Workflow
+
+
+class LayerTab:
+    """One tab; ``widget`` is what it shows."""
+
+    widget: widgets.Widget
+
+    def draw(self, flow: Workflow, run: str, profile: LayerProfile) -> None:
+        """Show a layer's values.
+
+        Args:
+            flow: the workflow.
+            run: name of the run.
+            profile: the layer's values in it.
+        """
+        raise NotImplementedError
+
+    def missing(self, flow: Workflow, text: str) -> None:
+        """Say why there are no values."""
+        raise NotImplementedError
+
+
+TABS: Registry[type[LayerTab]] = Registry("tab of the layer explorer")
+"""Title to class, in the order of the tabs; the table of all layers follows them."""
+
+
+@TABS.register("Values")
+class Values(LayerTab):
+    """The histogram, and the layer's figures."""
+
+    def __init__(self):
+        self.histogram, self.figures = Plot(), widgets.HTML()
+        self.widget = columns(self.histogram, self.figures, least="360px")
+
+    def draw(self, flow: Workflow, run: str, profile: LayerProfile) -> None:
+        self._figures(flow)
+        self.histogram.draw(histogram(profile, f"{run}, {profile.layer}"))
+
+    def missing(self, flow: Workflow, text: str) -> None:
+        self._figures(flow)
+        self.histogram.draw(empty(text))
+
+    def _figures(self, flow: Workflow) -> None:
+        layer = flow.selection.layer
+        self.figures.value = "" if layer is None else html.table(layer_documents.layer_figures(flow, layer), 40)
+
+
+class _OneChart(LayerTab):
+    def __init__(self):
+        self.widget = self.plot = Plot()
+
+    def missing(self, flow: Workflow, text: str) -> None:
+        self.plot.draw(empty(text))
+
+
+@TABS.register("Value by value")
+class Scatter(_OneChart):
+    """FP32 against QuantSim, a point per value."""
+
+    def draw(self, flow: Workflow, run: str, profile: LayerProfile) -> None:
+        self.plot.draw(charts.layer_scatter(profile.scatter, layer=f"{run}, {profile.layer}"))
+
+
+@TABS.register("Weight ranges")
+class WeightRanges(_OneChart):
+    """The range of each output channel's weights."""
+
+    def draw(self, flow: Workflow, run: str, profile: LayerProfile) -> None:
+        weights, layer = profile.weights, profile.layer
+        none = weights is None
+        self.plot.draw(empty(f"{layer} has no weights.") if none else charts.weight_ranges(weights, layer=layer))
+
+
+@TABS.register("Worst cases")
+class WorstCases(LayerTab):
+    """The worst channels and the worst input samples, side by side."""
+
+    def __init__(self):
+        self.widget = widgets.HTML()
+
+    def draw(self, flow: Workflow, run: str, profile: LayerProfile) -> None:
+        tables = [Table(profile.samples, "Input samples with the lowest SQNR", 12, layer_documents.FORMS)]
+        if profile.channels is not None:
+            tables.insert(0, Table(profile.channels, "Channels with the largest error", 12, layer_documents.FORMS))
+        parts = "".join(f'<div style="flex:1 1 300px;min-width:0">{table.html()}</div>' for table in tables)
+        self.widget.value = f'<div style="display:flex;flex-wrap:wrap;gap:4px 24px">{parts}</div>'
+
+    def missing(self, flow: Workflow, text: str) -> None:
+        self.widget.value = html.paragraph(text)
