@@ -155,7 +155,7 @@ _TITLES = {
     "top1_agreement": "top-1 agreement",
     "exact_equal_fraction": "equal, integer-exact",
     "latency_ms": "latency (ms)",
-    "fallback_nodes": "nodes elsewhere",
+    "fallback_nodes": "fallback nodes",
     "file_bytes": "file (bytes)",
     "weight_bytes": "bytes of weights",
     "activation_bytes": "activations (bytes)",

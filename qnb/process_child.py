@@ -75,7 +75,7 @@ def main(path: str) -> None:
     worker, failure = None, None
     try:
         worker = _load(path)
-    except Exception as error:  # what it needs is not installed, say; whoever asks is told
+    except Exception as error:  # for example, what it needs is not installed; whoever asks is told
         failure = error
     while True:
         try:

@@ -32,7 +32,7 @@ def to_json(captured: Captured, *, readable: bool = True) -> tuple[dict, dict[st
         readable: refuse what `from_json` would; False where the values are only compared, never read.
 
     Raises:
-        FileError: the graph holds what no file may hold: an op of another library, say.
+        FileError: the graph holds what no file may hold, for example an op of another library.
     """
     module = captured.module
     named = dict(module.named_parameters(remove_duplicate=False)) | dict(module.named_buffers(remove_duplicate=False))

@@ -25,7 +25,7 @@ OPERATION = "qnb.methods.gptq"
 def _fits(sim, given: dict) -> None:
     damping, block = given["damping"], given["block"]
     if not damping > 0 or block < 1:
-        raise InputError(OPERATION, f"damping={damping}, block={block}", "use positive ones, 0.01 and 128 say")
+        raise InputError(OPERATION, f"damping={damping}, block={block}", "use positive numbers, for example 0.01 and 128")
     integer_layers(sim, given["layers"], OPERATION)
 
 

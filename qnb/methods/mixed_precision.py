@@ -21,7 +21,7 @@ def _fits(sim, given: dict) -> None:
     budget, max_drop, sensitivity = (given[name] for name in ("budget", "max_drop", "sensitivity"))
     if (budget is None) == (max_drop is None):
         both = "both budget and max_drop" if budget is not None else "neither budget nor max_drop"
-        raise InputError(OPERATION, both, "give one: budget=0.5 (half the highest cost) or max_drop=0.01, say")
+        raise InputError(OPERATION, both, "give one, for example budget=0.5 (half the highest cost) or max_drop=0.01")
     if given["evaluate"] is None and (max_drop is not None or _by_metric(sensitivity)):
         what = "max_drop" if max_drop is not None else "sensitivity='evaluate'"
         raise InputError(OPERATION, f"{what} without evaluate", "pass evaluate=your_function")

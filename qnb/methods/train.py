@@ -41,7 +41,7 @@ def _measured_on(given: dict[str, Any]) -> list:
 def _fits(sim, given: dict[str, Any]) -> None:
     if not any(q.active and isinstance(q.grid, Grid) for q in sim.quantizers()):
         raise PrecisionError(
-            OPERATION, f"no integer grid to train for ({sim.precision.name})", "use a precision with integers, w4a8 say"
+            OPERATION, f"no integer grid to train for ({sim.precision.name})", "use a precision with integers, for example w4a8"
         )
     _check_options(given)
 
@@ -192,7 +192,7 @@ def _steps(loader: Iterable, epochs: int, steps: int | None) -> int:
         return steps
     count = length(loader)
     if count is None:
-        raise InputError(OPERATION, "a loader that does not know its length", "say how long to train with steps=")
+        raise InputError(OPERATION, "a loader that does not know its length", "set the length of training with steps=")
     return epochs * count
 
 

@@ -127,5 +127,5 @@ class MixedPrecisionPanel(Panel):
 
 def _empty(name: str | None) -> str:
     if name is None:
-        return "No run yet: run a step first, w4a8 say; a search starts from its ranges."
+        return "No run yet: run a step first, for example w4a8; a search starts from its ranges."
     return f"No search from {name} yet. Search: {PROMISE}."

@@ -96,7 +96,7 @@ class RecoveryPanel(Panel):
 
     def _caption(self, shown) -> str:
         if self.name is None:
-            return html.paragraph("No run yet: run a step first, w4a8 say, then recover what it lost.")
+            return html.paragraph("No run yet: run a step first, for example w4a8, then recover its accuracy.")
         if shown is None:
             run = self.flow[self.name]
             return html.paragraph(f"{self.name} {run.verdict.text}. Recover: {documents.PROMISE}.")

@@ -63,7 +63,7 @@ def comparison_batches(flow):
 
 
 def settings_of(flow, method: str, options: dict) -> dict[str, Any]:
-    """Seed, target, range rule, tolerance, versions, and a fingerprint of the data."""
+    """Seed, target, calibration method, tolerance, versions, and a fingerprint of the data."""
     return {
         "seed": flow.seed,
         "target": flow.target.name,

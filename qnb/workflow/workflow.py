@@ -99,7 +99,7 @@ class Workflow(Shown):
             remedy = "pass a function evaluate(model) -> float, or qnb.accuracy(loader)"
             raise InputError("Workflow", f"a {type(evaluate).__name__} as evaluate", remedy)
         if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 <= tolerance < float("inf"):
-            raise InputError("Workflow", f"tolerance={tolerance!r}", "say how much of the metric may be lost: 0.01")
+            raise InputError("Workflow", f"tolerance={tolerance!r}", "give the largest drop of the metric that you accept, for example 0.01")
         RULES[calibration_method]
         whole("Workflow", "seed", seed, None)
         self.model, self.calibration, self.evaluate = model, reiterable(calibration, "Workflow"), evaluate

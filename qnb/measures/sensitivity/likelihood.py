@@ -135,13 +135,13 @@ def user_loss(loss: Callable, output: Any, target: Any, operation: str) -> Tenso
         raise EvaluateError(
             operation,
             f"your loss raised {type(error).__name__}{at(error)}: {error}",
-            "mend that line; it is called as loss(output, target)",
+            "fix that line; it is called as loss(output, target)",
         ) from error
     if not isinstance(found, Tensor) or not found.requires_grad or not torch.isfinite(found).all():
         raise EvaluateError(
             operation,
             "a loss that is no finite tensor with a gradient",
-            "return torch's cross_entropy(output, target, reduction='none'), say",
+            "return for example torch's cross_entropy(output, target, reduction='none')",
         )
     return found.sum()
 

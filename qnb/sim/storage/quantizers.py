@@ -152,7 +152,7 @@ class _Reader:
         try:
             RULES[rule].check(options, self.operation)
         except QnbError as error:
-            raise self.error(f"a range rule that does not exist: {error.received}") from error
+            raise self.error(f"a calibration method that does not exist: {error.received}") from error
         if not isinstance(read, RULES[rule].statistics):
-            raise self.error(f"no histogram, which range rule {rule!r} needs")
+            raise self.error(f"no histogram, which calibration method {rule!r} needs")
         return {"statistics": read, "rule": (rule, options)}

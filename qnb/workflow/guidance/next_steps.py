@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FACTS: dict[str, tuple[str, ...]] = {
     "check": ("missing", "skipped", "pass", "fail"),
     "control": ("none", "pass", "unclear", "output", "metric"),  # the last two: which of its tests failed
-    "ranges": ("full", "cut"),  # whether the control's range rule may cut values off
+    "ranges": ("full", "cut"),  # whether the baseline's calibration method may clip values
     "diverges": ("none", "some"),
     "control_ships": ("no", "yes"),  # the target runs W16A16, and it was not deployed
     "proposal": ("none", "better", "worse"),

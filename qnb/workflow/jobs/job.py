@@ -129,7 +129,7 @@ class Job:
         self.reported.emit(self)
 
     def row(self, **figures: Any) -> None:
-        """Called by work that has a history (of a loss, say): one row more."""
+        """Called by work that has a history (for example of a loss): one more row."""
         self.history.append(figures)
 
     def _raise_if_cancelled(self) -> None:

@@ -85,7 +85,7 @@ class WhatIf(Shown):
         """
         if precision is None and calibration_method is None:
             raise InputError(
-                "what_if.change", "neither precision nor calibration_method", "say what the layers should get"
+                "what_if.change", "neither precision nor calibration_method", "give a precision, a calibration method, or both"
             )
         if calibration_method is not None:
             RULES[calibration_method]

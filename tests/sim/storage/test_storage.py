@@ -211,7 +211,7 @@ class TestEditedHeaders:
     def test_rules(self, rule):
         header, tensors = parts(method="percentile")
         header["quantizers"][ACTIVATION]["rule"] = rule
-        refused(header, tensors, "range rule")
+        refused(header, tensors, "calibration method")
         header, tensors = parts(method="minmax")
         header["quantizers"][ACTIVATION]["rule"] = {"name": "mse", "options": {}}
         refused(header, tensors, "histogram")
