@@ -1,6 +1,6 @@
-"""What a result says, once; and its three written forms: text, script-free HTML, JSON for a renderer.
+"""A result as a document, in three forms: text, script-free HTML, JSON for a renderer.
 
-A document is a title and blocks. Whoever reads the JSON (`MIME`) needs no kernel and runs no code: every string
+A document is a title and blocks. A reader of the JSON (`MIME`) needs no kernel and runs no code: every string
 in it is plain text.
 """
 

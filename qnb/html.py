@@ -126,7 +126,7 @@ def form(column: object, formats: Mapping[str, Any]):
 
 
 def in_decibel(column: object) -> bool:
-    """Whether a column holds an SQNR; units stand in the name."""
+    """Whether a column holds an SQNR; its name contains the unit."""
     return str(column).endswith("_db")
 
 

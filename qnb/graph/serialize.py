@@ -112,7 +112,7 @@ def from_json(graph: Any, tensors: dict[str, torch.Tensor]) -> Captured:
     except QnbError:
         raise
     except Exception as error:
-        raise _error(f"parts that do not go together ({type(error).__name__}: {error})") from error
+        raise _error(f"parts that do not match ({type(error).__name__}: {error})") from error
     _check_ends(module.graph, inputs, called, returned)
     limits = {symbol: (low, high) for symbol, (low, high) in graph["limits"].items()}
     return Captured(

@@ -128,7 +128,7 @@ class Panel(Shown):
         show = widgets.ToggleButton(
             False,
             description="Code",
-            tooltip="What was done here, as code to run again",
+            tooltip="The code of the actions in this panel, to run again",
             layout=widgets.Layout(width="auto"),
         )
         box = widgets.VBox([self._drawer_text, self._drawer_copy], layout=_wide(display="none"))

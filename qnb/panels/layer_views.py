@@ -16,7 +16,7 @@ from qnb.workflow.documents import layers as layer_documents
 from qnb.workflow.jobs.job import Job
 
 SHOWN = [LAYER, OP, SQNR_DB, OWN_SQNR_DB, "saturated_fraction"]
-TABS = ("Values", "Value by value", "Weight ranges", "Worst cases", "All layers")
+TABS = ("Values", "FP32 vs quantized", "Weight ranges", "Worst cases", "All layers")
 
 
 class LayerViews:

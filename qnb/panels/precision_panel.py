@@ -11,7 +11,7 @@ from qnb.panels.base import Panel, heading, line
 from qnb.panels.widgets import CodeButton, Plot
 
 COSTS = {"bit operations": "bops", "weight bytes": "weight_bytes"}
-PROMISE = "one sensitivity pass, then the best mix of bits for every budget; a few of them are measured"
+PROMISE = "one sensitivity pass, then the best mix of bits for every budget; some of the mixes are measured"
 
 
 class MixedPrecisionPanel(Panel):

@@ -55,7 +55,7 @@ class RuntimeFacts:
     @classmethod
     def untimed(cls, sim: QuantSim) -> str:
         """Why a time of this simulation's file here says nothing; empty where it is measured."""
-        return "an emulator's time says nothing about a device's" if cls.emulated() else ""
+        return "an emulator's latency does not predict a device's" if cls.emulated() else ""
 
     @classmethod
     def title_for(cls, soc: Soc) -> str:

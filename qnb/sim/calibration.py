@@ -138,7 +138,9 @@ def weight_encodings(sim, only: set[str] | None = None) -> None:
             weight = sim.weight_tensor(key).detach()
             if not torch.isfinite(weight).all():
                 raise CalibrationError(
-                    "QuantSim.calibrate", f"weight {quantizer.name!r} holds NaN or infinite values", "fix the model's weights"
+                    "QuantSim.calibrate",
+                    f"weight {quantizer.name!r} holds NaN or infinite values",
+                    "fix the model's weights",
                 )
             low, high = tensor_range(weight, quantizer.grid, "minmax", quantizer.axis, quantizer.block_size)
             quantizer.set_range(low, _headroom(high, quantizer.grid, sim.target))

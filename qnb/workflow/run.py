@@ -1,4 +1,4 @@
-"""Run: one step's result, complete in itself."""
+"""Run: the result of one step."""
 
 from __future__ import annotations
 

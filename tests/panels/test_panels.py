@@ -136,7 +136,9 @@ class TestLayerExplorer:
         explorer = flow.explore("w4a8")
         assert flow.selection.layer == flow["w4a8"].worst_layer[0]
         assert explorer.bars.marks == [explorer.order.index(flow.selection.layer)]
-        assert flow.selection.layer in explorer.views.histogram.alt and "SQNR, its own" in explorer.views.figures.value
+        assert (
+            flow.selection.layer in explorer.views.histogram.alt and "SQNR, own error" in explorer.views.figures.value
+        )
 
     def test_a_click_changes_the_detail(self, flow):
         explorer = flow.explore("w4a8")

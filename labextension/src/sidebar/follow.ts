@@ -21,7 +21,7 @@ export interface IFollowed {
 const STAGES: [string, string, string][] = [
   ['check', 'Check', 'does the model export, and what is in it?'],
   ['fp16', 'FP16', 'is half precision enough?'],
-  ['w16a16', 'W16A16', 'a control: does the simulation agree with FP32?'],
+  ['w16a16', 'W16A16', 'the baseline: does the simulation agree with FP32?'],
   ['reduce', 'Reduce', 'how few bits keep the metric?'],
   ['restore', 'Restore', 'get the accuracy back'],
   ['deploy', 'Deploy', 'measure on the target']

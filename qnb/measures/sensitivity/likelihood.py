@@ -96,7 +96,7 @@ def families(sim, said: str | None, operation: str) -> dict[int, str]:
     if not floats:
         raise InputError(
             operation,
-            "a model whose outputs are no floating-point numbers",
+            "a model whose outputs are not floating-point numbers",
             "return logits in place of classes, or use estimator='evaluate'",
         )
     names = [name.rpartition(".")[2] for name in sim.captured.returned.names()]
@@ -140,7 +140,7 @@ def user_loss(loss: Callable, output: Any, target: Any, operation: str) -> Tenso
     if not isinstance(found, Tensor) or not found.requires_grad or not torch.isfinite(found).all():
         raise EvaluateError(
             operation,
-            "a loss that is no finite tensor with a gradient",
+            "a loss that is not a finite tensor with a gradient",
             "return for example torch's cross_entropy(output, target, reduction='none')",
         )
     return found.sum()

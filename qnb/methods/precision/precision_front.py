@@ -33,7 +33,7 @@ class Choices:
         sim: a calibrated QuantSim; it is not changed.
         candidates, cost, layers: as for `qnb.methods.mixed_precision`.
 
-    ``lowest`` is the least cost of any choice, ``highest`` that of the costliest candidate in all groups.
+    ``lowest`` is the least cost of any choice, ``highest`` that of the most expensive candidate in all groups.
     """
 
     def __init__(self, sim, candidates=None, cost: str | Callable = "bops", layers=None):

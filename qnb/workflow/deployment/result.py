@@ -34,8 +34,8 @@ class RuntimeResult:
         placement: how many nodes run where, ``{"CPU": 12}``; ``fallback_nodes`` names those that fell back.
         latency: measured; None where a number would mislead.
         differences: outputs, and layers joined in them, that are further from the simulation than expected.
-        known: what the target is known not to run of this model at these bits, or to compute otherwise, and what to do
-            about it; sentences.
+        known: what the target is known not to run of this model at these bits, or to compute differently, and what to
+            do about it; sentences.
     """
 
     runtime: str

@@ -1,4 +1,4 @@
-"""What the workflow's results say, as documents: object -> `Document`, pure functions."""
+"""The workflow's results as documents: object -> `Document`, pure functions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from qnb.workflow.guidance import stages
 
 TONES = {"pass": "good", "fail": "bad", "unclear": "warn", "reference": "neutral"}
 MOST = 4
-"""Layers named in a line."""
+"""How many layers a line names."""
 VERDICTS = {status: f"{mark} {status}" for status, mark in stages.MARKS.items()}
 
 
@@ -36,9 +36,9 @@ def facts(run) -> dict[str, str]:
     found = {"metric": str(run.score) + ("" if math.isnan(low) else f", 95 % interval {low:.4f} to {high:.4f}")}
     if run.comparison is not None:
         layer, own_db = run.worst_layer
-        found["output against FP32"] = decibel(run.output_sqnr_db)
+        found["output vs FP32"] = decibel(run.output_sqnr_db)
         all_lossless = own_db == math.inf
-        found["layer that loses most"] = "none" if all_lossless else f"{layer} ({decibel(own_db)} on its own)"
+        found["weakest layer"] = "none" if all_lossless else f"{layer} ({decibel(own_db)} on its own)"
     if run.float16 is not None:
         found["overflow in FP16"] = ", ".join(run.overflowing) or "no layer"
         found["underflowing to zero in FP16"] = ", ".join(run.underflowing) or "no layer"
@@ -116,8 +116,8 @@ def other_data(flow) -> list[Text]:
         return []
     named = ", ".join(others[:6]) + (f" and {len(others) - 6} more" if len(others) > 6 else "")
     said = (
-        f"! The calibration data is not that of {named}: other samples, or in another order. New runs do not quite "
-        "compare with these; run them again, or load the file with the data it was made with."
+        f"! The calibration data is not that of {named}: other samples, or in another order. New runs are "
+        "not directly comparable with these; run them again, or load the file with the data it was made with."
     )
     return [Text(said, "warn")]
 

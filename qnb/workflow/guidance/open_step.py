@@ -154,7 +154,7 @@ def _integer(flow, runs: dict, step: OpenStep) -> Situation:
 
 
 def _above(runs: dict, precision: str) -> str | None:
-    """The step of the ladder to run before an open one is recovered: the one just above, or the control where nothing
+    """The step of the ladder to run before an open one is recovered: the one just above, or the baseline where nothing
     quantized passes."""
     done = {run.precision for run in runs.values()}
     passing = [run.precision for run in runs.values() if run.verdict.status == PASS]

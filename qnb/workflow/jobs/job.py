@@ -134,7 +134,7 @@ class Job:
 
     def _raise_if_cancelled(self) -> None:
         if self._cancel.is_set():
-            raise Cancelled(self.name, "cancelled; everything is as it was")
+            raise Cancelled(self.name, "cancelled; nothing changed")
 
     def _run(self) -> None:
         status = DONE

@@ -44,7 +44,7 @@ def shown(title: str, progress: Report | None = None, stages: int | None = None)
             with _bar(title, stages) as report:
                 yield report
     except KeyboardInterrupt as error:
-        raise Cancelled(title, "interrupted; everything is as it was") from error
+        raise Cancelled(title, "interrupted; nothing changed") from error
 
 
 @contextmanager
