@@ -243,7 +243,7 @@ def _notes(sim, training: Training) -> tuple[str, ...]:
     integer = {k for k in sim.plan.activations if sim.activation(k).active and isinstance(sim.activation(k).grid, Grid)}
     kept = {k for k in integer if f"activation_quantizers.{k}" not in training.trained.ranges}
     if kept and training.settings.learn_scales:
-        notes.append(f"Output ranges not trained (fixed, masked, or symmetric 16 bits):  {len(kept)}.")
+        notes.append(f"Output ranges not trained (fixed, masked, or symmetric 16 bits): {len(kept)}.")
     if place.stopped:
         notes.append(
             f"Stopped after {place.step} of {training.settings.steps} steps: no gain in {place.waited} epochs."
