@@ -55,7 +55,7 @@ class Follower {
       this.run(run, cell, document.kind === 'run', document.stages.length > 0);
     }
     if (document.next.length) {
-      // Advice without code has nothing to add.
+      // A next step without code has nothing to add.
       [this.next, this.nextCell] = [document.next.find(next => next.code) ?? document.next[0], cell];
     }
   }

@@ -60,8 +60,8 @@ def run(run) -> Document:
     )
 
 
-def as_json(advice) -> tuple[dict, ...]:
-    return tuple({"title": a.title, "reason": a.reason, "code": a.code} for a in advice)
+def as_json(steps) -> tuple[dict, ...]:
+    return tuple({"title": a.title, "reason": a.reason, "code": a.code} for a in steps)
 
 
 def check(check) -> Document:
@@ -92,10 +92,10 @@ def runs_table(flow) -> Table:
 
 def workflow(flow, *before, max_rows: int | None = 2) -> Document:
     """Title, ``before``, the runs, and what to do next, the first so many steps."""
-    advice = flow.next_steps()
+    steps = flow.next_steps()
     blocks = [*before, *other_data(flow), *([runs_table(flow)] if flow.runs else [])]
     blocks += [
-        Code(a.code, f"{'Or' if index else 'Next'}: {a.title}", a.reason) for index, a in enumerate(advice[:max_rows])
+        Code(a.code, f"{'Or' if index else 'Next'}: {a.title}", a.reason) for index, a in enumerate(steps[:max_rows])
     ]
     return Document(
         "workflow",
@@ -104,7 +104,7 @@ def workflow(flow, *before, max_rows: int | None = 2) -> Document:
         workflow=identity(flow),
         stages=tuple(stages.as_rows(stages.stages(flow))),
         runs=tuple(stages.row(r) for r in flow.runs.values()),
-        next=as_json(advice),
+        next=as_json(steps),
     )
 
 
