@@ -16,7 +16,7 @@ GREY, SAFE = "#797979", " /:;=,.()-+!*@?"
 LOSSLESS, OVERFLOW = "lossless", "overflow"
 """What an SQNR of plus or minus infinity is called."""
 TONES = {"neutral": "rgba(128,128,128,.7)", "good": "#009e73", "warn": "#d98200", "bad": "#d55e00"}
-"""Colours of a card's left edge; the words say the same."""
+"""Colours of a card's left edge; the text says the same."""
 
 
 def escape(value: Any) -> str:

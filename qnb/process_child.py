@@ -1,4 +1,4 @@
-"""The child's side of `qnb.process`: a worker that answers messages, in a process that has nobody to show output to.
+"""The child's side of `qnb.process`: a worker that answers messages, in a process without a terminal.
 
 It is started as a file, with the worker's file as its argument, so that it loads what the worker needs and not qnb.
 Messages come on standard input and answers go out where standard output was. A message is a dict: the length of a

@@ -1,4 +1,4 @@
-"""The command line: ``qnb lab`` opens the tutorial, ``qnb doctor`` says what an installation lacks."""
+"""The command line: ``qnb lab`` opens the tutorial, ``qnb doctor`` checks an installation."""
 
 from __future__ import annotations
 

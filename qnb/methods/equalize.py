@@ -48,7 +48,7 @@ def equalize(
     in two pairs. Then a high bias is absorbed where that is exact (`qnb.methods.rescaling.absorb_bias`).
 
     The paper puts a ReLU in the place of each ReLU6, which changes what the model computes. Here ReLU6 stays, and a
-    channel that it clips keeps its scale; the others are scaled down as they like, and up only so far that they stay
+    channel that it clips keeps its scale; the others are scaled down freely, and up only so far that they stay
     below the ceiling. Elsewhere the channel that reaches furthest stays the one that does, or a nearly dead channel
     with a bias would take the grid from all others. What channels reach is seen in ``batches`` (with a quarter of
     their range to spare, and at least 3 standard deviations of a folded batch norm). Without batches it is not known

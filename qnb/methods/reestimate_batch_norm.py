@@ -1,4 +1,4 @@
-"""Batch norm re-estimation: the statistics that a batch norm normalizes by are measured anew, on quantized weights."""
+"""Batch norm re-estimation: the statistics of folded batch norms are measured again, with quantized weights."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ class RecoveryPanel(Panel):
         return tuple(name for name, box in self.boxes.items() if box.value)
 
     def _draw_boxes(self) -> None:
-        """What a run has had cannot be chosen again."""
+        """Methods that a run has had cannot be chosen again."""
         applied = self.flow[self.name].sim.applied_methods if self.name else ()
         for name, box in self.boxes.items():
             box.disabled = METHODS[name].once and name in applied

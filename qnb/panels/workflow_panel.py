@@ -120,7 +120,7 @@ class WorkflowPanel(Panel):
         return self._action_of(self.next_step)
 
     def _action_of(self, next_step):
-        """What Run next does; None where the next_step is not a step to run."""
+        """What Run next does; None where the next step is not one to run."""
         if next_step.run is not None:
             return lambda: self._run(next_step.run)
         if next_step.recover is not None:

@@ -24,7 +24,7 @@ def measured(flow, sim, name: str, reference: Score, settings: dict[str, Any], r
 
     Args:
         reference: FP32's score.
-        settings: what it takes to get the numbers again, see `settings_of`.
+        settings: what reproduces the numbers, see `settings_of`.
         start: when the step began, ``time.perf_counter()``.
         more: other fields of the Run.
     """

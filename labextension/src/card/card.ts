@@ -16,7 +16,7 @@ export function drawCard(found: IDocument, drawFigure: DrawFigure, level = 3): H
   }
   if (found.version > VERSION) {
     card.append(
-      element('p', { class: 'qnb-Text' }, 'This was made by a newer qnb. To see all of it: pip install --upgrade qnb')
+      element('p', { class: 'qnb-Text' }, 'This result was made by a newer qnb. To see all of it: pip install --upgrade qnb')
     );
     return card;
   }

@@ -23,7 +23,7 @@ const STAGES: [string, string, string][] = [
   ['fp16', 'FP16', 'is half precision enough?'],
   ['w16a16', 'W16A16', 'the baseline: does the simulation agree with FP32?'],
   ['reduce', 'Reduce', 'how few bits keep the metric?'],
-  ['restore', 'Restore', 'get the accuracy back'],
+  ['restore', 'Restore', 'recover the accuracy'],
   ['deploy', 'Deploy', 'measure on the target']
 ];
 const EMPTY: IWorkflow = { variable: '', model: '', target: '', tolerance: '' };

@@ -125,7 +125,7 @@ def commands(deployed) -> Code:
 
 
 def panel(flow, name: str | None) -> Document:
-    """The deploy panel on paper: the deployment, or how to make one, and all runs."""
+    """The deploy panel as a page: the deployment, or how to make one, and all runs."""
     deployed = flow.deployments.get(name)
     runs = (figure(flow.chart()),) if flow.runs else ()
     if deployed is not None:

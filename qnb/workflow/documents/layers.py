@@ -66,7 +66,7 @@ _LAYER_FORMS = {
 
 
 def explorer(flow) -> Document:
-    """The layer explorer on paper: bars, the worst layers, the selected layer's values."""
+    """The layer explorer as a page: bars, the worst layers, the selected layer's values."""
     from qnb import charts
 
     selection = flow.selection

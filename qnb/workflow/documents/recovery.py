@@ -115,7 +115,7 @@ def chart(flow, run):
 
 
 def panel(flow, name: str | None, shown) -> Document:
-    """The recovery panel on paper: what was found, or what could be tried.
+    """The recovery panel as a page: the results, or what could be tried.
 
     Args:
         name: the run to start from.

@@ -123,7 +123,7 @@ def other_data(flow) -> list[Text]:
 
 
 def panel(flow, max_rows: int | None = 2) -> Document:
-    """The workflow panel on paper: ladder, chart, runs, next steps."""
+    """The workflow panel as a page: ladder, chart, runs, next steps."""
     before = [Ladder(stages.as_rows(stages.stages(flow)))]
     if flow.runs:
         before.append(figure(flow.chart()))
@@ -179,7 +179,7 @@ def _about(flow, name: str) -> list:
 
 
 def made_with(run) -> dict[str, str]:
-    """What it takes to get a run's numbers again, in a line."""
+    """What reproduces a run's numbers, in a line."""
     kept = run.settings
     said = [f"{kept['calibration_method']} ranges"] if kept.get("calibration_method") else []
     said += [f"{name} {value}" for name, value in kept.get("options", {}).items()]

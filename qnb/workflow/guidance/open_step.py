@@ -44,7 +44,7 @@ class OpenStep:
 def find(runs: dict) -> OpenStep | None:
     """The highest precision that is open; a step is settled where it passes, or a lower one does.
 
-    FP16 and integers are two roads: FP16 is settled before the first integer run, and then no more.
+    FP16 and integers are separate: FP16 is settled before the first integer run, and not afterwards.
     """
     groups: dict[str, list] = {}
     for run in runs.values():

@@ -11,7 +11,7 @@ from qnb.workflow.verdict import FAIL, PASS, REFERENCE, UNCLEAR, amount
 
 TODO = "todo"
 MARKS = {PASS: "✓", FAIL: "✗", UNCLEAR: "?", REFERENCE: "=", TODO: "·"}
-WORDS = {PASS: "pass", FAIL: "fails", UNCLEAR: "unclear", REFERENCE: "reference", TODO: "to do"}
+WORDS = {PASS: "pass", FAIL: "fail", UNCLEAR: "unclear", REFERENCE: "reference", TODO: "to do"}
 TITLES = {
     "check": "Check",
     "fp16": "FP16",

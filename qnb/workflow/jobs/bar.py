@@ -20,7 +20,7 @@ class Bar:
 
     Args:
         title: the step, as one would call it.
-        stages: how many it has; None where nobody knows.
+        stages: how many it has; None where it is not known.
         clock: seconds, for tests.
     """
 

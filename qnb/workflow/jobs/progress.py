@@ -28,7 +28,7 @@ def shown(title: str, progress: Report | None = None, stages: int | None = None)
     Args:
         title: the step, as one would call it: ``"flow.run('w8a8')"``.
         progress: what the step was called with.
-        stages: how many there will be; None where nobody knows.
+        stages: how many there will be; None where it is not known.
 
     >>> with shown("flow.run('w8a8')") as report:
     ...     report(1, 8, "comparing w8a8")
@@ -63,7 +63,7 @@ def _bar(title: str, stages: int | None) -> Iterator[Report]:
 
 
 def _nobody(done: int, total: int | None, message: str = "") -> None:
-    """Nobody watches."""
+    """Shows nothing."""
 
 
 def _form() -> Callable[[str, int | None], Bar] | None:

@@ -49,7 +49,7 @@ class WhatIf(Shown):
     """Changes to a run that is already there. The run itself stays as it is.
 
     New bits take their ranges from the run's own statistics, which were taken with its weights: the figures are
-    within a fraction of a decibel of those of a run, which calibrates anew.
+    within a fraction of a decibel of those of a run, which calibrates again.
 
     >>> import torch, qnb
     >>> x = [torch.randn(8, 4)]
