@@ -257,7 +257,7 @@ def test_the_digits_within_one_percent():
     assert demo.evaluate(sim).value == chosen.metric
     cheaper = front[(front.index < chosen.point) & front.metric.notna()]
     assert (cheaper.high > 0.01).any(), "the next cheaper measured one loses more"
-    assert any("and 0 beyond it" in note for note in result.notes)
+    assert any(", 0 beyond it" in note for note in result.notes)
 
 
 def test_no_point_is_good_enough():
