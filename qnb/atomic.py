@@ -1,4 +1,4 @@
-"""Files are written beside their place and moved there when they are whole: a reader sees the old or the new one."""
+"""Files are written beside their place and moved there when complete: a reader sees the old file or the new one."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from typing import BinaryIO
 from qnb.errors import FileError
 
 _REMEDIES = {
-    errno.ENOSPC: "free some space, or choose another disk; what was there before is as it was",
-    errno.EDQUOT: "free some space, or choose another disk; what was there before is as it was",
+    errno.ENOSPC: "free some space, or choose another disk; the file that was there is unchanged",
+    errno.EDQUOT: "free some space, or choose another disk; the file that was there is unchanged",
     errno.EISDIR: "give the name of a file in it",
 }
 
 
 @contextmanager
 def replacing(path) -> Iterator[BinaryIO]:
-    """A file to write to, which takes the place of ``path`` at the end; on any error it vanishes and all is as before.
+    """A file to write to, which takes the place of ``path`` at the end; on any error it is deleted and
+    ``path`` is unchanged.
 
     A link is followed. A file that is replaced passes its permissions on; a new one gets those that the umask leaves.
 

@@ -1,4 +1,4 @@
-"""Names of DataFrame columns, one place; units stand in the name."""
+"""Names of DataFrame columns, in one place; a name contains the unit."""
 
 LAYER, MODULE, OP, KIND = "layer", "module", "op", "kind"
 SQNR_DB, OWN_SQNR_DB = "sqnr_db", "own_sqnr_db"
@@ -44,10 +44,10 @@ SENSITIVITY = (LAYER, KIND, "score", "low", "high")
 """What `qnb.sensitivity` returns, the most sensitive first."""
 
 ATTEMPTS = ("tried", "metric", "low", "high", "drop", "verdict", SQNR_DB, "size_bytes", "seconds", "kept")
-"""What the recipe "auto" tried, one row per technique on top of what was kept before it; SQNR at the output."""
+"""What the recipe "auto" tried, one row per method on top of what was kept before it; SQNR at the output."""
 
 FRONT = ("point", "cost", "cost_fraction", "predicted", "measured", "low", "high", "metric", "chosen")
-"""Points of a mixed-precision search, the cheapest first: cost, also as a share of the costliest candidate's,
+"""Points of a mixed-precision search, the cheapest first: cost, also as a share of the most expensive candidate's,
 predicted loss, and of those that were verified the metric and its drop with an interval."""
 
 BITS = ("point", LAYER, "weight_bits", "activation_bits")
@@ -133,7 +133,7 @@ SAMPLES = ("sample", SQNR_DB, "mse")
 _TITLES = {
     SQNR_DB: "SQNR (dB)",
     OWN_SQNR_DB: "own SQNR (dB)",
-    "worst_own_sqnr_db": "its own SQNR (dB)",
+    "worst_own_sqnr_db": "own SQNR (dB)",
     "mse": "MSE",
     "saturated_fraction": "QuantSim clipped",
     "max_abs_error": "max abs error",
@@ -153,9 +153,9 @@ _TITLES = {
     "within_one_fraction": "within one step",
     "max_steps": "largest difference (steps)",
     "top1_agreement": "top-1 agreement",
-    "exact_equal_fraction": "equal, integer-exact",
+    "exact_equal_fraction": "equal (integer-exact)",
     "latency_ms": "latency (ms)",
-    "fallback_nodes": "nodes elsewhere",
+    "fallback_nodes": "fallback nodes",
     "file_bytes": "file (bytes)",
     "weight_bytes": "bytes of weights",
     "activation_bytes": "activations (bytes)",
@@ -163,7 +163,7 @@ _TITLES = {
 
 
 def title(column: object) -> str:
-    """A column's name as a table's head says it.
+    """A column's name as the head of a table shows it.
 
     >>> title("own_sqnr_db"), title("worst_layer")
     ('own SQNR (dB)', 'worst layer')

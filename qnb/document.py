@@ -1,6 +1,6 @@
-"""What a result says, once; and its three written forms: text, script-free HTML, JSON for a renderer.
+"""A result as a document, in three forms: text, script-free HTML, JSON for a renderer.
 
-A document is a title and blocks. Whoever reads the JSON (`MIME`) needs no kernel and runs no code: every string
+A document is a title and blocks. A reader of the JSON (`MIME`) needs no kernel and runs no code: every string
 in it is plain text.
 """
 
@@ -75,7 +75,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Text:
-    """A sentence; ``tone`` is neutral, good, warn or bad, and the words say the same."""
+    """A sentence; ``tone`` is neutral, good, warn or bad, and the text says the same."""
 
     words: str
     tone: str = "neutral"
@@ -112,7 +112,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Figure:
-    """A chart: Plotly's JSON for who can draw it, a picture (SVG) for who cannot."""
+    """A chart: Plotly's JSON for readers that can draw it, a picture (SVG) for those that cannot."""
 
     figure: dict
     alt: str
@@ -147,7 +147,7 @@ class Ladder:
 
 @dataclass(frozen=True)
 class Document:
-    """A result as it is read.
+    """A result as a document.
 
     Args:
         kind: workflow, run, check, comparison, layer, explorer.

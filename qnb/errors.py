@@ -63,7 +63,7 @@ class DependencyError(QnbError, ImportError):
 
 
 class Cancelled(QnbError, RuntimeError):
-    """The user cancelled a step; everything is as it was before."""
+    """The user cancelled a step; nothing has changed."""
 
     def __init__(self, operation: str = "qnb", received: str = "cancelled", remedy: str = "run the step again"):
         super().__init__(operation, received, remedy)

@@ -15,7 +15,7 @@ BORDER = "1px solid rgba(128,128,128,.35)"
 GREY, SAFE = "#797979", " /:;=,.()-+!*@?"
 """Of pictures' texts; what needs no escape in a picture's address."""
 TONES = {"neutral": "rgba(128,128,128,.7)", "good": "#009e73", "warn": "#d98200", "bad": "#d55e00"}
-"""Colours of a card's left edge; the words say the same."""
+"""Colours of a card's left edge; the text says the same."""
 
 
 def escape(value: Any) -> str:
@@ -55,7 +55,7 @@ def form(column: object, formats: Mapping[str, Any]):
 
 
 def in_decibel(column: object) -> bool:
-    """Whether a column holds an SQNR; units stand in the name."""
+    """Whether a column holds an SQNR; its name contains the unit."""
     return str(column).endswith("_db")
 
 

@@ -1,4 +1,4 @@
-"""The child's side of `qnb.process`: a worker that answers messages, in a process that has nobody to show output to.
+"""The child's side of `qnb.process`: a worker that answers messages, in a process without a terminal.
 
 It is started as a file, with the worker's file as its argument, so that it loads what the worker needs and not qnb.
 Messages come on standard input and answers go out where standard output was. A message is a dict: the length of a
@@ -75,7 +75,7 @@ def main(path: str) -> None:
     worker, failure = None, None
     try:
         worker = _load(path)
-    except Exception as error:  # what it needs is not installed, say; whoever asks is told
+    except Exception as error:  # for example, what it needs is not installed; whoever asks is told
         failure = error
     while True:
         try:

@@ -82,7 +82,7 @@ def parse(data: bytes | str, operation: str, remedy: str) -> Any:
 
 
 def _no_constant(name: str):
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def check(value: Any, schema: Mapping[str, Any], operation: str, remedy: str) -> None:
@@ -128,7 +128,7 @@ def _any_of(validator, schemas, value, schema):
         if first is None:
             return
         context.append(first)
-    yield ValidationError(f"{value!r} is none of what may stand here", context=context)
+    yield ValidationError(f"{value!r} is not allowed here", context=context)
 
 
 def check_version(header: Any, kind: str, known: int, operation: str) -> None:

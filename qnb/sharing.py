@@ -1,4 +1,4 @@
-"""Who may touch what, from which thread.
+"""Thread safety: which thread may read or change what.
 
 A notebook has several threads at work at once: the cell, a step that runs as a job, panels that read layers, a pool of
 the user's own. These are the rules that keep them apart; code that follows them needs no other.

@@ -23,7 +23,7 @@ def dumps(kind: str, header: Mapping[str, Any], tensors: Mapping[str, torch.Tens
     """The file's bytes.
 
     Args:
-        kind: which file it is, ``"qnb.quantsim"`` say.
+        kind: of the file, for example ``"qnb.quantsim"``.
         header: what JSON can hold.
         tensors: by name, on any device.
 

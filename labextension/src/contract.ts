@@ -59,8 +59,8 @@ export const TONES = ['neutral', 'good', 'warn', 'bad'];
 export const STATUSES = ['pass', 'fail', 'unclear', 'todo', 'reference'];
 
 const WORDS: { [status: string]: string } = {
-  pass: 'within tolerance',
-  fail: 'fails',
+  pass: 'pass',
+  fail: 'fail',
   unclear: 'unclear',
   todo: 'to do',
   reference: 'reference'

@@ -50,13 +50,13 @@ AXES = {
         size,
     ),
     "file_bytes": Axis(
-        "file size", "Smallest file", "no file measured", "No files measured yet: flow.measure() does it.", _bytes, size
+        "file size", "Smallest file", "no file measured", "No files measured yet: call flow.measure().", _bytes, size
     ),
     "latency_ms": Axis(
         "latency on ONNX Runtime's CPU",
         "Fastest",
         "not timed",
-        "No runs timed yet: flow.measure() does it.",
+        "No runs timed yet: call flow.measure().",
         _milliseconds,
         lambda v: f"{v:.3g} ms",
     ),

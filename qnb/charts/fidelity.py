@@ -38,7 +38,7 @@ def fidelity(
     if not any(len(frame) for frame in ready.values()):
         return empty("No layers to show: deploy a run first, for example flow.deploy('w8a16', 'deploy').")
     chart = layer_sqnr(ready, threshold_db=threshold_db, worst=1)
-    chart.update_layout(title_subtitle_text=chart.layout.title.subtitle.text or "simulation against runtime")
+    chart.update_layout(title_subtitle_text=chart.layout.title.subtitle.text or "simulation vs runtime")
     if chart.layout.showlegend:  # runtimes' names are long: two lines of them, below the subtitle
         chart.update_layout(margin_t=LEGEND_TOP, height=chart.layout.height + LEGEND_TOP - TEMPLATE.layout.margin.t)
     for name, layer in (begins or {}).items():

@@ -115,7 +115,7 @@ def _clipped(chart: go.Figure, start: float, end: float, low: float | None, high
             yanchor="top",
             xanchor=anchor,
             showarrow=False,
-            text=f"grid ends at {value(edge)}",
+            text=f"clips at {value(edge)}",
             font={"color": BAD, "size": 11},
         )
 
@@ -132,7 +132,7 @@ def _levels(chart: go.Figure, scale: float | None, low: float | None, high: floa
 
 
 def _cut(chart: go.Figure, left: np.ndarray, right: np.ndarray, fp32: np.ndarray, quantsim: np.ndarray) -> None:
-    """Where one bin dwarfs the rest, let it leave the plot, and say so."""
+    """Where one bin is far larger than the rest, truncate its bar and label it."""
     peak = int(fp32.argmax())
     near = slice(max(0, peak - 1), peak + 2)
     rest = max(np.delete(fp32, peak).max(initial=0), np.delete(quantsim, near).max(initial=0))
@@ -151,5 +151,5 @@ def _cut(chart: go.Figure, left: np.ndarray, right: np.ndarray, fp32: np.ndarray
         showarrow=False,
         font_size=11,
         xshift=6 if peak < len(left) / 2 else -6,
-        text=f"FP32 bin of {value(fp32[peak])} values, cut",
+        text=f"bar truncated ({value(fp32[peak])} FP32 values)",
     )

@@ -27,7 +27,7 @@ def layer_scatter(scatter: pd.DataFrame, *, layer: str = "") -> go.Figure:
 
     >>> import pandas as pd
     >>> layer_scatter(pd.DataFrame({"fp32": [0.0, 1.0], "quantsim": [0.0, 0.75]}), layer="fc").layout.title.text
-    'fc: off by at most 0.25 (2 values)'
+    'fc: largest difference 0.25 (2 values)'
     """
     require(scatter, SCATTER, "layer_scatter", SOURCE)
     fp32, quantsim = (numbers(scatter[c]) for c in SCATTER)
@@ -63,6 +63,6 @@ def layer_scatter(scatter: pd.DataFrame, *, layer: str = "") -> go.Figure:
 
 
 def _title(layer: str, largest: float, count: int, left_out: int) -> str:
-    off = f"off by at most {value(largest)}" if largest > 0 else "no difference"
+    off = f"largest difference {value(largest)}" if largest > 0 else "no difference"
     rest = f", {left_out:,} not finite" if left_out else ""
     return titled("", layer, f"{': ' if layer else ''}{off} ({count:,} values{rest})")

@@ -34,7 +34,7 @@ def pareto(front: pd.DataFrame, *, cost: str | None = None, selected: int | None
     >>> import pandas as pd
     >>> rows = [(0, 1e6, .25, .5, .04, .02, .06, .93, False), (1, 4e6, 1., .01, 0., 0., 0., .97, True)]
     >>> pareto(pd.DataFrame(rows, columns=list(FRONT)), cost="BOPs").layout.title.text
-    'Chosen: 4 M BOPs (100 % of the costliest), measured drop 0'
+    'Chosen: 4 M BOPs (100 % of the most expensive), measured drop 0'
     """
     require(front, FRONT, "pareto", SOURCE)
     if front.empty:
@@ -141,7 +141,9 @@ def _title(front: pd.DataFrame, marked: int | None, cost: str) -> str:
     which = "Chosen" if row["chosen"] else f"Point {int(row['point'])}"
     drop = f"measured drop {value(row['measured'])}" if math.isfinite(row["measured"]) else "not measured"
     return plain(
-        f"{which}: {count(row['cost'])} {cost} ({row['cost_fraction']:.0%} of the costliest), {drop}".replace("%", " %")
+        f"{which}: {count(row['cost'])} {cost} ({row['cost_fraction']:.0%} of the most expensive), {drop}".replace(
+            "%", " %"
+        )
     )
 
 

@@ -25,13 +25,13 @@ STATES = {
 """Verdict: what it is called, its symbol, its colour."""
 NEEDED = ("run", "metric", "low", "high", "n", "drop", "verdict")
 DODGE = 0.016
-"""Runs of the same size stand so far apart, as a share of the axis: their intervals would cover each other."""
+"""Distance of runs of the same size, as a share of the axis: else their intervals would cover each other."""
 
 
 def summary(
     summary: pd.DataFrame, *, tolerance: float | None = None, selected: str | None = None, x: str = "size_bytes"
 ) -> go.Figure:
-    """Metric with its interval against size or latency, a labelled point per run; symbol and colour say the verdict.
+    """Metric with its interval against size or latency, a labelled point per run; symbol and colour show the verdict.
 
     Args:
         summary: what `Workflow.summary` returns, columns `qnb.columns.SUMMARY`; ``low`` and ``high`` may be
@@ -178,12 +178,12 @@ def _title(frame: pd.DataFrame, x: str) -> str:
         said = f"{AXES[x].best} within tolerance: {plain(best.run)}, {AXES[x].text(best[x])}"
         return f"{said}, drop {value(best['drop'])}"
     if (runs["verdict"] == "unclear").any():
-        return "No run is surely within tolerance: too close to call"
+        return "No run is clearly within tolerance: too close to call"
     return "No run is within tolerance"
 
 
 def _best_first(kept: pd.DataFrame, x: str) -> pd.DataFrame:
-    """By ``x``, then as `qnb.columns.BEST` says; a control comes last."""
+    """By ``x``, then as `qnb.columns.BEST` says; the baseline comes last."""
     last = kept["precision"] == CONTROL if "precision" in kept else False
     by = [x, *(c for c in BEST if c in kept and c != x)]
     return kept.assign(_last=last).sort_values(["_last", *by], kind="stable")

@@ -1,4 +1,4 @@
-"""The command line: ``qnb lab`` opens the tutorial, ``qnb doctor`` says what an installation lacks."""
+"""The command line: ``qnb lab`` opens the tutorial, ``qnb doctor`` checks an installation."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def _parser() -> argparse.ArgumentParser:
         "lab",
         help="open JupyterLab on the tutorial notebooks",
         usage="qnb lab [-h] [FOLDER] [-- JUPYTER ARGUMENTS]",
-        description="Open JupyterLab on the tutorial notebooks. They are copied to FOLDER first; what is there "
-        "already stays as it is. Arguments after -- go to `jupyter lab`, for example: qnb lab -- --no-browser",
+        description="Open JupyterLab on the tutorial notebooks. They are copied to FOLDER first; notebooks that "
+        "exist there are kept. Arguments after -- go to `jupyter lab`, for example: qnb lab -- --no-browser",
     )
     where = "where the notebooks go (default: ./qnb-notebooks; in a checkout: its notebooks)"
     lab.add_argument("folder", nargs="?", metavar="FOLDER", help=where)

@@ -33,7 +33,9 @@ def _one(name: str, check: Check, here: Surroundings) -> CheckResult:
         return check(here)
     except Exception as error:  # the doctor looks at broken things: anything may happen
         text = " ".join(str(error).split())
-        return CheckResult(name, FAIL, f"{type(error).__name__}: {text}".removesuffix(": "), "fix what the text names")
+        return CheckResult(
+            name, FAIL, f"{type(error).__name__}: {text}".removesuffix(": "), "fix what the message names"
+        )
 
 
 def table(findings: Sequence[CheckResult], marks: Mapping[str, str] = MARKS) -> str:

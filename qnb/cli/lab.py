@@ -39,8 +39,8 @@ def lab(
     """Open JupyterLab on the first tutorial notebook.
 
     Args:
-        folder: where to copy the notebooks, ``./qnb-notebooks`` if None; a notebook that is there already stays
-            as it is. In a checkout None opens its own notebooks.
+        folder: where to copy the notebooks, ``./qnb-notebooks`` if None; a notebook that exists there is
+            kept. In a checkout None opens its own notebooks.
         arguments: for ``jupyter lab``.
         runner: gets the command and the folder to run it in, returns the exit status.
         checkout: the folder that holds the package, and in a checkout ``notebooks``.
@@ -105,4 +105,4 @@ def copy(notebooks: dict[str, bytes], folder: Path, say: Callable[[str], None]) 
     if len(kept) < len(notebooks):
         say(f"Copied to {folder}: {', '.join(n for n in notebooks if n not in kept)}")
     if kept:
-        say(f"Kept as they are in {folder}: {', '.join(kept)}")
+        say(f"Already in {folder}, unchanged: {', '.join(kept)}")

@@ -1,4 +1,4 @@
-"""What the doctor looks at: this interpreter, its packages, JupyterLab's folders. Tests put others in their place."""
+"""What the doctor looks at: this interpreter, its packages, JupyterLab's folders. Tests replace them."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class Surroundings:
 
     @functools.cached_property
     def torch(self) -> dict:
-        """What torch says, asked in a process of its own: an installation that crashes does not take us along."""
+        """What torch says, asked in a process of its own: a crash there does not end this process."""
         return json.loads(self.run([self.executable, "-c", TORCH]).splitlines()[-1])
 
 

@@ -22,7 +22,7 @@ class Demo:
     """What a `qnb.Workflow` takes.
 
     Args:
-        name: ``"digits"``, say.
+        name: for example ``"digits"``.
         model: trained, in eval mode.
         calibration: 8 batches of 32 training inputs, without labels.
         evaluate: accuracy on the 540 held-out images, with a value per sample.

@@ -8,7 +8,7 @@ from qnb.demo.demo import Demo, load_weights
 def digits() -> Demo:
     """A depthwise-separable CNN on scikit-learn's handwritten digits; at least 97 % on 540 held-out images.
 
-    Depthwise convolutions are what low precision hurts first: W8A8 loses a little here, W4A8 visibly.
+    Depthwise convolutions are the most sensitive to low precision: W8A8 loses a little here, W4A8 visibly.
 
     >>> demo = digits()
     >>> demo.evaluate(demo.model).value > 0.97

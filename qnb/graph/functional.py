@@ -2,7 +2,7 @@
 
 ``ExportedProgram.run_decompositions({})`` does this too, by tracing the whole program again, which takes three times
 as long as exporting it. Most models write only to tensors that nothing else sees (``relu_``, ``out += x``): there,
-putting the out-of-place op in its stead is enough. The rest (writes to views, inputs or buffers) is traced again.
+replacing it by the out-of-place op is enough. The rest (writes to views, inputs or buffers) is traced again.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def to_json(captured: Captured, *, readable: bool = True) -> tuple[dict, dict[st
         readable: refuse what `from_json` would; False where the values are only compared, never read.
 
     Raises:
-        FileError: the graph holds what no file may hold: an op of another library, say.
+        FileError: the graph holds what no file may hold, for example an op of another library.
     """
     module = captured.module
     named = dict(module.named_parameters(remove_duplicate=False)) | dict(module.named_buffers(remove_duplicate=False))
@@ -112,7 +112,7 @@ def from_json(graph: Any, tensors: dict[str, torch.Tensor]) -> Captured:
     except QnbError:
         raise
     except Exception as error:
-        raise _error(f"parts that do not go together ({type(error).__name__}: {error})") from error
+        raise _error(f"parts that do not match ({type(error).__name__}: {error})") from error
     _check_ends(module.graph, inputs, called, returned)
     limits = {symbol: (low, high) for symbol, (low, high) in graph["limits"].items()}
     return Captured(

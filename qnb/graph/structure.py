@@ -115,7 +115,7 @@ class Structure:
         """What `to_json` gave and `STRUCTURE` has let through.
 
         Raises:
-            FileError: its parts do not go together.
+            FileError: its parts do not match.
         """
         kind, keys, value = stored["kind"], tuple(stored["keys"]), stored["value"]
         children = tuple(Structure.from_json(c) for c in stored["children"])
@@ -128,7 +128,7 @@ class Structure:
             not isinstance(value, int) or value.bit_length() < 64,
         )
         if not all(fits):
-            raise FileError("read a graph", f"a {kind} whose parts do not go together", "save it again")
+            raise FileError("read a graph", f"a {kind} whose parts do not match", "save it again")
         return Structure(kind, children, keys, float(value["float"]) if isinstance(value, dict) else value)
 
 

@@ -1,6 +1,6 @@
-"""Methods: one recovery technique per file. Each changes the sim it is given and returns a `Result`.
+"""Recovery methods, one per file. Each changes the sim it is given and returns a `Result`.
 
-A technique is a function that `qnb.methods.method.method` registers, here or in another package.
+A method is a function that `qnb.methods.method.method` registers, here or in another package.
 """
 
 from qnb.methods.method import METHODS as METHODS

@@ -1,4 +1,4 @@
-"""Bias correction: rounding weights moves each channel's mean; the bias moves it back."""
+"""Bias correction: rounding weights shifts each channel's mean; the bias compensates for it."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def correct_bias(
     chosen = integer_layers(sim, layers, OPERATION)
     with_bias = [layer for layer in chosen if layer.bias is not None and alone.get(layer.bias)]
     without = [layer.layer for layer in chosen if layer not in with_bias]
-    notes = [f"No bias of their own, so that their mean stays: {listed(without)}."] if without else []
+    notes = [f"Not corrected, as these layers have no bias: {listed(without)}."] if without else []
     if analytic:
         shifts, more = _analytic(sim, with_bias, progress)
         notes += more

@@ -48,10 +48,10 @@ def equalize(
     in two pairs. Then a high bias is absorbed where that is exact (`qnb.methods.rescaling.absorb_bias`).
 
     The paper puts a ReLU in the place of each ReLU6, which changes what the model computes. Here ReLU6 stays, and a
-    channel that it clips keeps its scale; the others are scaled down as they like, and up only so far that they stay
+    channel that it clips keeps its scale; the others are scaled down freely, and up only so far that they stay
     below the ceiling. Elsewhere the channel that reaches furthest stays the one that does, or a nearly dead channel
     with a bias would take the grid from all others. What channels reach is seen in ``batches`` (with a quarter of
-    their range to spare, and at least 3 standard deviations of a folded batch norm). Without batches nobody knows
+    their range to spare, and at least 3 standard deviations of a folded batch norm). Without batches it is not known
     what a ReLU6 clips: its pairs stay as they are, and no bias is absorbed.
 
     Args:
@@ -83,7 +83,7 @@ def equalize(
     """
     found, notes = pairs(sim, integer_layers(sim, layers, OPERATION))
     if not found:
-        return Found(notes=(*notes, "No layer is read by one other layer alone: there is nothing to equalize."))
+        return Found(notes=(*notes, "Nothing to equalize: no layer is read by exactly one other layer."))
     spread = spreads(
         sim, [p.first.node for p in found], batches, lambda: progress(0, None, "measuring channels"), OPERATION
     )
@@ -161,7 +161,7 @@ def _left_out(found: list[Pair], spread: Mapping[str, Spread], absorb: bool) -> 
     padded = [p.first.layer for p in found if not p.shifts]
     notes = []
     if rectified and not clipped:
-        notes.append("Without batches nobody knows what a ReLU6 clips: layers before one keep their scales.")
+        notes.append("Without batches it is not known what a ReLU6 clips: layers before one keep their scales.")
     if count := sum(clipped.values()):
         names = listed([layer for layer, channels in clipped.items() if channels])
         notes.append(f"Channels that a ReLU6 clips, or may clip, keep their scale: {count} in {names}.")

@@ -25,7 +25,9 @@ OPERATION = "qnb.methods.gptq"
 def _fits(sim, given: dict) -> None:
     damping, block = given["damping"], given["block"]
     if not damping > 0 or block < 1:
-        raise InputError(OPERATION, f"damping={damping}, block={block}", "use positive ones, 0.01 and 128 say")
+        raise InputError(
+            OPERATION, f"damping={damping}, block={block}", "use positive numbers, for example 0.01 and 128"
+        )
     integer_layers(sim, given["layers"], OPERATION)
 
 
@@ -74,7 +76,7 @@ def gptq(
     chosen, alone = integer_layers(sim, layers, OPERATION), sole_readers(sim)
     found, notes = products(sim, [layer for layer in chosen if alone[layer.weight]])
     notes += [
-        f"{layer.layer} keeps the nearest codes: {layer.weight} is read elsewhere too."
+        f"{layer.layer} keeps rounding to nearest: {layer.weight} is also used elsewhere."
         for layer in chosen
         if not alone[layer.weight]
     ]

@@ -37,7 +37,7 @@ MEASURED_BATCHES = 2
 
 @dataclass(frozen=True)
 class Method:
-    """One technique.
+    """One recovery method.
 
     Args:
         name: as `Workflow.recover` takes it.
@@ -187,7 +187,7 @@ def _first_batches(given: dict) -> list | None:
 
 
 def check_order(names: Iterable[str], operation: str) -> None:
-    """Whether methods go together, in this order.
+    """Check that methods can be applied in this order.
 
     Raises:
         InputError: names the right order.

@@ -1,4 +1,4 @@
-"""Mixed precision: bits where they are needed, by an exact search over the whole Pareto front."""
+"""Mixed precision: more bits for sensitive layers, by an exact search over the whole Pareto front."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _fits(sim, given: dict) -> None:
     budget, max_drop, sensitivity = (given[name] for name in ("budget", "max_drop", "sensitivity"))
     if (budget is None) == (max_drop is None):
         both = "both budget and max_drop" if budget is not None else "neither budget nor max_drop"
-        raise InputError(OPERATION, both, "give one: budget=0.5 (half the highest cost) or max_drop=0.01, say")
+        raise InputError(OPERATION, both, "give one, for example budget=0.5 (half the highest cost) or max_drop=0.01")
     if given["evaluate"] is None and (max_drop is not None or _by_metric(sensitivity)):
         what = "max_drop" if max_drop is not None else "sensitivity='evaluate'"
         raise InputError(OPERATION, f"{what} without evaluate", "pass evaluate=your_function")
@@ -57,7 +57,7 @@ def mixed_precision(
     seed: int = 0,
     progress=None,
 ) -> Found:
-    """Choose each layer's bits, of all mixes the best.
+    """Choose each layer's bits: the best mix of all.
 
     One sensitivity pass predicts what each layer loses at each candidate; losses are taken to add up, as in HAWQ-V3
     (arXiv 2011.10680), which also solves an integer program. Here it is solved for a whole range of budgets, so that
@@ -70,7 +70,7 @@ def mixed_precision(
         batches: as the model takes them.
         candidates: precisions; None means those of W16A16, W8A16, W8A8, W4A16, W4A8 that the target runs.
         budget: take the least predicted loss that costs no more: in the cost's units, or up to 1 as a share of what
-            the costliest candidate costs in all layers.
+            the most expensive candidate costs in all layers.
         max_drop: take the cheapest point that loses no more than this of the metric (its units, against FP32): the
             upper end of the drop's 95 % interval where there is one. Found by bisection; needs ``evaluate``.
         cost: ``"bops"`` (multiply-accumulates times the bits of both factors), ``"weight_bytes"``, or a function: a
@@ -120,7 +120,7 @@ def _spread(front: PrecisionFront, number_of: int, *without: int) -> list[int]:
 
 
 def within(front: PrecisionFront, point: int, max_drop: float) -> bool:
-    """Whether a measured point surely loses no more."""
+    """Whether a measured point is certain to lose no more."""
     drop = front.drop(point)
     return (drop.high if drop.high == drop.high else drop.value) <= max_drop
 
@@ -147,15 +147,15 @@ def _notes(front: PrecisionFront, chosen: int, max_drop: float | None):
     point, choices = front.points[chosen], front.choices
     yield (
         f"Point {chosen} of 0 to {len(front) - 1}: {_amount(choices.cost, point.cost)}, "
-        f"{point.cost / choices.highest:.0%} of the costliest candidate's; "
+        f"{point.cost / choices.highest:.0%} of the most expensive mix; "
         f"predicted loss {number(point.loss)}."
     )
     if chosen in front.scores and front.reference is not None:
         drop = front.drop(chosen)
         interval = f" (95 % interval {drop.low:.2g} to {drop.high:.2g})" if drop.low == drop.low else ""
-        yield f"It loses {drop.value:.2g} of the metric{interval}."
+        yield f"Its metric drops by {drop.value:.2g}{interval}."
         if max_drop is not None and not within(front, chosen, max_drop):
-            yield f"No point surely loses at most {max_drop:.2g}: this is the one of the least predicted loss."
+            yield f"No point is certain to lose at most {max_drop:.2g}; this one has the lowest predicted loss."
     if len(front.scores) > 1:
         yield front.order_text()
     elif not front.scores:

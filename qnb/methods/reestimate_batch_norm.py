@@ -1,4 +1,4 @@
-"""Batch norm re-estimation: the statistics that a batch norm normalizes by are measured anew, on quantized weights."""
+"""Batch norm re-estimation: the statistics of folded batch norms are measured again, with quantized weights."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def reestimate_batch_norm(sim, batches: Iterable, *, layers: str | Iterable[str]
 
     M and S are those of the training data, but a few hundred samples are at hand, whose own moments differ from it: by
     a tenth of a standard deviation on the digits demo, more than 8 bits lose. FP32 on the same samples (moments m, s)
-    tells by how much, and is the control variate: ``M = m_q + (beta - m)`` and ``S = s_q |gamma| / s``. Where
+    shows by how much, and serves as control variate: ``M = m_q + (beta - m)`` and ``S = s_q |gamma| / s``. Where
     nothing is quantized, nothing changes, whatever the samples.
 
     A weight with one scale for several channels cannot have a factor for each and keep its codes, nor can a frozen one;

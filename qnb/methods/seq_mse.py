@@ -65,7 +65,7 @@ def seq_mse(sim, batches, *, layers=None, candidates: int = 20, progress=None) -
     free = [layer for layer in chosen if not sim.weight(layer.weight_key).frozen]
     found, notes = products(sim, [layer for layer in free if sim.weight(layer.weight_key).grid.bits < 16])
     if len(found) + len(notes) < len(free):
-        notes.append("16-bit weights keep their range: to clip them gains nothing.")
+        notes.append("16-bit weights keep their range: clipping them gains nothing.")
     rows, done = [], 0
 
     def tick() -> None:

@@ -41,7 +41,9 @@ def _measured_on(given: dict[str, Any]) -> list:
 def _fits(sim, given: dict[str, Any]) -> None:
     if not any(q.active and isinstance(q.grid, Grid) for q in sim.quantizers()):
         raise PrecisionError(
-            OPERATION, f"no integer grid to train for ({sim.precision.name})", "use a precision with integers, w4a8 say"
+            OPERATION,
+            f"no integer grid to train for ({sim.precision.name})",
+            "use a precision with integers, for example w4a8",
         )
     _check_options(given)
 
@@ -88,7 +90,7 @@ def train(
         epochs: passes through the loader; ``steps`` (of one batch each), if given, counts instead.
         learning_rate: of the parameters, at its height.
         scale_learning_rate: of ranges, relative to their size: 0.01 moves a scale by 1 % in a step of Adam.
-        optimizer: ``"adam"``, ``"sgd"`` (momentum 0.9; mind its smaller steps), or a callable that takes parameter
+        optimizer: ``"adam"``, ``"sgd"`` (momentum 0.9; its steps are smaller), or a callable that takes parameter
             groups, such as ``functools.partial(torch.optim.AdamW, weight_decay=0.01)``.
         schedule: ``"cosine"``, ``"linear"`` or ``"constant"``, after ``warmup`` steps of rising.
         distill: the share of distillation in the sum with ``loss``, 0 to 1; by default 0 with a loss.
@@ -100,7 +102,7 @@ def train(
             is kept.
         checkpoint: a file, written after each epoch, every minute and on a cancel. Where it exists already the
             training goes on from it, on one CPU thread to the same bits, as far as ``loader`` draws its random
-            numbers from torch; ``resume=False`` begins anew.
+            numbers from torch; ``resume=False`` starts over.
         seed: of what loader and loss draw through torch.
         device: where to train; None takes a GPU where there is one. Afterwards the sim is where it was.
 
@@ -174,7 +176,7 @@ def _check_options(given: dict[str, Any]) -> None:
             _refuse(name, given, "give a function, or leave it out")
     share, path = given["distill"], given["checkpoint"]
     if share is not None and not (is_number(share) and 0 <= share <= 1 and (given["loss"] is not None or share == 1)):
-        _refuse("distill", given, "give a share from 0 to 1, and a loss for the rest of it")
+        _refuse("distill", given, "give a share from 0 to 1; below 1 it also needs a loss")
     if path is not None and not isinstance(path, str | PathLike):
         _refuse("checkpoint", given, "give the path of a file")
     if path is not None and not Path(path).parent.is_dir():
@@ -192,7 +194,7 @@ def _steps(loader: Iterable, epochs: int, steps: int | None) -> int:
         return steps
     count = length(loader)
     if count is None:
-        raise InputError(OPERATION, "a loader that does not know its length", "say how long to train with steps=")
+        raise InputError(OPERATION, "a loader without a length", "set the length of training with steps=")
     return epochs * count
 
 
@@ -241,7 +243,7 @@ def _notes(sim, training: Training) -> tuple[str, ...]:
     integer = {k for k in sim.plan.activations if sim.activation(k).active and isinstance(sim.activation(k).grid, Grid)}
     kept = {k for k in integer if f"activation_quantizers.{k}" not in training.trained.ranges}
     if kept and training.settings.learn_scales:
-        notes.append(f"Output ranges that stay as they are, being fixed, masked or of symmetric 16 bits: {len(kept)}.")
+        notes.append(f"Output ranges not trained (fixed, masked, or symmetric 16 bits): {len(kept)}.")
     if place.stopped:
         notes.append(
             f"Stopped after {place.step} of {training.settings.steps} steps: no gain in {place.waited} epochs."

@@ -1,4 +1,4 @@
-"""A method changes the sim it is given, wholly or not at all."""
+"""A method that fails leaves the sim it was given unchanged."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Grid:
         block_size: elements per block; needed for ``"block"``, not allowed otherwise.
 
     Raises:
-        PrecisionError: values that do not exist or do not go together.
+        PrecisionError: invalid values, or values that contradict each other.
 
     >>> Grid(4, symmetric=True).name, Grid(8).qmax
     ('int4', 255)

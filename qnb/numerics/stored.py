@@ -32,7 +32,7 @@ def grid_from_json(stored: dict[str, Any] | None, operation: str, remedy: str) -
     """The grid of what `GRID` allows.
 
     Raises:
-        FileError: values that do not exist or do not go together.
+        FileError: invalid values, or values that contradict each other.
 
     >>> grid_from_json(grid_to_json(Grid(4, True)), "read", "write it again")
     Grid(bits=4, symmetric=True, granularity='tensor', block_size=None)

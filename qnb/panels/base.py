@@ -87,11 +87,11 @@ class Panel(Shown):
             self.job.say(f"this panel could not be drawn: {type(error).__name__}: {error}", "bad")
 
     def _drawing(self) -> bool:
-        """Whether this thread is drawing: what widgets then tell is no wish of the user's."""
+        """Whether this thread is drawing: events of widgets then do not come from the user."""
         return self._drawer == threading.get_ident()
 
     def close(self) -> None:
-        """Take it off the page and free its comms; a closed panel still has its written form."""
+        """Remove it from the page and free its comms; a closed panel still has its static form."""
         with self._lock:
             if self.closed:
                 return
@@ -109,7 +109,7 @@ class Panel(Shown):
         return made
 
     def do(self, action: Callable[[], Any]) -> None:
-        """Call a handler; errors become a message instead of vanishing in a log."""
+        """Call a handler; errors are shown in the panel instead of disappearing in a log."""
         if self._drawing():
             return
         try:
@@ -128,7 +128,7 @@ class Panel(Shown):
         show = widgets.ToggleButton(
             False,
             description="Code",
-            tooltip="What was done here, as code to run again",
+            tooltip="The code of the actions in this panel, to run again",
             layout=widgets.Layout(width="auto"),
         )
         box = widgets.VBox([self._drawer_text, self._drawer_copy], layout=_wide(display="none"))

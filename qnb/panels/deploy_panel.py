@@ -1,4 +1,4 @@
-"""Deploy panel: a run's files for the device, run on real runtimes; did the simulation tell the truth?"""
+"""Deploy panel: a run's files for the device, run on real runtimes and compared with the simulation."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ class DeployPanel(Panel):
         self.why = widgets.HTML(f"<span>{missing}</span>" if missing else "")
         self.deploy = self.button("Deploy", self._deploy, "Write the files, run them, compare", button_style="primary")
         self.measure = self.button(
-            "Measure size and latency", self._measure, "Latency of those runs that ONNX Runtime computes as a device"
+            "Measure size and latency",
+            self._measure,
+            "File sizes, and the latency of the runs that ONNX Runtime computes as a device would",
         )
         self.views = DeployViews(self)
         self.plot = Plot()
@@ -72,7 +74,9 @@ class DeployPanel(Panel):
         names = list(flow.runs)
         self.name = self.name if self.name in names else names[-1] if names else None
         self.run.options, self.run.value = names or [""], self.name or ""
-        self.head.value = heading(f"Deploy for {flow.target.name}", "what the simulation promised, on real runtimes")
+        self.head.value = heading(
+            f"Deploy for {flow.target.name}", "run the files on real runtimes and compare with the simulation"
+        )
         deployed = flow.deployments.get(self.name)
         self.caption.value = _caption(deployed, self.name)
         self.views.draw(deployed)
@@ -101,7 +105,7 @@ class DeployPanel(Panel):
         """What `Workflow.deploy` is called with: only what differs from its defaults."""
         chosen = [n for n, box in self.boxes.items() if box.value]
         if not chosen:
-            raise InputError("Deploy", "no runtime", "choose one to run the files on")
+            raise InputError("Deploy", "no runtime", "choose at least one to run the files on")
         if not self.folder.value.strip():
             raise InputError("Deploy", "no folder", f"name one, such as {FOLDER!r}")
         found = {"run": self.name, "folder": self.folder.value.strip()}

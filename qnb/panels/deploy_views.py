@@ -1,4 +1,4 @@
-"""What a deployment gave: files and runtimes, every layer, the commands for the device."""
+"""The result of a deployment: files and runtimes, every layer, the commands for the device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layer explorer: where the error of a run arises, layer by layer; look into a layer; what if it had other bits?"""
+"""Layer explorer: the error of a run layer by layer, the values of a layer, what-if with other bits."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class LayerExplorer(Panel):
     def __init__(self, flow, *names: str):
         compared = flow.compared
         if not compared:
-            raise InputError("flow.explore", "a workflow without runs to look into", "run one: flow.run('w8a8')")
+            raise InputError("flow.explore", "a workflow without runs to explore", "run one: flow.run('w8a8')")
         if len(names) > 2:
             raise InputError("flow.explore", f"{len(names)} runs", "name one or two")
         for name in names:

@@ -1,4 +1,4 @@
-"""One line for the workflow's job: what it does, how long it still takes, Cancel; and what came of it."""
+"""One line for the workflow's job: what it does, the time left, Cancel; and how it ended."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class JobLine:
         self.text.value = f'<div role="status" style="{edge}">{escape(MARKS[tone] + words)}</div>'
 
     def draw(self) -> None:
-        """Take up a new job; say what came of the last."""
+        """Follow a new job; say how the last one ended."""
         job = self.flow.job
         if job is self._job:
             if job is not None and not job.running and self._end is not None:
@@ -67,7 +67,7 @@ class JobLine:
         if job.status == "done":
             self.say(f"{job.name}: done", "good")
         elif job.status == "cancelled":
-            self.say(f"{job.name}: cancelled; everything is as it was", "warn")
+            self.say(f"{job.name}: cancelled; nothing changed", "warn")
         else:
             said = str(job.error) if isinstance(job.error, QnbError) else f"{type(job.error).__name__}: {job.error}"
             self.say(said, "bad")

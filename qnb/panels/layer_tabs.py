@@ -73,7 +73,7 @@ class _OneChart(LayerTab):
         self.plot.draw(empty(text))
 
 
-@TABS.register("Value by value")
+@TABS.register("FP32 vs quantized")
 class Scatter(_OneChart):
     """FP32 against QuantSim, a point per value."""
 

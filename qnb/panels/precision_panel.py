@@ -11,7 +11,7 @@ from qnb.panels.base import Panel, heading, line
 from qnb.panels.widgets import CodeButton, Plot
 
 COSTS = {"bit operations": "bops", "weight bytes": "weight_bytes"}
-PROMISE = "one sensitivity pass, then the best mix of bits for every budget; a few of them are measured"
+PROMISE = "one sensitivity pass, then the best mix of bits for every budget; some of the mixes are measured"
 
 
 class MixedPrecisionPanel(Panel):
@@ -127,5 +127,5 @@ class MixedPrecisionPanel(Panel):
 
 def _empty(name: str | None) -> str:
     if name is None:
-        return "No run yet: run a step first, w4a8 say; a search starts from its ranges."
+        return "No run yet: run a step first, for example w4a8; a search starts from its ranges."
     return f"No search from {name} yet. Search: {PROMISE}."

@@ -1,4 +1,4 @@
-"""Recovery panel: choose techniques, follow the loss, see before and after by layer, keep the new run or not."""
+"""Recovery panel: choose methods, follow the loss, compare layers before and after, keep or discard the new run."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ class RecoveryPanel(Panel):
         self.auto = self.button(
             "Auto",
             self._auto,
-            "Try techniques in rising effort until the metric is within the tolerance",
+            "Try recovery methods, cheapest first, until the metric is within the tolerance",
             button_style="primary",
         )
-        self.start = self.button("Recover", self._recover, "Apply the chosen techniques, in order")
-        self.keep = self.button("Keep", self._keep, "Make it a run like the others", button_style="success")
-        self.discard = self.button("Discard", self._discard, "Forget it; the runs stay as they are")
+        self.start = self.button("Recover", self._recover, "Apply the selected methods, in order")
+        self.keep = self.button("Keep", self._keep, "Add it to the runs", button_style="success")
+        self.discard = self.button("Discard", self._discard, "Drop it; the other runs do not change")
         self.decide = line(self.keep, self.discard)
         self.views = RecoveryViews(self)
         first, second = line(self.run, self.auto, widgets.Label("or choose:")), line(*self.boxes.values(), self.start)
@@ -89,14 +89,14 @@ class RecoveryPanel(Panel):
         return tuple(name for name, box in self.boxes.items() if box.value)
 
     def _draw_boxes(self) -> None:
-        """What a run has had cannot be chosen again."""
+        """Methods that a run has had cannot be chosen again."""
         applied = self.flow[self.name].sim.applied_methods if self.name else ()
         for name, box in self.boxes.items():
             box.disabled = METHODS[name].once and name in applied
 
     def _caption(self, shown) -> str:
         if self.name is None:
-            return html.paragraph("No run yet: run a step first, w4a8 say, then recover what it lost.")
+            return html.paragraph("No run yet: run a step first, for example w4a8, then recover its accuracy.")
         if shown is None:
             run = self.flow[self.name]
             return html.paragraph(f"{self.name} {run.verdict.text}. Recover: {documents.PROMISE}.")
@@ -118,7 +118,7 @@ class RecoveryPanel(Panel):
 
     def _recover(self) -> None:
         if not self.chosen:
-            raise InputError("Recover", "no technique", "choose some, or press Auto")
+            raise InputError("Recover", "no method selected", "select some, or press Auto")
         self._submit(self.chosen)
 
     def _submit(self, methods: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""What a recovery gave: layers before and after, the history of its loss, what was done."""
+"""The result of a recovery: layers before and after, the history of its loss, the applied methods."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from qnb.panels.widgets import LayerTable, Plot
 from qnb.text import decibel
 from qnb.workflow.documents import recovery as documents
 
-TABS = ("Before and after", "History", "What was done", "Table of layers")
+TABS = ("Before and after", "History", "Applied methods", "Table of layers")
 EVERY_S = 1.0
 """A history that grows is drawn again so often."""
 

@@ -1,4 +1,4 @@
-"""What if the selected layers had other bits, or another range rule? Try, look, keep or undo."""
+"""What if the selected layers had other bits, or another calibration method? Try it, look, keep it or undo it."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class Plot(_Drawn):
 
     Args:
         figure: as ``figure.to_plotly_json()`` gives it; see `draw`.
-        alt: what it shows, for who cannot see it.
+        alt: what it shows, for those who cannot see it.
         marks: places on its category axis that are highlighted.
         focusable: whether it takes arrow keys.
     """
@@ -90,7 +90,7 @@ class LayerTable(anywidget.AnyWidget):
         rows: ``{"id": ..., "cells": [text, ...], "group": text}``.
         selected: ids of the chosen rows, the first one leads.
         folded: groups of which only the head shows.
-        label: what it is, for who cannot see it.
+        label: what it is, for those who cannot see it.
         empty: what it says without rows.
     """
 

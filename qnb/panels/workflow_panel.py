@@ -22,7 +22,9 @@ from qnb.workflow.verdict import FAIL, UNCLEAR
 REDUCED = ("w8a16", "w8a8", "w4a16", "w4a8")
 """Offered in the field of the Reduce stage; any other precision can be typed there."""
 
-FROM_FILE = "This workflow is from a file. To go on: qnb.load(path, model=..., calibration=..., evaluate=...)."
+FROM_FILE = (
+    "This workflow was loaded from a file. To run more steps: qnb.load(path, model=..., calibration=..., evaluate=...)."
+)
 
 
 class WorkflowPanel(Panel):
@@ -49,12 +51,14 @@ class WorkflowPanel(Panel):
         self.run_buttons = [
             self.button("Run", self._check, "Check the model"),
             self.button("Run", lambda: self._run({"precision": "fp16"}), "Run FP16"),
-            self.button("Run", lambda: self._run({"precision": "w16a16"}), "Run W16A16, the control"),
+            self.button("Run", lambda: self._run({"precision": "w16a16"}), "Run W16A16, the baseline"),
             self.button("Run", self._reduce, "Run the precision in the field"),
         ]
-        self.deploy_button = self.button("Deploy", self._deploy, f"Take the smallest run within tolerance to {FOLDER}/")
+        self.deploy_button = self.button(
+            "Deploy", self._deploy, f"Deploy the smallest run within tolerance to {FOLDER}/"
+        )
         self.recover_button = self.button(
-            "Recover", self._recover, "Recovery methods, quickest first, for the first run that does not pass"
+            "Recover", self._recover, "Try recovery methods, cheapest first, on the first run that does not pass"
         )
         self.plot = Plot(on_click=lambda message: self.do(lambda: self._select(unescape(message.get("text", "")))))
         self.grid = LayerTable(label="runs", empty="No run yet", height=240)
@@ -117,7 +121,7 @@ class WorkflowPanel(Panel):
         return self._action_of(self.next_step)
 
     def _action_of(self, next_step):
-        """What Run next does; None where the next_step is not a step to run."""
+        """What Run next does; None where the next step is not one to run."""
         if next_step.run is not None:
             return lambda: self._run(next_step.run)
         if next_step.recover is not None:

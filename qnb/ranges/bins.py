@@ -41,7 +41,7 @@ class Bins:
 
 
 def span(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    """A range with room for bins: a constant row's range reaches half a unit to both sides."""
+    """A range wide enough for bins: a constant row's range reaches half a unit to both sides."""
     flat = low == high
     return torch.where(flat, low - 0.5, low), torch.where(flat, high + 0.5, high)
 

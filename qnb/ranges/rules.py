@@ -57,7 +57,7 @@ class Rule:
             argument: what the caller calls the rule.
 
         Raises:
-            InputError: names the option and what may be meant, or the values that it takes.
+            InputError: names the option and the nearest one, or the values that it takes.
         """
         for name, value in options.items():
             other = next((o for o in RULES if name in RULES[o].bounds), None)

@@ -1,4 +1,4 @@
-"""Statistics as plain data and a tensor of counts, and back: ranges can be chosen anew without the data."""
+"""Statistics as plain data and a tensor of counts, and back: ranges can be chosen again without the data."""
 
 from __future__ import annotations
 

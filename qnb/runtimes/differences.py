@@ -80,7 +80,7 @@ class Difference:
     def begins(self) -> str:
         """Where, as the end of a sentence."""
         if not self.layer:
-            return "no layer shows it when its values are read: the runtime computes otherwise only in the whole file"
+            return "no layer shows it when layers are read: the runtime computes differently only in the whole file"
         inputs = "is the same" if self.input_db == math.inf else f"has {_level(self.input_db)}"
         at = f"layer {self.layer!r} ({self.op}: {_level(self.layer_db)}, its input {inputs})"
         if min(self.input_db, self.expected_db + ALONE_DB) - self.layer_db >= FALL_DB:

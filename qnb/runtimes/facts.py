@@ -1,4 +1,4 @@
-"""What a runtime says of itself before it has a file, and the registry of all runtimes."""
+"""What is known of a runtime before it has a file, and the registry of all runtimes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class RuntimeFacts:
     device: ClassVar[bool] = False
     """Whether it is what a target stands for, so that the target's limits are its own."""
     rank: ClassVar[int] = 0
-    """Of several that a run was deployed to, the highest says most of the target."""
+    """Of several that a run was deployed to, the one with the highest is the primary runtime."""
 
     @classmethod
     def available(cls) -> str | None:
@@ -49,13 +49,13 @@ class RuntimeFacts:
 
     @classmethod
     def emulated(cls) -> bool:
-        """Whether a device's arithmetic is imitated here: slowly, with times that say nothing of the device."""
+        """Whether a device's arithmetic is imitated here: slowly, with latencies that do not predict the device's."""
         return False
 
     @classmethod
     def untimed(cls, sim: QuantSim) -> str:
-        """Why a time of this simulation's file here says nothing; empty where it is measured."""
-        return "an emulator's time says nothing about a device's" if cls.emulated() else ""
+        """Why the latency of this simulation's file here would mislead; empty where it is measured."""
+        return "an emulator's latency does not predict a device's" if cls.emulated() else ""
 
     @classmethod
     def title_for(cls, soc: Soc) -> str:

@@ -1,4 +1,4 @@
-"""How well a simulation foretells what a runtime computes: at the outputs and at every layer."""
+"""How well a simulation predicts what a runtime computes: at the outputs and at every layer."""
 
 from __future__ import annotations
 

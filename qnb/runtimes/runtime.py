@@ -82,7 +82,7 @@ class Runtime(RuntimeFacts):
         raise NotImplementedError
 
     def _usable(self, session: Any) -> bool:
-        """Whether a session can still run; one that cannot is made anew at its next use."""
+        """Whether a session can still run; one that cannot is created again at its next use."""
         return True
 
     def placement(self) -> pd.DataFrame:

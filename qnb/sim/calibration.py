@@ -39,10 +39,10 @@ def calibrate(
 
     Args:
         batches: re-iterable of tensors, tuples or dicts, as the model takes them.
-        method: a range rule for activations: minmax, percentile, sqnr or mse. Weights take min-max.
+        method: the calibration method for activations: minmax, percentile, sqnr or mse. Weights take min-max.
         progress: called as ``progress(done, total, message)`` after each batch.
         layers: whose outputs (and all that is tied to them) get new ranges, as for `set_precision`; None means all.
-        options: of the range rule, ``percentile=99.9`` say.
+        options: of the calibration method, for example ``percentile=99.9``.
     """
     rule = RULES[method]
     rule.check(options, "QuantSim.calibrate", beside=("method", "layers", "progress"))
@@ -138,7 +138,9 @@ def weight_encodings(sim, only: set[str] | None = None) -> None:
             weight = sim.weight_tensor(key).detach()
             if not torch.isfinite(weight).all():
                 raise CalibrationError(
-                    "QuantSim.calibrate", f"weight {quantizer.name!r} holds NaN or infinite values", "fix the model"
+                    "QuantSim.calibrate",
+                    f"weight {quantizer.name!r} holds NaN or infinite values",
+                    "fix the model's weights",
                 )
             low, high = tensor_range(weight, quantizer.grid, "minmax", quantizer.axis, quantizer.block_size)
             quantizer.set_range(low, _headroom(high, quantizer.grid, sim.target))

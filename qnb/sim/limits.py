@@ -1,4 +1,4 @@
-"""Which layers of a simulation meet a limit of its target; what it does not run is refused by name."""
+"""Which layers of a simulation meet a limit of its target; layers that it does not run are refused by name."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class QuantSim(SimBase):
                 raise InputError(
                     "QuantSim",
                     f"simulate_bias=True with target {target.name!r}, which has none",
-                    "choose a target that simulates biases, 'htp-v75' say",
+                    "choose a target that simulates biases, for example 'htp-v75'",
                 )
             for key in plan.biases:
                 self.bias(key).enabled = simulate_bias

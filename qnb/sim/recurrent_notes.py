@@ -22,7 +22,7 @@ def notes(sim) -> Iterator[str]:
         if site is None:
             yield (
                 f"{layer!r} has a projection (proj_size), so that {sim.target.name} runs it as one op, in float16 and "
-                "coarsely (39 dB over 20 steps, measured): leave proj_size out and put a Linear behind it"
+                "imprecisely (39 dB over 20 steps, measured): leave proj_size out and put a Linear behind it"
             )
             continue
         steps = int(node.args[0].meta["val"].shape[1 if site.batch_first else 0])

@@ -1,4 +1,4 @@
-"""A simulation as it is at one moment, to look at for as long as one likes: see `qnb.sharing`."""
+"""A simulation as it is at one moment, for longer reading: see `qnb.sharing`."""
 
 from __future__ import annotations
 

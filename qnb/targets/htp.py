@@ -42,13 +42,16 @@ LIMITS = (
     ),
     Limit(
         CONV_TRANSPOSE,
-        "takes no transposed convolution of several groups",
+        "does not support grouped transposed convolutions",
         "use 8-bit weights there",
         weights=(4,),
         where="grouped",
     ),
     Limit(
-        CONV_TRANSPOSE, "takes no dilated transposed convolution", "use nn.Upsample and a convolution", where="dilated"
+        CONV_TRANSPOSE,
+        "does not support dilated transposed convolutions",
+        "use nn.Upsample and a convolution",
+        where="dilated",
     ),
     Limit(CONV, "computes dilated convolutions to 40 dB only", **WIDE, where="dilated"),
     Limit((*CONV, *CONV_TRANSPOSE), "computes kernels longer than 7 to 40 dB only", **WIDE, where="long"),

@@ -1,4 +1,4 @@
-"""Ops that a target does not run, or computes more coarsely than its bits let expect."""
+"""Ops that a target does not run, or computes less precisely than its bit-widths suggest."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def to_json(target: Target) -> dict[str, Any]:
 
 
 def from_json(stored: Any, operation: str, remedy: str) -> Target:
-    """The registered target where it is the same, else one of the stored fields; that one is registered nowhere.
+    """The registered target where it is the same, else one of the stored fields; that one is not registered.
 
     Raises:
         FileError: fields that are missing or that no target can have.

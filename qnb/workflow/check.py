@@ -1,4 +1,4 @@
-"""Check: does the model export and run, what is in it, and what should one mind before quantizing it?"""
+"""Check: does the model export and run, what is in it, and what to know before quantizing it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FEW_SAMPLES = 64
 
 @dataclass(frozen=True)
 class Issue:
-    """Something to mind. ``tone`` is warn or bad."""
+    """A warning (``tone`` is warn), or what stops the check (bad)."""
 
     tone: str
     text: str
@@ -46,7 +46,7 @@ class Check(Shown):
     Args:
         model: class name.
         facts: name to text, in order.
-        issues: what to mind; empty where all is well.
+        issues: warnings and errors; empty where all is well.
         ops: one row per kind of layer: ``op, layers, weights``.
         capture_sqnr_db: the captured graph against the model itself; ``inf`` where they are equal.
     """
@@ -68,7 +68,7 @@ class Check(Shown):
 
 
 def check(flow: Workflow, progress: Callable | None = None) -> Check:
-    """Does the model export and run, what is in it, what to mind? Do this first.
+    """Does the model export and run, what is in it, what needs attention? Do this first.
 
     Args:
         progress: ``progress(done, total, message)``, as for `Workflow.run`.
@@ -126,7 +126,7 @@ def _issues(flow: Workflow, captured, sim, sqnr_db: float, samples: int, batch) 
         yield Issue("bad", "the first calibration batch holds NaN or infinite values")
     if sim.plan.unknown:
         named = ", ".join(f"{op} ({layer})" for layer, op in sim.plan.unknown[:5])
-        yield Issue("warn", f"ops that qnb has no rule for are quantized at their output: {named}")
+        yield Issue("warn", f"ops unknown to qnb are quantized at their output: {named}")
     if not _batch_is_free(captured):
         yield Issue(
             "warn",
@@ -134,9 +134,9 @@ def _issues(flow: Workflow, captured, sim, sqnr_db: float, samples: int, batch) 
             "compare with that size",
         )
     if samples < FEW_SAMPLES:
-        yield Issue("warn", f"{samples} calibration samples are few; 100 to 1000 are usual")
+        yield Issue("warn", f"{samples} calibration samples are few: 100 to 1000 are usual")
     if flow.target.precisions and "w16a16" not in flow.target.precisions:
-        yield Issue("warn", f"{flow.target.name} does not run W16A16; use it as a control in simulation only")
+        yield Issue("warn", f"{flow.target.name} does not run W16A16: use it as the baseline in simulation only")
     yield from _limits(sim)
     yield from (Issue("warn", text) for text in notes(sim))
     for found in crowded(captured, captured.flatten(batch, "Workflow.check")):
@@ -144,7 +144,7 @@ def _issues(flow: Workflow, captured, sim, sqnr_db: float, samples: int, batch) 
             "warn",
             f"{found.concat!r} joins {found.layer!r} ({found.low:.3g} to {found.high:.3g}) with larger values: "
             f"with 8-bit activations its steps are {found.step:.2g}, which leaves {found.layer!r} {found.steps} of "
-            f"255: return them apart, or give {found.concat!r} 16-bit activations",
+            f"255: return them separately, or give {found.concat!r} 16-bit activations",
         )
     for note in captured.notes:
         yield Issue("warn", note)

@@ -24,7 +24,7 @@ def measured(flow, sim, name: str, reference: Score, settings: dict[str, Any], r
 
     Args:
         reference: FP32's score.
-        settings: what it takes to get the numbers again, see `settings_of`.
+        settings: what reproduces the numbers, see `settings_of`.
         start: when the step began, ``time.perf_counter()``.
         more: other fields of the Run.
     """
@@ -63,7 +63,7 @@ def comparison_batches(flow):
 
 
 def settings_of(flow, method: str, options: dict) -> dict[str, Any]:
-    """Seed, target, range rule, tolerance, versions, and a fingerprint of the data."""
+    """Seed, target, calibration method, tolerance, versions, and a fingerprint of the data."""
     return {
         "seed": flow.seed,
         "target": flow.target.name,

@@ -1,4 +1,4 @@
-"""What stands for something of the user's that is known by its name alone."""
+"""A placeholder for a function or table of the user's of which only the name is known."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def check_name(name: object, precision: str, operation: str) -> None:
     qnb.errors.InputError: flow.run: name='w8a8' for a run at w4a8; that is the name of w8a8's own run. To fix: ...
     """
     if not isinstance(name, str) or not name.strip() or name != name.strip() or not name.isprintable():
-        raise InputError(operation, f"name={short(name)}", "give a name of printable characters, 'w8a8-2' say")
+        raise InputError(operation, f"name={short(name)}", "give a name of printable characters, for example 'w8a8-2'")
     if len(name) > LONGEST:
         raise InputError(operation, f"a name of {len(name)} characters", f"use {LONGEST} at most")
     try:
@@ -36,5 +36,5 @@ def check_name(name: object, precision: str, operation: str) -> None:
         raise InputError(
             operation,
             f"name={name!r} for a run at {precision}; that is {whose}",
-            f"choose another name, '{precision}-2' say",
+            f"choose another name, for example '{precision}-2'",
         )

@@ -32,7 +32,7 @@ def nameable(precision: str) -> bool:
 
 
 def lower(one: str, other: str) -> bool:
-    """Whether one has fewer bits than the other, and nowhere more. FP16 and W16A16 are two roads from 16 bits: neither
+    """Whether one has fewer bits than the other, and more for neither. FP16 and W16A16 both have 16 bits: neither
     is lower.
 
     >>> lower("w8a8", "w8a16"), lower("w4a16", "w8a8"), lower("w16a16", "fp16")

@@ -1,4 +1,4 @@
-"""What a workflow keeps by the name of a run, and the run that waits to be kept."""
+"""What a workflow keeps by the name of a run, and the proposal that waits to be kept or discarded."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def keep_run(flow: Workflow, made: Run) -> Run:
 
 
 def keep(flow: Workflow) -> Run:
-    """Make the proposal a run like the others."""
+    """Add the proposal to the runs."""
     if flow.proposal is None:
         raise InputError("flow.keep", "no proposal", "make one with flow.recover(..., keep=False)")
     kept, flow.proposal = keep_run(flow, flow.proposal), None
@@ -36,7 +36,7 @@ def keep(flow: Workflow) -> Run:
 
 
 def discard(flow: Workflow) -> None:
-    """Forget the proposal; the runs stay as they are."""
+    """Drop the proposal; the runs do not change."""
     flow.proposal = None
     flow.changed.emit()
 

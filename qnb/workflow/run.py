@@ -1,4 +1,4 @@
-"""Run: one step's result, complete in itself."""
+"""Run: the result of one step."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Run(Shown):
         float16: FP16 runs: per layer, what overflows or becomes zero.
         recovery: what recovery methods did to it, a `qnb.methods.Result` each, in order.
         attempts: of the recipe "auto": what was tried and what each brought, `qnb.columns.ATTEMPTS`.
-        settings: seed, versions, target, range rule, data fingerprint: what it takes to get the numbers again.
+        settings: seed, versions, target, calibration method, data fingerprint: what reproduces the numbers.
         seconds: how long the step took.
         next_steps: what to do next, as it was when the step ended.
     """

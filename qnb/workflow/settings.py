@@ -1,4 +1,4 @@
-"""What it takes to get a run's numbers again: versions, seed, and a fingerprint of the data."""
+"""What reproduces a run's numbers: versions, seed, and a fingerprint of the data."""
 
 from __future__ import annotations
 

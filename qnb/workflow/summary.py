@@ -1,4 +1,4 @@
-"""The runs of a workflow side by side: what each is worth, and where each loses."""
+"""The runs of a workflow side by side: metric, size and cost, and error by layer."""
 
 from __future__ import annotations
 

@@ -13,9 +13,9 @@ from qnb.text import amount, decibel, interval
 
 PASS, FAIL, UNCLEAR, REFERENCE = "pass", "fail", "unclear", "reference"
 AGREES_DB = 40.0
-"""A W16A16 simulation below this SQNR at the model's output is no longer a control."""
+"""A W16A16 simulation below this SQNR at the model's output does not agree with FP32: no baseline."""
 REALISTIC = 100_000
-"""Twice as many samples as the largest usual validation sets have: nobody evaluates more to settle a doubt."""
+"""Twice as many samples as the largest usual validation sets have: nobody evaluates more."""
 SCORE = "return qnb.Score with per_sample"
 
 
@@ -43,7 +43,7 @@ def judge(reference: Score, score: Score, tolerance: float) -> tuple[Drop, Verdi
 
 
 def judge_control(drop: Drop, metric: Verdict, comparison: pd.DataFrame, output_db: float) -> Verdict:
-    """W16A16 is a control, with two tests: it must agree with FP32 at the output, and keep the metric."""
+    """W16A16 is the baseline, with two tests: it must agree with FP32 at the output, and keep the metric."""
     at_output = f"{decibel(output_db)} at the output"
     if not agrees(output_db):
         first = first_parting(comparison)
@@ -61,7 +61,7 @@ def judge_control(drop: Drop, metric: Verdict, comparison: pd.DataFrame, output_
 
 
 def agrees(output_db: float) -> bool:
-    """Whether a control agrees with FP32 at the model's output."""
+    """Whether a baseline agrees with FP32 at the model's output."""
     return output_db >= AGREES_DB
 
 
@@ -89,7 +89,7 @@ def deciding_samples(drop: Drop, n: int | None, tolerance: float) -> int | None:
 def more(drop: Drop, n: int | None, tolerance: float) -> str:
     """What it takes to decide an unclear drop."""
     wanted = deciding_samples(drop, n, tolerance)
-    said = f"evaluate about {wanted:,} samples" if wanted else "no realistic number of samples decides"
+    said = f"evaluate about {wanted:,} samples" if wanted else "no realistic number of samples would decide"
     return said if drop.paired else f"{said}, or {SCORE}"
 
 

@@ -21,7 +21,7 @@ def panel(flow: Workflow) -> panels.WorkflowPanel:
 
 
 def explore(flow: Workflow, *runs: str) -> panels.LayerExplorer:
-    """Look at the layers of one or two runs: where the error arises, how values are distributed, what if.
+    """Look at the layers of one or two runs: their errors, the distribution of values, what-if.
 
     Args:
         runs: names; by default the selected run, else the last.
@@ -50,7 +50,7 @@ def precision_panel(flow: Workflow, run: str | None = None) -> panels.MixedPreci
 
 
 def deploy_panel(flow: Workflow, run: str | None = None) -> panels.DeployPanel:
-    """`Workflow.deploy` and `Workflow.measure` with buttons, and what came of them.
+    """`Workflow.deploy` and `Workflow.measure` with buttons, and their results.
 
     Args:
         run: a name; by default the smallest run within tolerance, else the selected one.

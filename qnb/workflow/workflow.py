@@ -1,4 +1,4 @@
-"""Workflow: results by name, from the check of the model to the lowest precision that still does."""
+"""Workflow: results by name, from the check of the model to the lowest precision that passes."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ from qnb.workflow.selection import Selection
 
 
 class Workflow(Shown):
-    """Walks a model from FP32 to low precision and keeps what each step found.
+    """Takes a model step by step from FP32 to low precision, and keeps the results of each step.
 
     Args:
         model: an ``nn.Module`` in eval mode; it is never changed.
         calibration: re-iterable of batches as the model takes them, without labels (`qnb.inputs` drops those).
         evaluate: ``evaluate(model) -> float | qnb.Score``; called with modules that behave like the model.
         tolerance: how much of the metric may be lost, in the metric's own units.
-        target: where it is to run (`qnb.targets.TARGETS`).
+        target: the device or runtime to simulate (`qnb.targets.TARGETS`).
         example_inputs: one batch; the first of ``calibration`` by default.
-        calibration_method: how ranges of activations are found: minmax, percentile, sqnr or mse.
-        dynamic_shapes: as for torch.export; None finds out by itself.
+        calibration_method: for activations: minmax, percentile, sqnr or mse.
+        dynamic_shapes: as for torch.export; None finds them.
         seed: of qnb's random numbers, and of what loader and evaluate draw through torch; generators of the caller's
             are left alone.
 
-    A step that fails or is cancelled leaves everything as it was; running a step again replaces that step only. Several
+    A step that fails or is cancelled changes nothing; running a step again replaces its result only. Several
     threads may use a workflow: see `qnb.sharing`.
 
     >>> import torch, qnb
@@ -99,7 +99,11 @@ class Workflow(Shown):
             remedy = "pass a function evaluate(model) -> float, or qnb.accuracy(loader)"
             raise InputError("Workflow", f"a {type(evaluate).__name__} as evaluate", remedy)
         if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 <= tolerance < float("inf"):
-            raise InputError("Workflow", f"tolerance={tolerance!r}", "say how much of the metric may be lost: 0.01")
+            raise InputError(
+                "Workflow",
+                f"tolerance={tolerance!r}",
+                "give the largest drop of the metric that you accept, for example 0.01",
+            )
         RULES[calibration_method]
         whole("Workflow", "seed", seed, None)
         self.model, self.calibration, self.evaluate = model, reiterable(calibration, "Workflow"), evaluate

@@ -77,7 +77,7 @@ def cancel(lab: labs.Lab) -> float:
     page.get_by_text(re.compile(r"evaluating fp32: [3-9]")).wait_for(timeout=60_000)
     since = time.monotonic()
     page.locator(".qnb-panel button", has_text=re.compile("^Cancel$")).first.click()
-    page.get_by_text("cancelled; everything is as it was").wait_for(timeout=20_000)
+    page.get_by_text("cancelled; nothing changed").wait_for(timeout=20_000)
     return time.monotonic() - since
 
 

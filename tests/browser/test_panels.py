@@ -132,7 +132,7 @@ def test_run_shows_progress_and_cancel_leaves_all_as_it_was(opened):
     assert button(opened, "Run", 1).is_disabled()
     screenshot(opened, "panel-running")
     button(opened, "Cancel").click()
-    page.get_by_text("cancelled; everything is as it was").wait_for(timeout=20_000)
+    page.get_by_text("cancelled; nothing changed").wait_for(timeout=20_000)
     assert kernel(opened, "print(list(flow.runs))").strip() == "['fp32', 'fp16']"
     assert button(opened, "Cancel").is_hidden()
 
@@ -249,7 +249,7 @@ def test_reopened_without_a_kernel_the_written_form_stands_there(opened):
     opened.visit(panel)
     page.get_by_text("Workflow: DigitsNet for htp-v75").wait_for(timeout=20_000)
     opened.visit(explorer)
-    page.get_by_text("the layers that lose most on their own").first.wait_for(timeout=20_000)
+    page.get_by_text("the layers with the largest own error").first.wait_for(timeout=20_000)
     text = page.locator(".jp-Notebook").inner_text().lower()
     assert "model not found" not in text and "error displaying" not in text
     screenshot(opened, "panels-reopened")

@@ -121,9 +121,7 @@ def test_it_is_gone_after_an_interrupt_and_after_a_restart(opened):
         ended(lab)
         if end == "interruptKernel":
             (said,) = lab.page.evaluate(OUTPUTS)[2]
-            assert said["traceback"] == [
-                "flow.run('w4a8'): interrupted; everything is as it was. To fix: run the step again."
-            ]
+            assert said["traceback"] == ["flow.run('w4a8'): interrupted; nothing changed. To fix: run the step again."]
         lab.page.evaluate("() => window.jupyterapp.commands.execute('notebook:clear-cell-output')")
 
 

@@ -52,10 +52,10 @@ def test_recover_look_keep_and_reopen(lab, notebook_folder):
     panel.locator(".qnb-plot .gtitle", has_text=re.compile("loss", re.I)).wait_for(timeout=90_000)  # as it falls
     panel.get_by_text("Keep it?").wait_for(timeout=120_000)
     bars = panel.locator(".qnb-plot").first
-    bars.locator(".gtitle", has_text="layers nearer to FP32").wait_for(timeout=20_000)
+    bars.locator(".gtitle", has_text="layers closer to FP32").wait_for(timeout=20_000)
     assert bars.locator(".point").count() >= 44
     screenshot(lab, "recovery-panel")
-    panel.locator(".lm-TabBar-tab", has_text="What was done").click()
+    panel.locator(".lm-TabBar-tab", has_text="Applied methods").click()
     panel.get_by_text("SQNR at the output").wait_for(timeout=10_000)
     panel.locator("button", has_text=re.compile("^Keep$")).click()
     panel.locator("button", has_text=re.compile("^Keep$")).wait_for(state="hidden", timeout=20_000)
@@ -69,7 +69,7 @@ def test_a_recovery_that_is_cancelled_changes_nothing(lab, notebook_folder):
     panel.locator("label", has_text="AdaRound").click()
     panel.locator("button", has_text=re.compile("^Recover$")).click()
     panel.locator("button", has_text=re.compile("^Cancel$")).click()
-    panel.get_by_text("cancelled; everything is as it was").wait_for(timeout=30_000)
+    panel.get_by_text("cancelled; nothing changed").wait_for(timeout=30_000)
     assert lab.kernel("print(list(flow.runs), flow.proposal)").strip() == "['fp32', 'w8a8', 'w4a8'] None"
 
 

@@ -23,7 +23,7 @@ def test_outputs_are_no_layers():
     figure = charts.fidelity(compared())
     assert list(figure.data[0].x) == [f"blocks.{i}.conv" for i in range(6)]
     assert figure.layout.title.text.startswith("Worst layer blocks.5.conv, ")
-    assert figure.layout.title.subtitle.text == "simulation against runtime"
+    assert figure.layout.title.subtitle.text == "simulation vs runtime"
 
 
 def test_two_runtimes_stand_side_by_side_and_what_is_equal_is_said():

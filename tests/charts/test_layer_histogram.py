@@ -46,7 +46,7 @@ def test_what_the_grid_does_not_reach_is_shaded():
     figure = charts.layer_histogram(histogram([1, 2, 3, 4]), low=0.5, high=3.0)
     shaded = [(s.x0, s.x1) for s in figure.layout.shapes if s.type == "rect"]
     assert shaded == [(0.0, 0.5), (3.0, 4.0)]
-    assert [a.text for a in figure.layout.annotations] == ["grid ends at 0.5", "grid ends at 3"]
+    assert [a.text for a in figure.layout.annotations] == ["clips at 0.5", "clips at 3"]
 
 
 @pytest.mark.parametrize(("low", "high"), [(-math.inf, math.inf), (-1.0, 9.0), (None, None)])
@@ -65,7 +65,7 @@ def test_the_grid_comes_from_its_parameters_and_shows_few_levels():
 def test_a_bin_that_dwarfs_the_rest_is_cut_and_named():
     figure = charts.layer_histogram(histogram([1000, 10, 8, 6]))
     assert figure.layout.yaxis.range[1] == pytest.approx(13.5)
-    assert figure.layout.annotations[0].text == "FP32 bin of 1,000 values, cut"
+    assert figure.layout.annotations[0].text == "bar truncated (1,000 FP32 values)"
     assert charts.layer_histogram(histogram([30, 10, 8, 6])).layout.yaxis.range[1] > 30
 
 

@@ -11,7 +11,7 @@ def test_points_over_the_line_of_equality_with_equal_axes():
     assert list(line.x) == list(line.y) == list(figure.layout.xaxis.range) == list(figure.layout.yaxis.range)
     assert list(points.x) == [0.0, 1.0, -2.0] and list(points.y) == [0.0, 0.75, -2.0]
     assert points.type == "scatter" and points.mode == "markers" and figure.layout.yaxis.scaleanchor == "x"
-    assert figure.layout.title.text == "conv1: off by at most 0.25 (3 values)"
+    assert figure.layout.title.text == "conv1: largest difference 0.25 (3 values)"
 
 
 def test_equal_values_have_no_difference():
@@ -31,5 +31,5 @@ def test_what_is_not_finite_is_left_out_and_counted():
     frame = pd.DataFrame({"fp32": [1.0, np.inf, 2.0, np.nan], "quantsim": [1.0, 1.0, 2.5, 0.0]})
     figure = charts.layer_scatter(frame)
     assert list(figure.data[1].x) == [1.0, 2.0]
-    assert figure.layout.title.text == "Off by at most 0.5 (2 values, 2 not finite)"
+    assert figure.layout.title.text == "Largest difference 0.5 (2 values, 2 not finite)"
     assert charts.layer_scatter(frame[frame.fp32 > 5]).layout.annotations[0].text.startswith("No finite values")

@@ -74,10 +74,10 @@ def test_the_chosen_point_is_marked_or_another_that_is_selected():
     (line,) = chosen.layout.shapes
     assert line.x0 == line.x1 == pytest.approx(front().cost[4], rel=1e-4)
     assert chosen.layout.annotations[0].text == "chosen"
-    assert chosen.layout.title.text == "Chosen: 4.62 M BOPs (23 % of the costliest), measured drop 0.0148"
+    assert chosen.layout.title.text == "Chosen: 4.62 M BOPs (23 % of the most expensive), measured drop 0.0148"
     other = charts.pareto(front(), selected=7)
     assert other.layout.shapes[0].x0 == pytest.approx(front().cost[7], rel=1e-4)
-    assert other.layout.title.text == "Point 7: 8.66 M BOPs (43 % of the costliest), not measured"
+    assert other.layout.title.text == "Point 7: 8.66 M BOPs (43 % of the most expensive), not measured"
     none = charts.pareto(front(chosen=None))
     assert not none.layout.shapes and none.layout.title.text == "12 best mixes of precisions, 3 of them measured"
 

@@ -87,7 +87,7 @@ def test_runs_of_the_same_size_stand_apart_around_it_and_say_it():
     [
         (ROWS, "Smallest within tolerance: w8a16, 100 kB, drop 0.002"),
         (ROWS[:1], "Only FP32 so far: run a step to compare"),
-        (ROWS[:1] + ROWS[2:], "No run is surely within tolerance: too close to call"),
+        (ROWS[:1] + ROWS[2:], "No run is clearly within tolerance: too close to call"),
         (ROWS[:1] + ROWS[3:], "No run is within tolerance"),
     ],
 )

@@ -64,7 +64,7 @@ def test_from_a_wheel_they_are_copied_and_never_overwritten(wheel, tmp_path):
     said.clear()
     lab(target, runner=run, checkout=wheel, say=said.append)
     assert (target / "01-a.ipynb").read_text() == "mine" and (target / "02-b.ipynb").read_text() == "02-b.ipynb"
-    assert said == [f"Copied to {target}: 02-b.ipynb", f"Kept as they are in {target}: 01-a.ipynb"]
+    assert said == [f"Copied to {target}: 02-b.ipynb", f"Already in {target}, unchanged: 01-a.ipynb"]
     assert [folder for _, folder in run.calls] == [target, target]
 
 

@@ -46,7 +46,7 @@ class TestSplit:
         assert as_rows(split.train) | as_rows(split.test) == as_rows(whole)
 
     def test_it_is_the_one_the_weights_were_trained_on(self):
-        # Another split, from a new scikit-learn say, would hold out images that the model has seen.
+        # Another split, for example from a new scikit-learn, would hold out images that the model has seen.
         found = hashlib.sha256(data.load().test.numpy().tobytes()).hexdigest()
         assert found == "8a53b25f6dc18f3306918f5b81d1e4c24fa094c4a30baea173347fe0782eb070"
 

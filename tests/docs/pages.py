@@ -76,6 +76,12 @@ def slug(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
+def source_of(notebook: Path) -> str:
+    """All cells of a notebook, text and code, without outputs."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return "\n\n".join("".join(cell["source"]) for cell in cells)
+
+
 def markdown_of(notebook: Path) -> str:
     """All text cells of a notebook."""
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]

@@ -73,7 +73,7 @@ STAGES = [
         size="79 kB",
         text="w8a16: 540 images do not decide",
     ),
-    row("restore", "todo", "·", "Restore", text="get the accuracy back"),
+    row("restore", "todo", "·", "Restore", text="recover the accuracy"),
     row("deploy", "todo", "·", "Deploy", text="measure on the target"),
 ]
 

@@ -194,7 +194,7 @@ def test_a_bias_that_two_layers_read_stays():
     old = sim.tensors()["fc.bias"].clone()
     result = correct_bias(sim, [batch])
     assert torch.equal(sim.tensors()["fc.bias"], old)
-    assert result.notes == ("No bias of their own, so that their mean stays: fc, fc_1.",)
+    assert result.notes == ("Not corrected, as these layers have no bias: fc, fc_1.",)
 
 
 def test_numbers_are_the_same_again():

@@ -302,7 +302,7 @@ def test_a_residual_is_no_pair():
 
 def test_tied_weights_are_left_alone():
     sim = calibrated(*MODELS["reused"])
-    assert "read elsewhere too" in " ".join(equalize(sim).notes)
+    assert "also used elsewhere" in " ".join(equalize(sim).notes)
 
 
 @pytest.mark.parametrize("call", [2, 12, 25])

@@ -190,7 +190,7 @@ def test_every_model(name, target):
     assert name == "reused" or (table.fit_after_db >= table.fit_before_db - 1e-6).all()
     tied = [layer.layer for layer in weighted_layers(sim) if layer.layer not in set(table.layer)]
     assert tied == {"reused": ["fc", "fc_1", "tied"], "gpt2": ["lm_head"]}.get(name, [])
-    assert len(result.notes) == len(tied) and all("read elsewhere" in note for note in result.notes)
+    assert len(result.notes) == len(tied) and all("used elsewhere" in note for note in result.notes)
     assert all(torch.equal(original[n], p) for n, p in model.named_parameters())
     own = result.table.own_after_db[result.table.layer.isin(table.layer)]
     assert not own.isna().any()

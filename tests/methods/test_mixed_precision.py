@@ -257,7 +257,7 @@ def test_the_digits_within_one_percent():
     assert demo.evaluate(sim).value == chosen.metric
     cheaper = front[(front.index < chosen.point) & front.metric.notna()]
     assert (cheaper.high > 0.01).any(), "the next cheaper measured one loses more"
-    assert any("and 0 beyond it" in note for note in result.notes)
+    assert any(", 0 beyond it" in note for note in result.notes)
 
 
 def test_no_point_is_good_enough():
@@ -265,7 +265,7 @@ def test_no_point_is_good_enough():
     sim, batches = small()
     result = mixed_precision(sim, batches, max_drop=0.1, evaluate=worse)
     front = result.tables["front"]
-    assert front.chosen.iloc[-1] and any("No point surely loses at most 0.1" in note for note in result.notes)
+    assert front.chosen.iloc[-1] and any("No point is certain to lose at most 0.1" in note for note in result.notes)
 
 
 def all_off(sim):
@@ -418,7 +418,7 @@ def test_what_is_wrong_in_a_table_of_sensitivities():
     table = by_bits(sim, TWO)
     for changed, message in (
         (table.assign(score=-1.0), "below 0"),
-        (table.assign(layer="z"), "'z', which is no layer"),
+        (table.assign(layer="z"), "'z', which is not a layer"),
         (table[table.precision == "w4a8"], "without precision 'w8a16'"),
     ):
         with pytest.raises(InputError, match=message):

@@ -45,7 +45,7 @@ def test_cancel_says_so_at_once_in_every_panel(fresh, job, held):
     held.set()
     job._thread.join(20)
     one.draw()
-    assert "cancelled; everything is as it was" in one.text.value and one.cancel.layout.display == "none"
+    assert "cancelled; nothing changed" in one.text.value and one.cancel.layout.display == "none"
 
 
 def test_the_bar_is_not_full_while_it_runs(fresh, job, held):

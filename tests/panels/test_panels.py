@@ -138,7 +138,7 @@ class TestLayerExplorer:
         assert explorer.bars.marks == [explorer.order.index(flow.selection.layer)]
         assert (
             flow.selection.layer in explorer.views.tabs["Values"].histogram.alt
-            and "SQNR, its own" in explorer.views.tabs["Values"].figures.value
+            and "SQNR, own error" in explorer.views.tabs["Values"].figures.value
         )
 
     def test_a_click_changes_the_detail(self, flow):
@@ -171,7 +171,7 @@ class TestLayerExplorer:
         explorer = flow.explore("w4a8")
         flow.selection.layer = "stem.conv"
         views = explorer.views
-        for tab, plot in ((1, views.tabs["Value by value"].plot), (2, views.tabs["Weight ranges"].plot)):
+        for tab, plot in ((1, views.tabs["FP32 vs quantized"].plot), (2, views.tabs["Weight ranges"].plot)):
             views.widget.selected_index = tab
             assert "stem.conv" in plot.alt
         views.widget.selected_index = 3

@@ -47,7 +47,7 @@ def test_recover_look_and_discard(panel, flow):
     assert "seq_mse" in panel.views.done.value and len(panel.views.layers.rows) == len(flow["w4a8"].comparison)
     assert "own, before" in str(panel.views.layers.columns)
     page = panel.document().html()
-    assert "svg+xml" in page and "What was done" in page and "seq_mse" in repr(panel)
+    assert "svg+xml" in page and "Applied methods" in page and "seq_mse" in repr(panel)
     panel.discard.click()
     assert flow.proposal is None and panel.views.widget.layout.display == "none"
     assert panel.codes == ['flow.recover("w4a8", ["seq_mse", "correct_bias"])']
@@ -71,7 +71,7 @@ def test_keep_makes_it_a_run_and_goes_on_from_there(panel, flow):
 def test_nothing_chosen_and_wrong_orders_are_said(panel, flow):
     choose(panel)
     panel.start.click()
-    assert "no technique" in panel.job.text.value
+    assert "no method selected" in panel.job.text.value
     choose(panel, "adaround", "gptq")
     panel.start.click()
     assert "take one of" in panel.job.text.value

@@ -1,4 +1,4 @@
-"""A range rule for some layers: theirs change to what a whole calibration by it gives, the others' stay."""
+"""A calibration method for some layers: theirs become what a whole calibration with it gives, the others' stay."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Whole models through capture, calibration and comparison; W16A16 is a control and must agree with FP32."""
+"""Whole models through capture, calibration and comparison; W16A16 is the baseline and must agree with FP32."""
 
 import pytest
 import torch

@@ -13,7 +13,7 @@ ORDERS = {"run": ["precision"], "recover": ["run", "methods"], "deploy": ["run",
 
 def unsettled(flow):
     """The highest precision that fails or is unclear, where no run with as few bits or fewer passes; FP16 only until
-    integers were run. The control counts where all its layers are W16A16."""
+    integers were run. The baseline counts where all its layers are W16A16."""
     runs = [r for r in flow.runs.values() if r.name != "fp32"]
     passing = [r.precision for r in runs if r.verdict.status == PASS]
     own = [r for r in runs if r.precision != CONTROL or not r.settings.get("layers")]
@@ -76,7 +76,10 @@ def check_new(flow, advice):
             and r.settings.get("layers", {}) == layers
             and not r.settings.get("recover")
         ]
-        assert not same or (order.get("method") == "minmax" and all(r.settings["method"] != "minmax" for r in same))
+        assert not same or (
+            order.get("calibration_method") == "minmax"
+            and all(r.settings["calibration_method"] != "minmax" for r in same)
+        )
     if advice.recover:
         base, method = runs[advice.recover["run"]], advice.recover["methods"]
         assert f"{base.name}+{method}" not in runs

@@ -5,7 +5,7 @@ import { drawCode } from './code';
 import { DrawFigure } from './figure';
 import { drawLadder } from './ladder';
 
-const TONE_WORDS: { [tone: string]: string } = { good: 'Good', warn: 'To mind', bad: 'Problem' };
+const TONE_WORDS: { [tone: string]: string } = { good: 'Good', warn: 'Warning', bad: 'Problem' };
 
 /** The static form of a document: needs no kernel. `level` is the level of its heading in the page's outline. */
 export function drawCard(found: IDocument, drawFigure: DrawFigure, level = 3): HTMLElement {
@@ -16,7 +16,7 @@ export function drawCard(found: IDocument, drawFigure: DrawFigure, level = 3): H
   }
   if (found.version > VERSION) {
     card.append(
-      element('p', { class: 'qnb-Text' }, 'This was made by a newer qnb. To see all of it: pip install --upgrade qnb')
+      element('p', { class: 'qnb-Text' }, 'This result was made by a newer qnb. To see all of it: pip install --upgrade qnb')
     );
     return card;
   }

@@ -37,7 +37,7 @@ export class Dashboard extends Widget {
       const found = readFile(this.context.model.toString());
       const card = this.view.draw(found, 1);
       drawExtras(found, card);
-      card.append(drawCode('To go on with it, in a notebook:', `flow = qnb.load(${JSON.stringify(name)})`));
+      card.append(drawCode('To continue in a notebook:', `flow = qnb.load(${JSON.stringify(name)})`));
     } catch (error) {
       this.view.node.replaceChildren(drawProblem(name, error));
     }
@@ -54,6 +54,6 @@ function drawProblem(name: string, error: unknown): HTMLElement {
     { class: 'qnb-Card qnb-tone-bad', role: 'alert' },
     element('div', { class: 'qnb-Card-title', role: 'heading', 'aria-level': '1' }, `${name} cannot be shown`),
     element('p', { class: 'qnb-Text' }, what),
-    element('p', { class: 'qnb-Text' }, `What to do: ${remedy}`)
+    element('p', { class: 'qnb-Text' }, `To fix: ${remedy}`)
   );
 }

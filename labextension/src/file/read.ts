@@ -25,7 +25,7 @@ export function readFile(base64: string): IDocument {
   }
   const bytes = decode(base64);
   if (bytes[0] !== 0x50 || bytes[1] !== 0x4b) {
-    throw new Unreadable(`The file (${bytes.length} bytes) is no .qnb file: it does not begin as a zip.`, AGAIN);
+    throw new Unreadable(`The file (${bytes.length} bytes) is not a .qnb file: it does not begin like a zip.`, AGAIN);
   }
   return readDocument(parse(member(bytes)));
 }
@@ -34,7 +34,7 @@ function decode(base64: string): Uint8Array {
   try {
     return Uint8Array.from(atob(base64), letter => letter.charCodeAt(0));
   } catch {
-    throw new Unreadable('The file could not be taken over from the server.', 'Open it again.');
+    throw new Unreadable('The file could not be read from the server.', 'Open it again.');
   }
 }
 
@@ -56,7 +56,7 @@ function member(bytes: Uint8Array): Uint8Array {
   }
   if (seen.includes('workflow.json')) {
     const remedy = 'In a notebook: flow = qnb.load("…"), then flow.save("…")';
-    throw new Unreadable('The file was saved by an older qnb and holds nothing to show here.', remedy);
+    throw new Unreadable('The file was saved by an older qnb and has no dashboard.', remedy);
   }
   throw new Unreadable(`The file is a zip without ${MEMBER}: not made by qnb.`, AGAIN);
 }

@@ -30,7 +30,7 @@ function addNotebook(app: JupyterFrontEnd, places: IPlaces, saver: Saver, shippe
   const name = isNew ? shipped.label || shipped.title : shipped.title;
   app.commands.addCommand(command, {
     label: args => (args.isPalette ? `${isNew ? 'New Notebook' : 'Tutorial'}: ${name}` : isNew ? `New: ${name}` : name),
-    caption: isNew ? `${shipped.title}: a new notebook to begin with` : `Tutorial: ${shipped.title}`,
+    caption: isNew ? `${shipped.title}: a new notebook from a template` : `Tutorial: ${shipped.title}`,
     icon: qnbIcon,
     execute: async args => {
       const folder = text(args.cwd) || (places.browser?.model.path ?? '');

@@ -93,7 +93,7 @@ const FIRST_STEPS = 'flow = qnb.Workflow(…)\nflow.check()\nflow.run("fp16")';
 /** What to do where there is nothing to show. */
 export function drawEmpty(open: boolean, tutorial: (() => void) | null): HTMLElement[] {
   const said = open
-    ? ['No results yet', 'This notebook has no results of qnb. Make a workflow and run its first step:']
+    ? ['No results yet', 'This notebook has no qnb results yet. Create a workflow and run its first step:']
     : ['No notebook is open', 'Open a notebook to follow its quantization workflow here, or begin with a tutorial.'];
   const parts: HTMLElement[] = [
     element('h2', { class: 'qnb-Sidebar-title' }, said[0]),
@@ -102,7 +102,7 @@ export function drawEmpty(open: boolean, tutorial: (() => void) | null): HTMLEle
   if (open) {
     parts.push(
       element('pre', { class: 'qnb-Code-text' }, FIRST_STEPS),
-      element('p', { class: 'qnb-Text' }, 'Each step then appears here, with what to do next.')
+      element('p', { class: 'qnb-Text' }, 'Each step then appears here, with the next step.')
     );
   }
   if (tutorial) {

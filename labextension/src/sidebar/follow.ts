@@ -21,9 +21,9 @@ export interface IFollowed {
 const STAGES: [string, string, string][] = [
   ['check', 'Check', 'does the model export, and what is in it?'],
   ['fp16', 'FP16', 'is half precision enough?'],
-  ['w16a16', 'W16A16', 'a control: does the simulation agree with FP32?'],
+  ['w16a16', 'W16A16', 'the baseline: does the simulation agree with FP32?'],
   ['reduce', 'Reduce', 'how few bits keep the metric?'],
-  ['restore', 'Restore', 'get the accuracy back'],
+  ['restore', 'Restore', 'recover the accuracy'],
   ['deploy', 'Deploy', 'measure on the target']
 ];
 const EMPTY: IWorkflow = { variable: '', model: '', target: '', tolerance: '' };
@@ -55,7 +55,7 @@ class Follower {
       this.run(run, cell, document.kind === 'run', document.stages.length > 0);
     }
     if (document.next.length) {
-      // Advice without code has nothing to add.
+      // A next step without code has nothing to add.
       [this.next, this.nextCell] = [document.next.find(next => next.code) ?? document.next[0], cell];
     }
   }

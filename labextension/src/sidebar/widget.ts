@@ -46,7 +46,7 @@ export class Sidebar extends Widget implements IActions {
     }
   }
 
-  /** Below the active cell, and never above the cell whose result gave the advice. */
+  /** Below the active cell, and never above the cell whose result gave the next step. */
   addNext(code: string, after: string): void {
     const panel = this.panel;
     if (panel) {

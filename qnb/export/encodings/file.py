@@ -29,7 +29,7 @@ def export_encodings(sim, path, version: str = "1.0.0") -> Path:
 
     Args:
         sim: a calibrated QuantSim.
-        path: the JSON file, ``model.encodings`` say; it is replaced as a whole or not at all.
+        path: the JSON file, for example ``model.encodings``; it is replaced as a whole or not at all.
         version: of the format: ``"1.0.0"`` or ``"2.0.0"``.
 
     Tensor names are those of ``export_onnx``. Every active quantized tensor has an entry: inputs, activations (those

@@ -123,7 +123,7 @@ def _agree(sim, fit: Fit, entries: dict[str, Entry], read, sources: dict[Quantiz
                 )
             other = sources.get(tensor.quantizer, tensor.quantizer.name)
             raise entry.error(
-                f"it shares its encoding with {other!r}, of which the file says another thing",
+                f"it shares its encoding with {other!r}, to which the file gives another one",
                 "give both the same, or delete one entry",
             )
 

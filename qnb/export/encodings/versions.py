@@ -104,7 +104,7 @@ def _floating(entry: Entry, bits) -> Encoding:
 
 
 def _checked(entry: Entry, read: Encoding) -> Encoding:
-    """Scales and zero points that go together and lie on the grid."""
+    """Scales and zero points that match and lie on the grid."""
     if read.scale.shape != read.zero.shape:
         raise entry.error(f"{read.scale.numel()} scales and {read.zero.numel()} offsets", "give one offset per scale")
     if not ((read.zero >= 0) & (read.zero <= 2**read.bits - 1)).all():

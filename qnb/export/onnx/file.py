@@ -43,7 +43,7 @@ def export_onnx(
             their own form, all others are written as qdq.
         batch: None keeps the batch variable where the model allows it; a number fixes it. Other dimensions have the
             example's sizes.
-        integer_io: qdq: inputs and outputs are the integer codes themselves; who runs the file quantizes.
+        integer_io: qdq: inputs and outputs are the integer codes themselves; the caller quantizes.
         progress: called as ``progress(done, total, message)``.
 
     Where the target's kernels have one activation width, an op between 8 and 16 bits computes in 16: its 8-bit inputs

@@ -1,4 +1,4 @@
-"""Per layer: how far the simulation is from FP32, and how much of that is the layer's own doing."""
+"""Per layer: how far the simulation is from FP32, and how much of that the layer itself causes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which half costs a simulation its precision, and which activation channels stand out: one pass each."""
+"""How much of the error weights and activations cause each, and which activation channels are outliers."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def score_of(
         raise
     except Exception as error:
         received = f"your evaluation function raised {type(error).__name__}{at(error)}: {error}"
-        raise EvaluateError(operation, received, "mend that line; it must work with any nn.Module") from error
+        raise EvaluateError(operation, received, "fix that line; it must work with any nn.Module") from error
     finally:
         handle.remove()
         model.eval()

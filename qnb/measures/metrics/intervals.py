@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 RESAMPLES, MOST = 1000, 2000
-"""Of so many resamples; of more samples than MOST, neighbours are drawn together."""
+"""Number of resamples; with more samples than MOST, neighbouring samples are drawn together."""
 
 
 class Ratio:
@@ -59,6 +59,6 @@ def _counts(samples: int) -> np.ndarray:
 
 
 def _over(above, below):
-    """Nothing over nothing is nothing."""
+    """Zero where both sums are zero."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(above == 0, 0.0, np.divide(above, below))

@@ -1,4 +1,4 @@
-"""Metrics with their doubt: a score, its interval, and how much worse one is than another."""
+"""Metrics with their uncertainty: a score, its interval, and how much worse one is than another."""
 
 from __future__ import annotations
 

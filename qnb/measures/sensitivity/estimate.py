@@ -41,14 +41,14 @@ def sensitivity(
     seed: int = 0,
     progress=None,
 ) -> pd.DataFrame:
-    """How much each quantizer costs that is on, alone, with all others off; the most sensitive first.
+    """How much each active quantizer costs when it is the only one on; the most sensitive first.
 
     Args:
         sim: a calibrated QuantSim; it is not changed.
         batches: re-iterable, as the model takes them; a few hundred samples. ``"evaluate"`` needs none.
         estimator: ``"fisher"``: the Kullback-Leibler divergence between the predictions of FP32 and of this quantizer
             alone, in nats per prediction, to second order, for all quantizers from one forward and one backward pass
-            of each batch. For outputs that are no logits: half the noise-to-signal ratio.
+            of each batch. For outputs that are not logits: half the noise-to-signal ratio.
             ``"sqnr"``: the noise-to-signal ratio at the outputs, exactly; ``-10 log10(score)`` is the SQNR in dB. What
             is behind a quantizer is computed again for each.
             ``"evaluate"``: how much worse the metric becomes, in its units; one evaluation for each quantizer.

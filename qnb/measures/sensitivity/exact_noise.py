@@ -43,7 +43,7 @@ class ExactNoise:
             if not outputs:
                 raise InputError(
                     self.operation,
-                    "a model whose outputs are no floating-point numbers",
+                    "a model whose outputs are not floating-point numbers",
                     "return logits in place of classes, or use estimator='evaluate'",
                 )
             signals = [_power(x, x, count, n) for n, x in outputs]

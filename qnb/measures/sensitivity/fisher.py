@@ -122,7 +122,7 @@ class Fisher:
             error = self.alone.error(site, node, values)[place]
             shape = node.meta.get("quantizes", node).meta.get("shape")
             inner = per_sample(gradient * error, count, shape)
-            if not torch.isfinite(inner).all():  # what has no effect may be infinite, behind a mask say
+            if not torch.isfinite(inner).all():  # what has no effect may be infinite, for example behind a mask
                 inner = per_sample(torch.where(gradient == 0, 0.0, gradient * error), count, shape)
             before = found.get(site.path)
             if before is not None and before.shape != inner.shape:

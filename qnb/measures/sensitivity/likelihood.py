@@ -96,7 +96,7 @@ def families(sim, said: str | None, operation: str) -> dict[int, str]:
     if not floats:
         raise InputError(
             operation,
-            "a model whose outputs are no floating-point numbers",
+            "a model whose outputs are not floating-point numbers",
             "return logits in place of classes, or use estimator='evaluate'",
         )
     names = [name.rpartition(".")[2] for name in sim.captured.returned.names()]
@@ -135,13 +135,13 @@ def user_loss(loss: Callable, output: Any, target: Any, operation: str) -> Tenso
         raise EvaluateError(
             operation,
             f"your loss raised {type(error).__name__}{at(error)}: {error}",
-            "mend that line; it is called as loss(output, target)",
+            "fix that line; it is called as loss(output, target)",
         ) from error
     if not isinstance(found, Tensor) or not found.requires_grad or not torch.isfinite(found).all():
         raise EvaluateError(
             operation,
-            "a loss that is no finite tensor with a gradient",
-            "return torch's cross_entropy(output, target, reduction='none'), say",
+            "a loss that is not a finite tensor with a gradient",
+            "return for example torch's cross_entropy(output, target, reduction='none')",
         )
     return found.sum()
 

@@ -41,7 +41,7 @@ class Trial:
         """
         before, after = quantizer_modules(sim), quantizer_modules(changed)
         if before.keys() != after.keys():
-            raise InputError("Trial.between", "sims of two models or targets", "change a sim.copy()")
+            raise InputError("Trial.between", "sims of different models or targets", "change a sim.copy()")
         tensors, others = sim.tensors(), changed.tensors()
         moved = [n for n, t in tensors.items() if t is not others[n] and not torch.equal(t, others[n].to(t.device))]
         if moved:

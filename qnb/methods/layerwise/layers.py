@@ -21,7 +21,7 @@ class WeightedLayer:
         layer: its name in every table.
         op: ``"conv2d"``, ``"linear"``, ``"addmm"`` ...
         node: name of the op's node, the same in the sim's graph and the reference's.
-        group: the row of every per-layer table; ``group.output`` is the last node, the fused activation's say.
+        group: the row of every per-layer table; ``group.output`` is the last node, for example the fused activation's.
         site: of the weight's quantizer; ``site.tensor`` names the weight, ``site.axis`` its output channels.
         bias: name of the bias tensor, None without.
         bias_key: of the bias's quantizer, None where the target simulates none.
@@ -87,6 +87,6 @@ def integer_layers(sim, layers=None, operation: str = "methods") -> list[Weighte
         raise PrecisionError(
             operation,
             f"no layer with an integer weight grid ({sim.precision.name})",
-            "use a precision with integer weights, w4a8 say",
+            "use a precision with integer weights, for example w4a8",
         )
     return found

@@ -10,7 +10,7 @@ import torch
 
 
 class Shelf:
-    """Keeps many tensors within ``memory_bytes``; what is beyond lies in files that are gone when nobody reads them.
+    """Keeps many tensors within ``memory_bytes``; the rest lies in files that are deleted once they are not needed.
 
     >>> shelf = Shelf(memory_bytes=16)
     >>> kept = [shelf.keep(torch.full((4,), value)) for value in (1.0, 2.0)]

@@ -159,7 +159,7 @@ def products(sim, layers: list[WeightedLayer]) -> tuple[list[Product], list[str]
         elif rank == 2 and not scaled:
             found.append(Product(layer, node, 1 if layer.site.path == (0,) else ops.of(node).data, 1))
         else:
-            notes.append(f"{layer.layer} stays as it is: its weight is not one matrix that the input is multiplied by.")
+            notes.append(f"{layer.layer} is not changed: its weight is not a single matrix that multiplies the input.")
     return found, notes
 
 

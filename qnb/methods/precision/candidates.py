@@ -47,9 +47,11 @@ def parse(sim, candidates: Iterable[str | Precision] | None, operation: str) -> 
     found = tuple(dict.fromkeys(Precision.parse(c) for c in candidates))
     for precision in found:
         if not (isinstance(precision.weights, Grid) and isinstance(precision.activations, Grid)):
-            raise PrecisionError(operation, f"candidate {precision.name}", "use integers for both, w8a16 say")
+            raise PrecisionError(operation, f"candidate {precision.name}", "use integers for both, for example w8a16")
     if len(found) < 2:
-        raise PrecisionError(operation, f"{len(found)} candidate(s)", "give at least two, ['w8a16', 'w4a8'] say")
+        raise PrecisionError(
+            operation, f"{len(found)} candidate(s)", "give at least two, for example ['w8a16', 'w4a8']"
+        )
     return found
 
 
@@ -84,7 +86,9 @@ def movable(
     chosen = [name for name in layer_order(sim) if name in named]
     parts = [part for part in _connected(sim, chosen) if all(_movable(q) for q in _quantizers(sim, *part))]
     if not parts:
-        raise PrecisionError(operation, "no layer on integer grids", "start from an integer precision, w8a16 say")
+        raise PrecisionError(
+            operation, "no layer on integer grids", "start from an integer precision, for example w8a16"
+        )
     for precision in candidates:
         refuse_unsupported(sim, [name for names, _, _ in parts for name in names], precision, operation)
     return parts
@@ -152,7 +156,7 @@ def apply_choice(sim, groups: Sequence[Group], choice: Sequence[int]) -> None:
 
 
 def check_budget(budget: float, lowest: float, highest: float, operation: str) -> float:
-    """The budget in the cost's units; up to 1 it is a share of what the costliest candidate costs in all layers.
+    """The budget in the cost's units; up to 1 it is a share of what the most expensive candidate costs in all layers.
 
     Raises:
         InputError: not positive, or below the lowest cost.
@@ -161,7 +165,7 @@ def check_budget(budget: float, lowest: float, highest: float, operation: str) -
     (50.0, 70.0)
     """
     if not (is_number(budget) and budget > 0):
-        raise InputError(operation, f"budget={budget!r}", "give a positive cost, or a share of the highest, 0.5 say")
+        raise InputError(operation, f"budget={budget!r}", "give a positive cost, or a share of the highest such as 0.5")
     found = float(budget * highest if budget <= 1 else budget)
     if found < lowest:
         raise InputError(

@@ -33,7 +33,7 @@ class Choices:
         sim: a calibrated QuantSim; it is not changed.
         candidates, cost, layers: as for `qnb.methods.mixed_precision`.
 
-    ``lowest`` is the least cost of any choice, ``highest`` that of the costliest candidate in all groups.
+    ``lowest`` is the least cost of any choice, ``highest`` that of the most expensive candidate in all groups.
     """
 
     def __init__(self, sim, candidates=None, cost: str | Callable = "bops", layers=None):
@@ -251,8 +251,7 @@ class PrecisionFront:
         return self._drops[point]
 
     def order(self) -> tuple[int, int, int]:
-        """Of all pairs of measured points, how many are measured in the predicted order or equal, how many the other
-        way round within the noise of the metric, and how many beyond it."""
+        """Pairs of measured points: (in the predicted order or equal, else within the metric's noise, beyond it)."""
         right = within = wrong = 0
         for cheap, dear in combinations(sorted(self.scores), 2):
             against = paired_drop(self.scores[cheap], self.scores[dear])
@@ -268,8 +267,8 @@ class PrecisionFront:
         """What `order` found, as a sentence."""
         right, within, wrong = self.order()
         return (
-            f"Of {right + within + wrong} pairs of measured points {right} are in the predicted order, "
-            f"{within} are not, within the metric's noise, and {wrong} beyond it."
+            f"The prediction ordered {right} of {right + within + wrong} pairs of measured points correctly; "
+            f"{within} are reversed within the metric's noise, {wrong} beyond it."
         )
 
     def table(self, chosen: int | None = None) -> pd.DataFrame:

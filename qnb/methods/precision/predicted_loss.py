@@ -106,7 +106,7 @@ def given_losses(sim, groups: Sequence[Group], scores: pd.DataFrame, operation: 
     if not (np.isfinite(values) & (values >= 0)).all():
         raise InputError(operation, "a sensitivity that is below 0 or not finite", source)
     if unknown := sorted(set(scores[LAYER]) - set(layer_order(sim))):
-        raise InputError(operation, f"a sensitivity of {unknown[0]!r}, which is no layer", "use sim.layers() names")
+        raise InputError(operation, f"a sensitivity of {unknown[0]!r}, which is not a layer", "use sim.layers() names")
     total = scores.groupby([LAYER, PRECISION])[SCORE].sum().to_dict()
     named = {name for _, name in total}
     if absent := sorted({p.name for g in groups for p in g.options} - named):

@@ -1,4 +1,4 @@
-"""The worker that solves integer programs, in a process of its own: HiGHS prints lines that nobody is to see.
+"""The worker that solves integer programs, in a process of its own: HiGHS prints lines that should not be shown.
 
 `qnb.process_child` loads this file, not qnb: it imports SciPy alone.
 """

@@ -1,1 +1,1 @@
-"""What a method tells: its progress while it works, its result afterwards."""
+"""What a method reports: its progress while it works, its result afterwards."""

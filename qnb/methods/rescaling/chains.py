@@ -44,9 +44,9 @@ def pairs(sim, layers: list[WeightedLayer]) -> tuple[list[Pair], list[str]]:
             continue
         tied = [n for n in _tensors(pair) if not alone.get(n)]
         if tied:
-            notes.append(f"{first.layer} and {pair.second.layer} stay as they are: {tied[0]} is read elsewhere too.")
+            notes.append(f"{first.layer} and {pair.second.layer} are not changed: {tied[0]} is also used elsewhere.")
         elif any(q.frozen for q in _quantizers(sim, pair)):
-            notes.append(f"{first.layer} and {pair.second.layer} stay as they are: a range of theirs is frozen.")
+            notes.append(f"{first.layer} and {pair.second.layer} are not changed: one of their ranges is frozen.")
         else:
             found.append(pair)
     return found, notes

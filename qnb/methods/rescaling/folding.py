@@ -116,7 +116,7 @@ def find_folds(sim, chosen: set[str]) -> tuple[list[Fold], list[str]]:
     folds = [fold for fold in folds if not any(q.frozen for q in fold.quantizers(sim))]
     reached = {r.product.layer.layer for fold in folds for r in fold.readings}
     left = [layer.layer for layer in weighted_layers(sim) if layer.layer in chosen - reached]
-    note = f"Not rescaled, as their input is not made for them alone by a norm or layer, or frozen: {', '.join(left)}."
+    note = f"Not rescaled (input used elsewhere, not from a norm or layer, or frozen): {', '.join(left)}."
     return folds, [note] if left else []
 
 

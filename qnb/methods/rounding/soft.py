@@ -121,7 +121,7 @@ def learn(
         if beta is not None:
             loss = loss + schedule.regularization * sum(regularizer(part, beta) for part in h)
         for v, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
-            v.grad = gradient  # of V alone: others that require a gradient, biases say, get none
+            v.grad = gradient  # of V alone: others that require a gradient, for example biases, get none
         optimizer.step()
         after(iteration, error.detach())
         if schedule.early_stop and beta is not None and iteration % 10 == 0 and decided(h):

@@ -23,7 +23,7 @@ def once_each(sim, layers: Iterable[WeightedLayer]) -> tuple[list[WeightedLayer]
         if tensor in first:
             notes.append(f"{layer.layer} has the weight of {first[tensor]} and gets what was found there.")
         elif not _on_one_grid(sim, layer):
-            notes.append(f"{layer.layer} keeps the nearest codes: {layer.weight} is read elsewhere on another grid.")
+            notes.append(f"{layer.layer} keeps rounding to nearest: {layer.weight} is used elsewhere on another grid.")
         else:
             first[tensor] = layer.layer
             found.append(layer)

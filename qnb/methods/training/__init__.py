@@ -1,1 +1,1 @@
-"""Quantization-aware training: what moves, towards what, and how it goes on."""
+"""Quantization-aware training: what is trained, the objective, the loop and its checkpoints."""

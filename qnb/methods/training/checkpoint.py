@@ -50,7 +50,7 @@ class Checkpoint:
         """
         if not self.resume or not self.path.exists():
             return None
-        remedy = "name another file, or begin anew with resume=False"
+        remedy = "name another file, or start over with resume=False"
         try:
             header, tensors = _parse(self.path.read_bytes())
         except Exception as error:

@@ -100,10 +100,10 @@ class Objective:
             raise
         except Exception as error:
             received = f"your loss raised {type(error).__name__}{at(error)}: {error}"
-            raise EvaluateError(OPERATION, received, "it is called as loss(output, target); mend that line") from error
+            raise EvaluateError(OPERATION, received, "fix that line; it is called as loss(output, target)") from error
         if not isinstance(value, Tensor) or value.numel() != 1:
             shape = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-            raise EvaluateError(OPERATION, f"your loss returned {shape}", "return one number: loss.mean(), say")
+            raise EvaluateError(OPERATION, f"your loss returned {shape}", "return one number, for example loss.mean()")
         return value.reshape(())
 
     def _distilled(self, flat: list[Tensor], outputs: tuple[Tensor, ...]) -> Tensor:

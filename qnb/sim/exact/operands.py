@@ -1,4 +1,4 @@
-"""Values between simulated layers as integer codes, and back. On its grid a float32 value names its code exactly."""
+"""Values between simulated layers as integer codes, and back. A float32 value on its grid has exactly one code."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class _Placement:
             self._site(node, "input", node.meta.get("layer", node.name))
 
     def _constant(self, node: fx.Node) -> None:
-        """A parameter or buffer that takes part as an operand, a position embedding say."""
+        """A parameter or buffer that is an operand, for example a position embedding."""
         if tensor_roles.is_float(node) and node.meta["val"].numel() > 1 and self._meets_data(node):
             tensor = str(node.target)
             self._site(node, "weight", tensor.rpartition(".")[0] or tensor, tensor=tensor)
@@ -73,7 +73,7 @@ class _Placement:
         if node not in self.zones.data:
             if tensor_roles.is_float(node) and kind == "compute" and self._meets_data(node):
                 self._site(node, "activation", self.layer_name(node.meta["layer"]))
-            elif kind == "pass":  # of a quantized table, an expanded class token say
+            elif kind == "pass":  # of a quantized table, for example an expanded class token
                 self.sources.follow(node, node.args[0])
             return
         if kind == "concat" and tensor_roles.is_float(node):

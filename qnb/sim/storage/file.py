@@ -64,7 +64,7 @@ def of(make: Make, header: dict, tensors: Tensors, operation: str, remedy: str, 
     """The sim of what `read` gave.
 
     Raises:
-        FileError: it does not go together.
+        FileError: its parts do not match.
     """
     try:
         return packing.unpack(make, header, tensors, operation, remedy, shared)

@@ -44,7 +44,7 @@ HEADER = schema.record(
 
 @dataclass(frozen=True)
 class Shared:
-    """A captured model that several sims have in common, so that each need not hold it."""
+    """A captured model that several sims share, so that not each has to hold it."""
 
     captured: Captured
     graph: dict

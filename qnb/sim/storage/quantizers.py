@@ -96,7 +96,7 @@ class _Reader:
         if found[0] is None and found[1] is None:
             return None
         if found[0] is None or found[1] is None or found[0].shape != found[1].shape:
-            raise self.error(f"{parts[0]} and {parts[1]} that do not go together")
+            raise self.error(f"{parts[0]} and {parts[1]} that do not match")
         for part, values in zip(parts, found, strict=True):
             if values.dtype != torch.float32 or not torch.isfinite(values).all():
                 raise self.error(f"a {part} that is not finite float32")
@@ -152,7 +152,7 @@ class _Reader:
         try:
             RULES[rule].check(options, self.operation)
         except QnbError as error:
-            raise self.error(f"a range rule that does not exist: {error.received}") from error
+            raise self.error(f"a calibration method that does not exist: {error.received}") from error
         if not isinstance(read, RULES[rule].statistics):
-            raise self.error(f"no histogram, which range rule {rule!r} needs")
+            raise self.error(f"no histogram, which calibration method {rule!r} needs")
         return {"statistics": read, "rule": (rule, options)}

@@ -83,7 +83,7 @@ def _batch(sim: QuantSim) -> int | None:
 
 
 WHAT = {
-    "model": "ONNX for ONNX Runtime, batch open",
+    "model": "ONNX for ONNX Runtime, dynamic batch",
     "static": "ONNX for {}, batch 1",
     "float": "float ONNX for qairt-converter",
     "encodings": "quantization overrides for it",

@@ -1,4 +1,4 @@
-"""What a device runs on, and what it should answer: samples as raw files, and the simulation's outputs for them.
+"""Inputs for a device and the expected outputs: samples as raw files, and the simulation's outputs for them.
 
 ``qnn-net-run`` takes a list with a line per inference, whose files hold a tensor's elements and nothing else, row by
 row. It reads and writes float32 whatever the graph computes in, unless it is told to take files as the graph has them
@@ -174,7 +174,7 @@ def _save(folder: Path, files: dict[str, tuple[Raw, torch.Tensor]]) -> None:
 
 
 def _describe(folder: Path, raws: list[Raw]) -> None:
-    """Say beside the raw files what they hold, and which there are."""
+    """Write an index of the raw files: which there are, and what they hold."""
     files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
     tensors = [{"name": r.name, "dtype": str(r.dtype).removeprefix("torch."), "shape": list(r.shape)} for r in raws]
     content = {"producer": f"qnb {__version__}", "tensors": tensors, "files": files}

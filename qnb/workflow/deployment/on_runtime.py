@@ -57,7 +57,7 @@ def run(flow, wanted: Order, name: str, stage: Path, files: dict[str, Path], rep
 
 
 def _known(flow, wanted: Order, of: type[Runtime]) -> tuple[str, ...]:
-    """What the target is known not to run of the run's model, or to compute otherwise."""
+    """What the target is known not to run of the run's model, or to compute differently."""
     sim = sim_of(flow, wanted.run)
     refused = (found for found in limits.holding(sim) if found[2].refused) if of.device else ()
     return tuple(said for _, said in limits.sentences(refused, sim.target))

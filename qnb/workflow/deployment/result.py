@@ -34,8 +34,8 @@ class RuntimeResult:
         placement: how many nodes run where, ``{"CPU": 12}``; ``fallback_nodes`` names those that fell back.
         latency: measured; None where a number would mislead.
         differences: outputs, and layers joined in them, that are further from the simulation than expected.
-        known: what the target is known not to run of this model at these bits, or to compute otherwise, and what to do
-            about it; sentences.
+        known: what the target is known not to run of this model at these bits, or to compute differently, and what to
+            do about it; sentences.
     """
 
     runtime: str
@@ -85,7 +85,7 @@ class RuntimeResult:
 
 
 def _rank(result: RuntimeResult) -> int:
-    """How much a runtime says of the target; one that is not known here, of another's file, says least."""
+    """How close a runtime is to the target; one that is not known here comes last."""
     return RUNTIMES[result.runtime].rank if result.runtime in RUNTIMES else -1
 
 
@@ -127,7 +127,7 @@ class Deployment(Shown):
 
     @property
     def primary_runtime(self) -> RuntimeResult | None:
-        """The runtime that says most of the target, of those that ran."""
+        """The runtime closest to the target, of those that ran."""
         return max(self.completed, key=_rank, default=None)
 
     @property

@@ -1,4 +1,4 @@
-"""The workflow's last steps: a run on the target, and what runs cost as files. Results are kept by the run's name."""
+"""The workflow's last steps: a run on the target, and runs measured as files. Results are kept by the run's name."""
 
 from __future__ import annotations
 

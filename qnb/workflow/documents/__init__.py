@@ -1,1 +1,1 @@
-"""What results say, as documents: object -> `qnb.document.Document`, pure functions."""
+"""Results as documents: object -> `qnb.document.Document`, pure functions."""

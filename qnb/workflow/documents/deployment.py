@@ -1,4 +1,4 @@
-"""What a deployment says, as documents: files, runtimes, how well the simulation predicted them, commands."""
+"""Documents of a deployment: files, runtimes, how well the simulation predicted them, commands."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from qnb.workflow.guidance.next_step import FOLDER, deploy_code
 
 PROMISE = (
     "it writes the files that a device loads, runs them on real runtimes, and compares every layer with what the "
-    "simulation predicted: what you measured here is then what the device will compute"
+    "simulation predicted: where they agree, what you measured here is what the device computes"
 )
 FORMS = {
     "sqnr_db": decibel,
@@ -63,7 +63,7 @@ def deployment(deployed) -> Document:
 
 
 def blocks(deployed) -> tuple:
-    """What a failure means, files, runtimes with their notes, and where simulation and runtime part."""
+    """What a failure means, files, runtimes with their notes, and where simulation and runtime diverge."""
     found = [*(Text(words, "bad") for words in failure(deployed)), files(deployed), runtimes(deployed)]
     found += [*outputs(deployed), *(Text(note) for note in notes(deployed))]
     return (*found, figure(chart(deployed))) if deployed.completed else tuple(found)
@@ -126,7 +126,7 @@ def commands(deployed) -> Code:
 
 
 def panel(flow, name: str | None) -> Document:
-    """The deploy panel on paper: the deployment, or how to make one, and all runs."""
+    """The deploy panel as a page: the deployment, or how to make one, and all runs."""
     deployed = flow.deployments.get(name)
     runs = (figure(flow.chart()),) if flow.runs else ()
     if deployed is not None:
@@ -154,7 +154,7 @@ def chart(deployed):
 
 
 def title(deployed) -> str:
-    """Did the simulation tell the truth? "Deployed" is said only where the runtimes that were asked for agree."""
+    """Whether the simulation was right. "Deployed" is said only where all runtimes that were asked for agree."""
     said = "; ".join(f"{stages.agreement(r.output_sqnr_db)} on {r.name}" for r in deployed.completed)
     agrees = f"the simulation agrees {said}" if said else ""
     if deployed.failure:
@@ -207,7 +207,7 @@ def runtimes(deployed) -> Table:
         rows[name] = [cell_text(found[c].iloc[index], FORMS.get(c)) for c in found.columns[1:]]
     rows[""][1] = "SQNR"  # its unit stands beside the number
     table = pd.DataFrame(rows)
-    return Table(table[(table.iloc[:, 1:] != "").any(axis=1)], "Simulation against runtime, at the outputs", 12)
+    return Table(table[(table.iloc[:, 1:] != "").any(axis=1)], "Simulation vs runtime, at the outputs", 12)
 
 
 def notes(deployed) -> list[str]:

@@ -1,4 +1,4 @@
-"""What layers' figures say, as documents: the comparison of runs, one layer, the layer explorer."""
+"""Documents of layers: the comparison of runs, one layer, the layer explorer."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ FORMS = {"sqnr_db": decibel, "own_sqnr_db": decibel, "saturated_fraction": perce
 
 
 def comparison(frames) -> Document:
-    return Document("comparison", "FP32 against QuantSim", tuple(worst(n, f) for n, f in frames.items()))
+    return Document("comparison", "FP32 vs QuantSim", tuple(worst(n, f) for n, f in frames.items()))
 
 
 def worst(name: str, frame) -> Table:
-    """The layers that lose most on their own."""
-    caption = f"{name}: the layers that lose most on their own (of {len(frame)})"
+    """The layers with the largest own error."""
+    caption = f"{name}: the layers with the largest own error (of {len(frame)})"
     return Table(frame.nsmallest(5, "own_sqnr_db")[SHOWN], caption, 12, FORMS)
 
 
@@ -26,7 +26,7 @@ def comparison_text(frames) -> str:
     for name, frame in frames.items():
         worst = frame.nsmallest(3, "own_sqnr_db")
         named = ", ".join(f"{r.layer} {decibel(r.own_sqnr_db)}" for r in worst.itertuples())
-        lines.append(f"{name}: {len(frame)} layers; those that lose most on their own: {named}")
+        lines.append(f"{name}: {len(frame)} layers; largest own error: {named}")
     return "\n".join(lines)
 
 
@@ -55,7 +55,7 @@ _LAYER_FORMS = {
     "op": lambda row, bits: row.op,
     "bits": lambda row, bits: bits,
     "SQNR, accumulated": lambda row, bits: decibel(row.sqnr_db),
-    "SQNR, its own": lambda row, bits: decibel(row.own_sqnr_db),
+    "SQNR, own error": lambda row, bits: decibel(row.own_sqnr_db),
     "QuantSim values clipped": lambda row, bits: percent(row.saturated_fraction),
     "largest error": lambda row, bits: number(row.max_abs_error),
     "mean squared error": lambda row, bits: number(row.mse),
@@ -66,7 +66,7 @@ _LAYER_FORMS = {
 
 
 def explorer(flow) -> Document:
-    """The layer explorer on paper: bars, the worst layers, the selected layer's values."""
+    """The layer explorer as a page: bars, the worst layers, the selected layer's values."""
     from qnb import charts
 
     selection = flow.selection

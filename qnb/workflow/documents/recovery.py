@@ -1,4 +1,4 @@
-"""What a recovered run says: what was done, what each step brought; and the recovery panel on paper."""
+"""Documents of a recovered run: the applied methods, what each one gained; and the recovery panel as a page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from qnb.workflow.documents.figures import figure
 from qnb.workflow.documents.layers import worst
 from qnb.workflow.guidance.next_step import recover_code
 
-PROMISE = "a new run beside the old one: the same precision, weights and ranges improved by what you choose"
+PROMISE = (
+    "a new run beside the old one, at the same precision, with weights and ranges improved by the methods you choose"
+)
 
 
 def methods() -> pd.DataFrame:
@@ -34,7 +36,7 @@ def results(run) -> Table | None:
         return None
     rows = [(r.method, r.output_before_db, r.output_after_db, r.seconds) for r in run.recovery]
     frame = pd.DataFrame(rows, columns=["method", "before_db", "after_db", "seconds"])
-    caption = f"What was done: SQNR at the output, over the first {MEASURED_BATCHES} batches"
+    caption = f"Applied methods: SQNR at the output, over the first {MEASURED_BATCHES} batches"
     return Table(frame, caption, 12, {"before_db": decibel, "after_db": decibel})
 
 
@@ -52,7 +54,7 @@ def attempts(run) -> Table | None:
         "drop": lambda v: "" if v != v else amount(v),
         "sqnr_db": lambda v: "" if v != v else decibel(v),
     }
-    return Table(frame, "What auto tried, in rising effort", 20, forms)
+    return Table(frame, "What auto tried, cheapest first", 20, forms)
 
 
 def facts(run) -> dict[str, str]:
@@ -106,11 +108,11 @@ def chart(flow, run):
     found = charts.layer_sqnr({before.name: before.comparison, run.name: run.comparison}, worst=0)
     better = (run.comparison.sqnr_db.to_numpy() > before.comparison.sqnr_db.to_numpy()).sum()
     output = f"{decibel(before.output_sqnr_db)} → {decibel(run.output_sqnr_db)}"
-    return found.update_layout(title_text=f"Output {output}; {better} of {len(run.comparison)} layers nearer to FP32")
+    return found.update_layout(title_text=f"Output {output}; {better} of {len(run.comparison)} layers closer to FP32")
 
 
 def panel(flow, name: str | None, shown) -> Document:
-    """The recovery panel on paper: what was found, or what could be tried.
+    """The recovery panel as a page: the results, or what could be tried.
 
     Args:
         name: the run to start from.
@@ -131,10 +133,12 @@ def panel(flow, name: str | None, shown) -> Document:
             ),
             tone,
         )
-    table = Table(methods()[["stage", "method", "what"]], "Methods, in the order in which they go together", 20)
+    table = Table(
+        methods()[["stage", "method", "what"]], "Recovery methods, in the order in which they are applied", 20
+    )
     if name is None:
         return Document("recovery", "Recover: no run yet", (Text(PROMISE), table))
-    code = Code(recover_code(flow.variable, name, ("auto",)), "Next: try what helps, in rising effort", PROMISE)
+    code = Code(recover_code(flow.variable, name, ("auto",)), "Next: try recovery methods, cheapest first", PROMISE)
     return Document(
         "recovery",
         f"Recover the accuracy of {name}: {flow[name].verdict.text}",

@@ -1,4 +1,4 @@
-"""What the workflow's results say, as documents: object -> `Document`, pure functions."""
+"""The workflow's results as documents: object -> `Document`, pure functions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from qnb.workflow.guidance import stages
 
 TONES = {"pass": "good", "fail": "bad", "unclear": "warn", "reference": "neutral"}
 MOST = 4
-"""Layers named in a line."""
+"""How many layers a line names."""
 VERDICTS = {status: f"{mark} {status}" for status, mark in stages.MARKS.items()}
 
 
@@ -33,9 +33,9 @@ def facts(run) -> dict[str, str]:
     found = {"metric": str(run.score) + ("" if math.isnan(low) else f", 95 % interval {low:.4f} to {high:.4f}")}
     if run.comparison is not None:
         layer, own_db = run.worst_layer
-        found["output against FP32"] = decibel(run.output_sqnr_db)
+        found["output vs FP32"] = decibel(run.output_sqnr_db)
         all_lossless = own_db == math.inf
-        found["layer that loses most"] = "none" if all_lossless else f"{layer} ({decibel(own_db)} on its own)"
+        found["weakest layer"] = "none" if all_lossless else f"{layer} ({decibel(own_db)} on its own)"
     if run.float16 is not None:
         found["overflow in FP16"] = ", ".join(run.overflowing) or "no layer"
         found["underflowing to zero in FP16"] = ", ".join(run.underflowing) or "no layer"
@@ -57,8 +57,8 @@ def run(run) -> Document:
     )
 
 
-def as_json(advice) -> tuple[dict, ...]:
-    return tuple({"title": a.title, "reason": a.reason, "code": a.code} for a in advice)
+def as_json(steps) -> tuple[dict, ...]:
+    return tuple({"title": a.title, "reason": a.reason, "code": a.code} for a in steps)
 
 
 def check(check) -> Document:
@@ -90,10 +90,10 @@ def runs_table(flow) -> Table:
 
 def workflow(flow, *before, max_rows: int | None = 2) -> Document:
     """Title, ``before``, the runs, and what to do next, the first so many steps."""
-    advice = flow.next_steps()
+    steps = flow.next_steps()
     blocks = [*before, *other_data(flow), *([runs_table(flow)] if flow.runs else [])]
     blocks += [
-        Code(a.code, f"{'Or' if index else 'Next'}: {a.title}", a.reason) for index, a in enumerate(advice[:max_rows])
+        Code(a.code, f"{'Or' if index else 'Next'}: {a.title}", a.reason) for index, a in enumerate(steps[:max_rows])
     ]
     return Document(
         "workflow",
@@ -102,7 +102,7 @@ def workflow(flow, *before, max_rows: int | None = 2) -> Document:
         workflow=identity(flow),
         stages=tuple(stages.as_rows(stages.stages(flow))),
         runs=tuple(stages.row(r) for r in flow.runs.values()),
-        next=as_json(advice),
+        next=as_json(steps),
     )
 
 
@@ -114,14 +114,14 @@ def other_data(flow) -> list[Text]:
         return []
     named = ", ".join(others[:6]) + (f" and {len(others) - 6} more" if len(others) > 6 else "")
     said = (
-        f"! The calibration data is not that of {named}: other samples, or in another order. New runs do not quite "
-        "compare with these; run them again, or load the file with the data it was made with."
+        f"! The calibration data is not that of {named}: other samples, or in another order. New runs are "
+        "not directly comparable with these; run them again, or load the file with the data it was made with."
     )
     return [Text(said, "warn")]
 
 
 def panel(flow, max_rows: int | None = 2) -> Document:
-    """The workflow panel on paper: ladder, chart, runs, next steps."""
+    """The workflow panel as a page: ladder, chart, runs, next steps."""
     before = [Ladder(stages.as_rows(stages.stages(flow)))]
     if flow.runs:
         before.append(figure(flow.chart()))
@@ -177,7 +177,7 @@ def _about(flow, name: str) -> list:
 
 
 def made_with(run) -> dict[str, str]:
-    """What it takes to get a run's numbers again, in a line."""
+    """What reproduces a run's numbers, in a line."""
     kept = run.settings
     said = [f"{kept['calibration_method']} ranges"] if kept.get("calibration_method") else []
     said += [f"{name} {value}" for name, value in kept.get("options", {}).items()]

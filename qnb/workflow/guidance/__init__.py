@@ -1,1 +1,1 @@
-"""Where a workflow stands, what comes next, and why a run loses accuracy."""
+"""The state of a workflow, its next steps, and the diagnosis of a run's loss."""

@@ -1,4 +1,4 @@
-"""What a run's numbers say about its loss: each finding with its evidence, a technique, and the line of code."""
+"""What a run's numbers say about its loss: each finding with its evidence, a remedy, and the line of code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from qnb.workflow.verdict import FAIL, PASS, UNCLEAR
 if TYPE_CHECKING:
     from qnb.workflow.workflow import Workflow
 
-KEPT = "Nothing needs to be done: the metric is kept."
+KEPT = "Nothing to do: the metric is within the tolerance."
 NOTHING = "No single cause found: no layer saturates, no channel has outliers, and weights and activations cost alike."
 BATCHES = 2
 """The halves are measured on so many batches."""
@@ -74,7 +74,7 @@ class Diagnosis(Shown):
 
 def diagnose(flow: Workflow, run: str | None = None, *, progress: Callable | None = None) -> Diagnosis:
     """What the numbers of a run say about its loss: causes with their evidence, a remedy, the line of code. It is
-    kept under the run's name in ``diagnoses``, until the run is made anew.
+    kept under the run's name in ``diagnoses``, until the run is replaced.
 
     Args:
         run: its name; by default the first run that is not within tolerance, else the last.

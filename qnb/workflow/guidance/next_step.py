@@ -13,8 +13,8 @@ FOLDER = "deploy"
 
 @dataclass(frozen=True)
 class NextStep:
-    """What to do (``title``), the ``reason`` (with numbers), and the ``code`` that does it; no code where only a
-    person can.
+    """What to do (``title``), the ``reason`` (with numbers), and the ``code`` that does it; no code where
+    only a person can do it.
 
     ``run`` holds the arguments of `Workflow.run` where the code is such a call, ``recover`` those of
     `Workflow.recover`, ``deploy`` those of `Workflow.deploy`.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FACTS: dict[str, tuple[str, ...]] = {
     "check": ("missing", "skipped", "pass", "fail"),
     "control": ("none", "pass", "unclear", "output", "metric"),  # the last two: which of its tests failed
-    "ranges": ("full", "cut"),  # whether the control's range rule may cut values off
+    "ranges": ("full", "cut"),  # whether the baseline's calibration method may clip values
     "diverges": ("none", "some"),
     "control_ships": ("no", "yes"),  # the target runs W16A16, and it was not deployed
     "proposal": ("none", "better", "worse"),
@@ -41,12 +41,12 @@ FACTS: dict[str, tuple[str, ...]] = {
     "widen": ("none", "open"),  # whether the layer where that begins can have more bits
     "finished": ("no", "yes"),  # nothing is open and nothing is left on the ladder
 }  # fmt: skip
-"""Every fact with all it can be."""
+"""Every fact with its possible values."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """When all facts of ``when`` are so: what to do, why, and how.
+    """What to do, why and how, where all facts have the values of ``when``.
 
     Args:
         when: fact to value, or to the values of which one must be so.
@@ -89,7 +89,7 @@ COMMANDS, LOOK = "print({flow}.deployments[{best}].commands)", "{flow}.deploy_pa
 OPEN, SMALLER = {"open": "integer"}, {"open": "integer", "auto": "tried"}
 """An integer step to settle; and one that recovery did not settle."""
 NO_FAILURE = tuple(ship for ship in FACTS["ship"] if ship != "fails")
-"""What the target refuses or computes otherwise is settled before anything lower is proposed."""
+"""What the target refuses or computes differently is settled before anything lower is proposed."""
 
 ROWS = (
     # Before any numbers
@@ -97,10 +97,10 @@ ROWS = (
         "Before any numbers: does it export, and what is in it?", code="{flow}.check()", last=True),
     Row({"check": "fail"}, "Fix what the check found", "{found}. Then check again", code="{flow}.check()", last=True),
 
-    # The control: no number below it means anything before it agrees
+    # The baseline: no lower precision can be judged before it agrees
     Row({"control": "output", "ranges": "cut"}, "Fix the W16A16 baseline first",
-        "Calibrate it by min-max. {control} should equal FP32, and its output is at {control_db}; its ranges are by "
-        "{rule}, which may cut values off, and min-max cuts none", run="control"),
+        "Calibrate it by min-max. {control} should equal FP32, and its output is at {control_db}; it is calibrated by "
+        "{rule}, which may clip values; min-max clips none", run="control"),
     Row({"control": "output", "diverges": "some"}, "Fix the W16A16 baseline first",
         "Look where it first diverges, at {diverges}. {control} should equal FP32, and its output is at {control_db}: "
         "below {least_db} dB the placement or the model is at fault",
@@ -110,8 +110,8 @@ ROWS = (
         "model is at fault", last=True),
     Row({"control": "metric", "ranges": "cut"}, "Fix the W16A16 baseline first",
         "Calibrate it by min-max. {control} agrees with FP32 on the calibration data ({control_db} at the output), but "
-        "its metric loses {control_loss} where {tolerance} is allowed; its ranges are by {rule}, which may cut values "
-        "off, and min-max cuts none", run="control"),
+        "its metric loses {control_loss} where {tolerance} is allowed; it is calibrated by {rule}, which may clip "
+        "values; min-max clips none", run="control"),
     Row({"control": "metric"}, "Fix the W16A16 baseline first",
         "Calibrate on data like the evaluation's: make the Workflow again with calibration data that was prepared in "
         "the same way. {control} agrees with FP32 on the calibration data ({control_db} at the output), but its metric "
@@ -124,18 +124,18 @@ ROWS = (
     Row({"proposal": ("better", "worse")}, "Discard the proposal",
         "{proposal} {proposal_says}. The runs stay as they are", code="{flow}.discard()", last=True),
 
-    # A deployment that the target refuses, or computes otherwise: what was measured does not hold there
+    # A deployment that the target refuses, or computes differently: what was measured does not hold there
     Row({"ship": "fails"}, "Do not ship {best}", "{on_target}. {ship_means}", code=LOOK),
     Row({"ship": "fails", "instead": "agrees"}, "Run {instead} on the device instead",
         "{instead_on_target}. These commands take the files to the device",
         code="print({flow}.deployments[{instead}].commands)"),
     Row({"ship": "fails", "instead": "new"}, "Deploy {instead} instead",
-        "The next best that passes: {instead_size}, {instead_says}", deploy="instead"),
+        "The next best run that passes: {instead_size}, {instead_says}", deploy="instead"),
     Row({"ship": "fails", "widen": "open"}, "Give layer {begins} more bits",
-        "{best} disagrees from there on, and with {begins_wider} there it may agree. Then deploy that run",
+        "{best} disagrees from there on; with {begins_wider} there it may agree. Then deploy that run",
         run="widen"),
 
-    # FP16 may be all that one needs
+    # FP16 may be enough
     Row({"road": "float", "ship": "new"}, "Measure {best} latency",
         "{best} passes at {best_size}, {best_says}. If size and latency are enough, stop here. This writes the "
         "files to measure on {target}", deploy="ship"),
@@ -150,8 +150,8 @@ ROWS = (
         "{loss} (95 % interval {interval}), from two separate sets of {now} samples as far as qnb knows. "
         "qnb.Score(value, per_sample=...), of the same samples each time, narrows the interval{or_samples}"),
     Row({"decide": "samples"}, "Evaluate about {wanted} samples",
-        "{loss}, too close to call with {now} samples (95 % interval {interval}). With about {wanted} it would be "
-        "decided, if the drop stays what it is"),
+        "{loss}, too close to call with {now} samples (95 % interval {interval}). About {wanted} would decide it, "
+        "if the drop stays the same"),
 
     # FP16 that fails: the integers need not
     Row({"open": "float", "state": "fail", "overflow": "some"}, "Keep FP16 out of the layers that overflow",
@@ -163,9 +163,9 @@ ROWS = (
     Row({**OPEN, "above": "missing"}, "Run {above}",
         "{loss}. Before it is recovered: {above_asks}", run="above"),
     Row({**OPEN, "state": "fail", "auto": "open"}, "Recover {base}",
-        "{loss}{blame}. Try recovery methods, quickest first", recover="auto"),
+        "{loss}{blame}. Try recovery methods, cheapest first", recover="auto"),
     Row({**OPEN, "state": "unclear", "auto": "open"}, "Recover {base}",
-        "{loss}, and that is too close to call. Recovery methods, quickest first, may bring it well within the "
+        "{loss}, and that is too close to call. Recovery methods, cheapest first, may bring it well within the "
         "tolerance", recover="auto"),
     Row({"decide": "close"}, "Accept {closest} or recover it",
         "{loss}: too close to call, as no realistic number of samples tells the two apart. If a drop of up to {high} "
@@ -179,9 +179,9 @@ ROWS = (
     Row({"road": "integer", "ship": "new", "open": "none", "rest": "some"}, "Deploy {best}",
         "The best so far: {best_size}, {best_says}. If that is enough, stop here", deploy="ship"),
     Row({"road": "integer", "ship": "new", "open": ("control", "integer")}, "Deploy {best}",
-        "The best that passes: {best_size}, {best_says}", deploy="ship"),
+        "The best run that passes: {best_size}, {best_says}", deploy="ship"),
     Row({"finished": "yes", "ship": "new"}, "Deploy {best}",
-        "Nothing is left on the ladder, and this is the best that passes: {best_size}, {best_says}", deploy="ship"),
+        "Nothing is left on the ladder, and this is the best run that passes: {best_size}, {best_says}", deploy="ship"),
     Row({"finished": "yes", "ship": "agrees"}, "Done here: run {best} on the device",
         "Nothing is left to do on this machine. {on_target}. These commands take the files to the device",
         code=COMMANDS),
@@ -190,19 +190,19 @@ ROWS = (
     Row({"ship": "differs"}, "Look at what the runtime makes of {best}", "{on_target}", code=LOOK),
     Row({"ship": "nowhere"}, "Get a runtime for {best}", "{on_target}", code=LOOK),
 
-    # Less still, where recovery has not done it
+    # A lower step that recovery did not bring to pass
     Row({**SMALLER, "bits": "open"}, "Give the weakest layer more bits",
         "{loss}; {weakest} is at {weakest_db} on its own. {wider} there costs little", run="bits"),
     Row({**SMALLER, "search": "open"}, "Search for mixed precision",
         "{loss}. A search finds the cheapest mix of precisions that passes", recover="mixed_precision"),
     Row({**SMALLER, "train": "open"}, "Train {base}",
-        "{loss}. Training with the quantizers in place recovers most, and takes longest", recover="train"),
+        "{loss}. Training with the quantizers in place recovers the most accuracy, and takes longest", recover="train"),
     Row({**SMALLER, "rest": "some"}, "Run {rest} instead", "{loss}, recovery included. {asks}",
         run="rest"),
     Row({**SMALLER, "ship": "none", "control": "pass", "control_ships": "yes"}, "Deploy {control}",
-        "Of all runs only the baseline passes, and {target} runs it", deploy="ship_control"),
-    Row({**OPEN, "state": "fail", "causes": "none"}, "Find the causes", "{loss}: which layers, and which remedies",
-        code="{flow}.diagnose({closest})"),
+        "Only the baseline passes, and {target} runs it", deploy="ship_control"),
+    Row({**OPEN, "state": "fail", "causes": "none"}, "Find the causes",
+        "{loss}. The diagnosis names the layers and the remedies", code="{flow}.diagnose({closest})"),
     Row({**SMALLER, "ship": "none"}, "Raise the tolerance or the bits",
         "No run keeps the metric within {tolerance}; {closest} comes closest: {verdict}"),
     Row({"finished": "yes", "ship": "none", "control": "pass", "control_ships": "yes"}, "Deploy {control}",

@@ -44,7 +44,7 @@ class OpenStep:
 def find(runs: dict) -> OpenStep | None:
     """The highest precision that is open; a step is settled where it passes, or a lower one does.
 
-    FP16 and integers are two roads: FP16 is settled before the first integer run, and then no more.
+    FP16 and integers are separate: FP16 is settled before the first integer run, and not afterwards.
     """
     groups: dict[str, list] = {}
     for run in runs.values():
@@ -154,7 +154,7 @@ def _integer(flow, runs: dict, step: OpenStep) -> Situation:
 
 
 def _above(runs: dict, precision: str) -> str | None:
-    """The step of the ladder to run before an open one is recovered: the one just above, or the control where nothing
+    """The step of the ladder to run before an open one is recovered: the one just above, or the baseline where nothing
     quantized passes."""
     done = {run.precision for run in runs.values()}
     passing = [run.precision for run in runs.values() if run.verdict.status == PASS]

@@ -1,7 +1,7 @@
 """The rules of a diagnosis: a run's numbers in, what stands out and what to do about it.
 
 They are those of AIMET's guide: which half, weights or activations; outliers; saturation; where the error begins.
-Each rule gives ``(what, evidence, technique, code)``, or None where there is nothing to say.
+Each rule gives ``(cause, evidence, remedy, code)``, or None where there is nothing to say.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from qnb.text import decibel, percent
 from qnb.workflow.guidance.next_step import calibration_argument, recover_code, run_code
 
 APART_DB = 3.0
-"""One half is to blame where it alone is so much worse than the other."""
+"""Weights, or activations, are the cause where they alone are this much worse than the other half."""
 OUTLIER = 8.0
-"""A channel so many times the median one takes the steps from the others."""
+"""A channel this many times the median one is an outlier: it leaves few steps to the others."""
 SATURATED = 0.005
-"""Share of a layer's values beyond its range that is worth a look."""
+"""Share of a layer's values beyond its range from which on the layer saturates."""
 FALLS_DB = 6.0
-"""The error appears at the first layer that is so much worse than all before it."""
+"""The error begins at the first layer that is this much worse than all before it."""
 
 TRAIN = "train with the quantizers in place"
 
@@ -65,9 +65,9 @@ class Case:
         return True
 
     def remedy(self, layer: str, *ways: tuple[str, str]) -> tuple[str, str]:
-        """The first (technique, method) that may follow, as (technique, code); else to look at the layer."""
-        found = next(((technique, self.recover(method)) for technique, method in ways if self.may(method)), None)
-        return found or ("look at its values", self.look(layer))
+        """The first (remedy, method) that may follow, as (remedy, code); else to look at the layer."""
+        found = next(((remedy, self.recover(method)) for remedy, method in ways if self.may(method)), None)
+        return found or ("look at the layer's values", self.look(layer))
 
     def look(self, layer: str) -> str:
         return f"{self.flow.variable}.layer({self.run.name!r}, {layer!r})"
@@ -99,11 +99,11 @@ def _half(case: Case) -> Said | None:
     if activations < weights - APART_DB:
         way = "ranges by least squared error", case.again(method="mse")
         if case.rule == "mse" or case.run.recovery:  # that was done, or would undo what was
-            way = case.remedy(worst, ("more bits where they count", "mixed_precision"), (TRAIN, "train"))
+            way = case.remedy(worst, ("more bits for sensitive layers", "mixed_precision"), (TRAIN, "train"))
         return "The activations are sensitive", evidence, *way
     if min(weights, activations) == float("inf"):
         return None
-    return "Weights and activations cost alike", evidence, "techniques in rising effort", case.recover("auto")
+    return "Weights and activations cost alike", evidence, "try recovery methods, cheapest first", case.recover("auto")
 
 
 def _weight_outliers(case: Case) -> Said | None:
@@ -120,7 +120,11 @@ def _weight_outliers(case: Case) -> Said | None:
     if layer is None:
         return None
     evidence = f"one scale serves all its channels, and the largest range is {found[layer]:.0f} times the median one"
-    return f"Unlike channels in {layer!r}", evidence, *case.remedy(layer, ("move ranges to the next layer", "equalize"))
+    return (
+        f"Weight channels of different ranges in {layer!r}",
+        evidence,
+        *case.remedy(layer, ("move ranges to the next layer", "equalize")),
+    )
 
 
 def _activation_outliers(case: Case) -> Said | None:
@@ -130,7 +134,7 @@ def _activation_outliers(case: Case) -> Said | None:
     layer, ratio = found.loc[found.outlier_ratio.idxmax()]
     evidence = f"its largest channel reaches {ratio:.0f} times the median one"
     normed = any("_norm" in group.op for group in case.run.sim.groups)
-    way = ("move them into the weights", "smooth") if normed else ("level the channels", "equalize")
+    way = ("move the outliers into the weights", "smooth") if normed else ("equalize the channels", "equalize")
     return f"Outlier channels in {layer!r}", evidence, *case.remedy(layer, way)
 
 
@@ -143,8 +147,8 @@ def _few_layers(case: Case) -> Said | None:
         return None
     named = ", ".join(f"{layer} {decibel(db)}" for layer, db in low.items())
     evidence = f"on their own: {named}; the median layer has {decibel(own.median())}"
-    way = case.remedy(low.index[0], ("more bits where they count", "mixed_precision"))
-    return "A few layers lose far more than the rest", evidence, *way
+    way = case.remedy(low.index[0], ("more bits for sensitive layers", "mixed_precision"))
+    return "A few layers have far more error than the rest", evidence, *way
 
 
 def _begins(case: Case) -> Said | None:
@@ -154,9 +158,9 @@ def _begins(case: Case) -> Said | None:
     if rows.empty:
         return None
     row = rows.iloc[0]
-    own = f"its own {decibel(row.own_sqnr_db)}"
+    own = f"on its own {decibel(row.own_sqnr_db)}"
     evidence = f"{decibel(before[row.name])} before it, {decibel(row.sqnr_db)} after, {own}"
-    return f"The error appears at {row.layer!r}", evidence, "look at its values", case.look(row.layer)
+    return f"The error begins at {row.layer!r}", evidence, "look at the layer's values", case.look(row.layer)
 
 
 def _saturated(case: Case) -> Said | None:
@@ -172,22 +176,22 @@ def _saturated(case: Case) -> Said | None:
     if quantizer.fixed is not None:
         evidence += f", which {case.flow.target.name} fixes at {quantizer.fixed[0]:g} to {quantizer.fixed[1]:g}"
     elif trained:
-        evidence += ", as training moved it"
+        evidence += ", which training moved"
     elif rule not in (None, "minmax"):
         methods = {k: v for k, v in case.run.settings.get("calibration_methods", {}).items() if k != row.layer}
-        again = " and recover it anew" if case.run.recovery else ""
+        again = " and recover the run again" if case.run.recovery else ""
         return (
             what,
-            f"{evidence}, which {rule} made smaller than what calibration saw",
-            f"give it the whole range{again}",
+            f"{evidence}, which {rule} chose smaller than the values seen in calibration",
+            f"calibrate it by min-max, which clips nothing{again}",
             case.again(by_layer={**methods, row.layer: "minmax"}),
         )
     elif beyond(torch.tensor([row.fp32_min, row.fp32_max]), quantizer):
-        evidence += f"; FP32's own reach from {row.fp32_min:.3g} to {row.fp32_max:.3g}, which calibration did not see"
-        return what, evidence, "calibrate with data like this; look at its values", case.look(row.layer)
+        evidence += f"; FP32 values reach from {row.fp32_min:.3g} to {row.fp32_max:.3g}, which calibration did not see"
+        return what, evidence, "calibrate with data like this; look at the layer's values", case.look(row.layer)
     else:
-        evidence += "; FP32's own lie within it, so the error of the layers before carries them out"
-    return what, evidence, "look at its values", case.look(row.layer)
+        evidence += "; FP32 values lie within it, so the error of earlier layers pushes them out"
+    return what, evidence, "look at the layer's values", case.look(row.layer)
 
 
 RULES: tuple[Callable[[Case], Said | None], ...] = (

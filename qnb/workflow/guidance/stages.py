@@ -11,7 +11,7 @@ from qnb.workflow.verdict import FAIL, PASS, REFERENCE, UNCLEAR
 
 TODO = "todo"
 MARKS = {PASS: "✓", FAIL: "✗", UNCLEAR: "?", REFERENCE: "=", TODO: "·"}
-WORDS = {PASS: "pass", FAIL: "fails", UNCLEAR: "unclear", REFERENCE: "reference", TODO: "to do"}
+WORDS = {PASS: "pass", FAIL: "fail", UNCLEAR: "unclear", REFERENCE: "reference", TODO: "to do"}
 TITLES = {
     "check": "Check",
     "fp16": "FP16",
@@ -23,9 +23,9 @@ TITLES = {
 ASKS = {
     "check": "does the model export, and what is in it?",
     "fp16": "is half precision enough?",
-    "w16a16": "a control: does the simulation agree with FP32?",
+    "w16a16": "the baseline: does the simulation agree with FP32?",
     "reduce": "how few bits keep the metric?",
-    "restore": "get the accuracy back: recovery methods, more bits where they count, training",
+    "restore": "recover the accuracy: recovery methods, mixed precision, training",
     "deploy": "measure on the target",
 }
 
@@ -111,7 +111,7 @@ def _rank(run) -> tuple:
 
 
 def best(flow) -> object | None:
-    """The run to ship: `smallest` of all; the control and the reference are not shipped."""
+    """The run to ship: `smallest` of all; the baseline and the reference are not shipped."""
     found = smallest(flow.runs.values())
     return None if found is None or is_control(found) else found
 
@@ -159,12 +159,12 @@ def _deploy(flow) -> Stage:
     deployed = flow.deployments.get(run.name) if run else None
     other = next(reversed(flow.deployments.values()), None)
     if deployed is None and other is None:
-        text = f"{ASKS['deploy']}: take {run.name} there, {size(run.size_bytes)}" if run else ASKS["deploy"]
+        text = f"{ASKS['deploy']}: deploy {run.name}, {size(run.size_bytes)}" if run else ASKS["deploy"]
         return Stage("deploy", title, text=text)
     status, text = on_target(deployed or other, flow.tolerance)
     if deployed is None:
         status = FAIL if status == FAIL else UNCLEAR
-        text += f"; {run.name} is the smallest within tolerance: take it there" if run else ""
+        text += f"; {run.name} is the smallest within tolerance: deploy it" if run else ""
         deployed = other
     score, drop = deployed.score, deployed.drop
     return Stage(
@@ -182,7 +182,7 @@ def _deploy(flow) -> Stage:
 
 def on_target(deployed, tolerance: float) -> tuple[str, str]:
     """(status, what was found): the metric where it ran, and whether the simulation had predicted it. A file that a
-    runtime refuses, or computes otherwise, fails."""
+    runtime refuses, or computes differently, fails."""
     if deployed.failure:
         return FAIL, f"{deployed.run} not deployed: {deployed.failure}"
     on = deployed.primary_runtime
@@ -202,11 +202,11 @@ def agreement(db: float) -> str:
     """How well a simulation agrees, by its SQNR against the runtime.
 
     >>> agreement(35.3), agreement(float("inf")), agreement(float("-inf"))
-    ('to 35 dB', '(lossless)', 'nowhere (overflow)')
+    ('to 35 dB', '(lossless)', 'not at all (overflow)')
     """
     if math.isfinite(db):
         return f"to {decibel(db, 0)}"
-    return f"({LOSSLESS})" if db > 0 else f"nowhere ({OVERFLOW})"
+    return f"({LOSSLESS})" if db > 0 else f"not at all ({OVERFLOW})"
 
 
 def _kept(drop, tolerance: float) -> str:

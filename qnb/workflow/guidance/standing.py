@@ -12,15 +12,15 @@ from qnb.workflow.precisions import LADDER, answers, is_float, lower, nameable
 from qnb.workflow.verdict import AGREES_DB, FAIL, PASS, REFERENCE, agrees, first_parting
 
 ASKS = {
-    "fp16": "Half the size without quantization; if its latency on the target is enough, you are done",
+    "fp16": "Half the size without quantization; if it is fast enough on the target, you are done",
     CONTROL: "The baseline: 16-bit quantization must agree with FP32 before fewer bits are judged",
     "w8a16": "8-bit weights quarter the size; activations keep 16 bits",
-    "w8a8": "8-bit activations are what integer units are fastest at",
+    "w8a8": "Integer units are fastest with 8-bit activations",
     "w4a8": "4-bit weights halve the size again",
 }
 """Why each step of the ladder."""
 WIDER = "w8a16"
-"""What a layer gets where a runtime computes it otherwise at 8 bits."""
+"""What a layer gets where a runtime computes it differently at 8 bits."""
 
 
 def read(flow) -> Situation:
@@ -50,7 +50,7 @@ def _beginning(flow, runs: dict) -> Situation:
 
 
 def _control(flow, runs: dict) -> Situation:
-    """The control, the best of several; which of its two tests failed."""
+    """The baseline, the best of several; which of its two tests failed."""
     controls = [run for run in runs.values() if stages.is_control(run)]
     if not controls:
         return Situation()
@@ -66,7 +66,7 @@ def _control(flow, runs: dict) -> Situation:
 
 
 def _failed(flow, controls: list, run) -> Situation:
-    """A control that fails: at the output, or in the metric alone."""
+    """A baseline that fails: at the output, or in the metric alone."""
     rules = [r.settings.get("calibration_method") or flow.calibration_method for r in controls]
     layer, own_db = _diverges(run)
     facts = {
@@ -86,7 +86,7 @@ def _failed(flow, controls: list, run) -> Situation:
 
 
 def _diverges(run) -> tuple[str, float]:
-    """Where a control first leaves FP32, or else the layer that loses most; and that layer's own SQNR."""
+    """Where a baseline first diverges from FP32, or else its weakest layer; and that layer's own SQNR."""
     if run.comparison is None or run.comparison.empty:
         return "", float("nan")
     layer = first_parting(run.comparison)
@@ -163,11 +163,11 @@ def _ship(flow, finished: bool) -> Situation:
 
 
 def _fails(flow, best, deployed) -> Situation:
-    """The best run is refused on the target, or computed otherwise: what else could be shipped."""
+    """The best run is refused on the target, or computed differently: what else could be shipped."""
     means = (
-        "Rounding does not explain it: what was measured of it here does not hold there"
+        "Rounding does not explain the difference, so what was measured here does not hold on the target"
         if deployed.disagreeing
-        else "Nothing is known of it there"
+        else "Nothing is known of its accuracy on the target"
     )
     return Situation({"ship": "fails"}, {"ship_means": means}) | _instead(flow, best) | _widened(flow, best, deployed)
 

@@ -20,7 +20,7 @@ class Bar:
 
     Args:
         title: the step, as one would call it.
-        stages: how many it has; None where nobody knows.
+        stages: how many it has; None where it is not known.
         clock: seconds, for tests.
     """
 
@@ -47,7 +47,7 @@ class Bar:
 
     def __call__(self, done: int, total: int | None, message: str = "") -> None:
         if self.cancelled.is_set():
-            raise Cancelled(self.title, "cancelled; everything is as it was")
+            raise Cancelled(self.title, "cancelled; nothing changed")
         with self._lock:
             self.pace.report(done, total, message)
             self.refresh()

@@ -129,12 +129,12 @@ class Job:
         self.reported.emit(self)
 
     def row(self, **figures: Any) -> None:
-        """Called by work that has a history (of a loss, say): one row more."""
+        """Called by work that has a history (for example of a loss): one more row."""
         self.history.append(figures)
 
     def _raise_if_cancelled(self) -> None:
         if self._cancel.is_set():
-            raise Cancelled(self.name, "cancelled; everything is as it was")
+            raise Cancelled(self.name, "cancelled; nothing changed")
 
     def _run(self) -> None:
         status = DONE

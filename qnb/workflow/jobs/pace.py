@@ -16,9 +16,9 @@ class Progress:
 
     Args:
         message: what it does now: its stage.
-        done, total: of the stage's pieces; ``total`` is None where nobody knows.
-        seconds_left: of the stage; None where nobody knows.
-        stage, stages: which of how many stages; None where nobody knows.
+        done, total: of the stage's pieces; ``total`` is None where it is not known.
+        seconds_left: of the stage; None where it is not known.
+        stage, stages: which of how many stages; None where it is not known.
 
     >>> str(Progress("comparing w8a8", 3, 8, 12.2, 2, 3)), str(Progress("evaluating fp32", 5))
     ('comparing w8a8 (2 of 3): 37 %, 12 s left', 'evaluating fp32: 5 done')
@@ -33,7 +33,7 @@ class Progress:
 
     @property
     def fraction(self) -> float | None:
-        """Of the stage, 0 to 0.99; None where nobody knows."""
+        """Of the stage, 0 to 0.99; None where it is not known."""
         known = self.total and 0 <= self.done <= self.total
         return min(self.done / self.total, MOST) if known else None
 
@@ -48,7 +48,7 @@ class Progress:
 
     @property
     def left(self) -> str:
-        """``"12 s left"``; empty where nobody knows, and for the last second."""
+        """``"12 s left"``; empty where it is not known, and for the last second."""
         seconds = self.seconds_left or 0.0
         for unit, size in (("h", 3600), ("min", 60), ("s", 1)):
             if round(seconds) >= 2 * size or (size == 1 and seconds >= 1):
@@ -73,7 +73,7 @@ class Pace:
 
     Args:
         clock: seconds, for tests.
-        stages: how many there will be; None where nobody knows.
+        stages: how many there will be; None where it is not known.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, stages: int | None = None):

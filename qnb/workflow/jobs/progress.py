@@ -28,7 +28,7 @@ def shown(title: str, progress: Report | None = None, stages: int | None = None)
     Args:
         title: the step, as one would call it: ``"flow.run('w8a8')"``.
         progress: what the step was called with.
-        stages: how many there will be; None where nobody knows.
+        stages: how many there will be; None where it is not known.
 
     >>> with shown("flow.run('w8a8')") as report:
     ...     report(1, 8, "comparing w8a8")
@@ -44,7 +44,7 @@ def shown(title: str, progress: Report | None = None, stages: int | None = None)
             with _bar(title, stages) as report:
                 yield report
     except KeyboardInterrupt as error:
-        raise Cancelled(title, "interrupted; everything is as it was") from error
+        raise Cancelled(title, "interrupted; nothing changed") from error
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def _bar(title: str, stages: int | None) -> Iterator[Report]:
 
 
 def _nobody(done: int, total: int | None, message: str = "") -> None:
-    """Nobody watches."""
+    """Shows nothing."""
 
 
 def _form() -> Callable[[str, int | None], Bar] | None:

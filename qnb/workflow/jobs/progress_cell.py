@@ -1,4 +1,4 @@
-"""Progress in a notebook: a bar in the cell that runs, which no output and no file ever holds.
+"""Progress in a notebook: a bar in the cell that runs, never stored in an output or a file.
 
 The kernel updates an output that was never displayed. Front ends pass over such messages; qnb's JupyterLab extension
 draws them below the cell's code (labextension/src/progress). It answers by opening a comm, which a kernel with

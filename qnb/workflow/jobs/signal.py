@@ -1,4 +1,4 @@
-"""Signal: tells whoever listens that something has changed."""
+"""Signal: calls its listeners when something has changed."""
 
 from __future__ import annotations
 

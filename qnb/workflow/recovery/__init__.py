@@ -1,1 +1,1 @@
-"""Getting accuracy back: recovery methods, mixed precision, sensitivities, what-if."""
+"""Recovering accuracy: recovery methods, mixed precision, sensitivities, what-if."""

@@ -154,7 +154,7 @@ class ParetoFront(Charted):
             said += f", measured drop {amount(row.measured)}{interval}"
         return (
             f"{self.run}: {len(self.front)} mixes of precisions; point {self.chosen} costs {self.cost_text()}, "
-            f"{row.cost_fraction:.0%} of the costliest candidate: {said}"
+            f"{row.cost_fraction:.0%} of the most expensive mix: {said}"
         )
 
     def document(self) -> Document:

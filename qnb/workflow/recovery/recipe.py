@@ -1,6 +1,6 @@
-"""The recipe "auto": techniques, cheapest first, until the metric is within the tolerance.
+"""The recipe "auto": recovery methods, cheapest first, until the metric is within the tolerance.
 
-PTQ first, then more bits where they count, then training: the order of AIMET's quantization workflow. Each technique
+PTQ first, then mixed precision, then training: the order of AIMET's quantization workflow. Each method
 starts from the best of what there is that it may follow (`qnb.methods.check_order`): corrections come last in a chain,
 so rounding starts from the best chain without one. What brings the metric up is kept, or at the same metric the output
 closer to FP32.
@@ -29,7 +29,7 @@ ROUNDING = ("round", "correct")
 
 @dataclass(frozen=True)
 class Attempt:
-    """One technique on top of an earlier one; ``better`` than all before it, it is the best so far."""
+    """One method on top of earlier ones; ``better`` than all before it, it is the best so far."""
 
     methods: tuple[str, ...]
     run: Run
@@ -54,7 +54,7 @@ def auto(flow, wanted, report) -> Run:
             attempt = _attempt(flow, start, best, name, options, _numbered(report, index, len(names), name))
         except Cancelled:
             raise
-        except QnbError as error:  # a technique that this model or precision does not take
+        except QnbError as error:  # a method that this model or precision does not take
             failures.append((name, error.received))
             continue
         attempts.append(attempt)
@@ -69,7 +69,7 @@ def auto(flow, wanted, report) -> Run:
 
 
 def _may_follow(run: Run, name: str) -> bool:
-    """Whether a technique may be applied to what a run has had."""
+    """Whether a method may follow those that a run has had."""
     stages = {METHODS[done].stage for done in run.sim.applied_methods}
     if METHODS[name].stage in FROM_FLOAT and stages & set(ROUNDING):
         return False
@@ -81,7 +81,7 @@ def _may_follow(run: Run, name: str) -> bool:
 
 
 def techniques(sim, options: dict) -> list[str]:
-    """Names in rising effort: those that this sim's grids and ops can take and that it has not had."""
+    """Names, cheapest first: those that suit this sim's grids and ops and that it has not had."""
     return auto_order(sim, without=[name for name in _COSTLY if not options.get(name, True)])
 
 

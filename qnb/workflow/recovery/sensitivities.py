@@ -46,7 +46,8 @@ class Sensitivity(Charted):
     def caption(self) -> str:
         first = self.table.head(3)
         named = ", ".join(f"{r.layer} ({r.kind}) {number(r.score)}" for r in first.itertuples())
-        return f"{self.run}: {len(self.table)} quantizers by {self.estimator}; the most sensitive: {named}"
+        ranked = f"{len(self.table)} quantizers ranked by {self.estimator} sensitivity"
+        return f"{self.run}: {ranked}; the most sensitive: {named}"
 
     def document(self) -> Document:
         return Document("sensitivity", self.caption(), (Table(self.table, "The most sensitive first", 12),))

@@ -1,4 +1,4 @@
-"""The workflow's steps that get accuracy back, and those that say where it went."""
+"""The workflow's steps that recover accuracy, and those that find what costs it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What if some layers had other bits, or another calibration method? Answered on a copy, in a moment."""
+"""What if some layers had other bits, or another calibration method? Tried on a copy, in a moment."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class WhatIf(Shown):
     """Changes to a run that is already there. The run itself stays as it is.
 
     New bits take their ranges from the run's own statistics, which were taken with its weights: the figures are
-    within a fraction of a decibel of those of a run, which calibrates anew.
+    within a fraction of a decibel of those of a run, which calibrates again.
 
     >>> import torch, qnb
     >>> x = [torch.randn(8, 4)]
@@ -85,7 +85,9 @@ class WhatIf(Shown):
         """
         if precision is None and calibration_method is None:
             raise InputError(
-                "what_if.change", "neither precision nor calibration_method", "say what the layers should get"
+                "what_if.change",
+                "neither precision nor calibration_method",
+                "give a precision, a calibration method, or both",
             )
         if calibration_method is not None:
             RULES[calibration_method]
@@ -177,7 +179,7 @@ class WhatIf(Shown):
         a, b = self.before, self.after
         return (
             f"output {decibel(a['sqnr_db'])} → {decibel(b['sqnr_db'])}, "
-            f"the layer itself {decibel(a['own_sqnr_db'])} → {decibel(b['own_sqnr_db'])}, "
+            f"own error of the layer {decibel(a['own_sqnr_db'])} → {decibel(b['own_sqnr_db'])}, "
             f"size {size(a['size_bytes'])} → {size(b['size_bytes'])}"
         )
 

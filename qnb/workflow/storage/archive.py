@@ -112,4 +112,4 @@ _SIZES = {
     zipfile.ZIP_STORED: lambda info: info.file_size == info.compress_size,
     zipfile.ZIP_DEFLATED: lambda info: True,
 }
-"""Forms that members may have, and whether their sizes go together."""
+"""Forms that members may have, and whether their sizes are consistent."""

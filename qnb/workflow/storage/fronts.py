@@ -85,7 +85,7 @@ def unpack(stored: dict, flow, source: Source) -> ParetoFront:
     """The front of what `FRONT` allows, of a run that the workflow has.
 
     Raises:
-        FileError: parts that do not go together, or do not fit the run's simulation.
+        FileError: parts that do not match each other or the run's simulation.
     """
     sim = flow.runs[stored["run"]].sim
     if sim is None:

@@ -84,7 +84,9 @@ def _begun(content: dict, captured: Captured | None, given: tuple, source: Sourc
     kept = {name: content[name] for name in ("tolerance", "calibration_method", "seed")} | {"target": target}
     if model is not None:
         if content["calibration_method"] not in RULES:
-            raise source.error(f"range rule {content['calibration_method'][:80]!r}, which this qnb does not have")
+            raise source.error(
+                f"calibration method {content['calibration_method'][:80]!r}, which this qnb does not have"
+            )
         flow = Workflow(model, calibration, evaluate, **kept)
         flow.capture.known = None if captured is None else captured_again(model, flow.batches, captured, target)
         flow.data_fingerprint = settings.fingerprint(flow.batches)

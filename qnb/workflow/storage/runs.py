@@ -216,7 +216,7 @@ def unpack(stored: dict, sim, source: Source, variable: str) -> Run:
     """The run of what `RUN` allows; ``sim`` is what was read of its file.
 
     Raises:
-        FileError: parts that do not go together.
+        FileError: parts that do not match.
     """
     if stored["name"] == FP32 != stored["precision"]:
         raise source.error(f"a run {FP32!r} of precision {stored['precision'][:80]!r}")

@@ -138,7 +138,7 @@ class TestEditedHeaders:
             (("quantizers", WEIGHT, "axis"), "0", "axis"),
             (("quantizers", WEIGHT, "axis"), None, "axis"),
             (("quantizers", ACTIVATION, "axis"), 0, "axis 0"),
-            (("quantizers", WEIGHT, "enabled"), 1, "none of what may stand here"),
+            (("quantizers", WEIGHT, "enabled"), 1, "is not allowed here"),
             (("quantizers", WEIGHT, "grid", "bits"), 99, "bits=99"),
             (("quantizers", WEIGHT, "grid", "bits"), 8.5, "bits"),
             (("quantizers", WEIGHT, "grid", "kind"), "Module", "kind"),
@@ -148,7 +148,7 @@ class TestEditedHeaders:
             (("quantizers", "weight_quantizers.other"), {"enabled": True}, "does not place"),
             (("quantizers",), {}, "does not place"),
             (("precision", "weights", "bits"), 64, "bits=64"),
-            (("precision", "weights"), "w8", "none of what may stand here"),
+            (("precision", "weights"), "w8", "is not allowed here"),
             (("target", "name"), 3, "type"),
             (("target", "precisions"), ["w8b8"], "w8b8"),
             (("target", "supergroups"), [{"first": "conv2d", "then": []}], "type"),
@@ -211,7 +211,7 @@ class TestEditedHeaders:
     def test_rules(self, rule):
         header, tensors = parts(method="percentile")
         header["quantizers"][ACTIVATION]["rule"] = rule
-        refused(header, tensors, "range rule")
+        refused(header, tensors, "calibration method")
         header, tensors = parts(method="minmax")
         header["quantizers"][ACTIVATION]["rule"] = {"name": "mse", "options": {}}
         refused(header, tensors, "histogram")
@@ -226,10 +226,10 @@ class TestEditedTensors:
             (f"scale/{WEIGHT}", torch.full((8,), torch.inf), "not finite"),
             (f"scale/{WEIGHT}", torch.full((8,), torch.nan), "not finite"),
             (f"scale/{WEIGHT}", torch.ones(8).double(), "float32"),
-            (f"scale/{WEIGHT}", torch.ones(7), "go together"),
-            (f"scale/{WEIGHT}", None, "go together"),
+            (f"scale/{WEIGHT}", torch.ones(7), "do not match"),
+            (f"scale/{WEIGHT}", None, "do not match"),
             (f"zero_point/{WEIGHT}", torch.full((8,), torch.nan), "not finite"),
-            (f"scale/{ACTIVATION}", torch.ones(1), "go together"),
+            (f"scale/{ACTIVATION}", torch.ones(1), "do not match"),
             (f"minimum/{ACTIVATION}", torch.tensor(1e9), "lower end"),
             (f"minimum/{ACTIVATION}", torch.tensor(torch.nan), "not finite"),
             ("scale/nothing", torch.ones(()), "belongs to nothing"),

@@ -282,7 +282,7 @@ class TestRefused:
         assert "nothing is known of w8a8 there" in repr(found) and "HTP v75 refuses the file" in repr(found)
         stage, first = stages.stages(flow)[-1], flow.next_steps()[0]
         assert stage.status == "fail" and "w8a8 not deployed: HTP v75 refuses its file" in stage.text
-        assert first.title == "Do not ship W8A8" and "Nothing is known of it there" in first.reason
+        assert first.title == "Do not ship W8A8" and "Nothing is known of its accuracy on the target" in first.reason
         assert not any("commands" in a.code or a.title.startswith("Give layer") for a in flow.next_steps())
 
     def test_alone(self, refused):

@@ -59,7 +59,7 @@ def test_what_was_deployed_is_in_the_report(tmp_path, interactive):
     deployment(flow)
     flow.report(tmp_path / "x.html", interactive=interactive)
     page, before = ((tmp_path / name).read_text() for name in ("x.html", "before.html"))
-    for words in ("the simulation agrees to 35 dB on HTP v75", "w8a8.onnx", "Simulation against runtime"):
+    for words in ("the simulation agrees to 35 dB on HTP v75", "w8a8.onnx", "Simulation vs runtime"):
         assert words in page and words not in before
     assert page.count("Plotly.newPlot" if interactive else "<svg") > before.count(
         "Plotly.newPlot" if interactive else "<svg"

@@ -1,4 +1,4 @@
-"""flow.diagnose(): findings from a run's own numbers, each with evidence, technique and code that runs."""
+"""flow.diagnose(): findings from a run's own numbers, each with evidence, remedy and code that runs."""
 
 import math
 from dataclasses import replace
@@ -75,7 +75,7 @@ def test_the_halves_are_those_of_sims_with_one_kind_switched_off():
 def test_channels_of_unlike_range_are_seen_with_their_ratio():
     model, batches = unlike_channels()
     found = flow_of(model, batches, PER_TENSOR, name="r").diagnose("r")
-    weights = by_what(found, "Unlike channels")
+    weights = by_what(found, "Weight channels of different ranges")
     assert weights and "times the median" in weights[0].evidence and 'recover("r", "equalize")' in weights[0].code
     outliers = by_what(found, "Outlier channels in '0'")
     assert outliers and int(outliers[0].evidence.split("reaches ")[1].split()[0]) > 50
@@ -84,7 +84,7 @@ def test_channels_of_unlike_range_are_seen_with_their_ratio():
 def test_alike_channels_are_no_finding():
     model, batches = unlike_channels(1.0)
     found = flow_of(model, batches, PER_TENSOR, name="r").diagnose("r")
-    assert not by_what(found, "Unlike channels") and not by_what(found, "Outlier channels")
+    assert not by_what(found, "Weight channels of different ranges") and not by_what(found, "Outlier channels")
 
 
 def test_a_layer_that_saturates_is_named():
@@ -92,7 +92,7 @@ def test_a_layer_that_saturates_is_named():
     flow = flow_of(model, batches, "w8a8", calibration_method="percentile", percentile=90)
     found = by_what(flow.diagnose(), "saturates")
     assert found and "lie beyond its range" in found[0].evidence and '"minmax"' in found[0].code
-    assert "which percentile made smaller than what calibration saw" in found[0].evidence
+    assert "which percentile chose smaller than the values seen in calibration" in found[0].evidence
 
 
 class Louder(list):
@@ -129,9 +129,9 @@ def saturating(flow, run, fraction=0.02):
 def test_saturation_that_the_layers_before_brought_is_said_to_be():
     model, batches = unlike_channels(1.0)
     flow = flow_of(model, batches)
-    _, evidence, technique, code = saturating(flow, flow["w8a8"])
-    assert evidence.startswith("2 % of QuantSim's values") and "the error of the layers before" in evidence
-    assert technique == "look at its values" and code == "flow.layer('w8a8', '0')"
+    _, evidence, remedy, code = saturating(flow, flow["w8a8"])
+    assert evidence.startswith("2 % of QuantSim's values") and "the error of earlier layers" in evidence
+    assert remedy == "look at the layer's values" and code == "flow.layer('w8a8', '0')"
     assert saturating(flow, flow["w8a8"], 1.0)[1].startswith("100 % of QuantSim's values")
 
 
@@ -150,7 +150,7 @@ def test_the_code_keeps_what_else_the_run_was_made_with():
     flow = flow_of(model, batches, "w8a8", calibration_method={"*": "percentile", "2": "sqnr"}, percentile=90, name="p")
     (found,) = by_what(flow.diagnose("p"), "saturates")
     assert '"*": "percentile", "2": "sqnr"' in found.code and "percentile=90" in found.code
-    assert "which percentile made smaller" in found.evidence
+    assert "which percentile chose smaller" in found.evidence
     eval(found.code, {"flow": flow})
 
 
@@ -178,22 +178,22 @@ def test_dead_channels_are_no_measure_of_the_others():
         model[0].weight[:9] = 0.0
         model[0].bias[:9] = 0.0
     found = flow_of(model, batches, PER_TENSOR, name="r").diagnose("r")
-    assert not by_what(found, "Outlier channels") and not by_what(found, "Unlike channels")
+    assert not by_what(found, "Outlier channels") and not by_what(found, "Weight channels of different ranges")
 
 
 def test_a_run_that_lost_nothing_has_no_complaints():
     model, batches = unlike_channels()
     flow = qnb.Workflow(model.eval(), batches, lambda m: 1.0, target="generic")
     flow.run(PER_TENSOR, name="r")
-    assert len(flow.diagnose("r")) == 0 and "Nothing needs to be done" in repr(flow.diagnose("r"))
+    assert len(flow.diagnose("r")) == 0 and "Nothing to do" in repr(flow.diagnose("r"))
 
 
 def test_where_the_error_appears():
     model, batches = unlike_channels(1.0)
     flow = flow_of(model, batches, "w16a16", layers={"2": "w3a16"})
-    found = by_what(flow.diagnose(), "appears at '2'")
+    found = by_what(flow.diagnose(), "begins at '2'")
     assert found and "before it" in found[0].evidence
-    assert by_what(flow.diagnose(), "A few layers lose far more") or len(flow["w16a16+1"].comparison) < 3
+    assert by_what(flow.diagnose(), "A few layers have far more error") or len(flow["w16a16+1"].comparison) < 3
 
 
 def test_nothing_stands_out():

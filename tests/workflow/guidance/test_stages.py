@@ -29,7 +29,7 @@ def test_reduce_is_the_smallest_that_is_within_tolerance(digits):
     assert found["check"].status == "pass" and found["check"].text.startswith("22 layers with")
     assert found["reduce"].run == "w8a8" and found["reduce"].status == "pass" and "1 more run" in found["reduce"].text
     assert found["reduce"].metric and found["reduce"].drop and found["reduce"].size.endswith("kB")
-    assert found["fp16"].status == "todo" and "take w8a8 there" in found["deploy"].text
+    assert found["fp16"].status == "todo" and "deploy w8a8, " in found["deploy"].text
 
 
 def test_without_any_the_last_failure_stands_there():
@@ -173,7 +173,7 @@ def shipped(*runs) -> set[str]:
     return {
         title.split(": ")[1].split(",")[0],
         deploy,
-        stage.split("take ")[1].split(" there")[0],
+        stage.split("deploy ")[1].split(",")[0],
         report.split('"')[1],
         panel.name,
         stages.best(flow).name,

@@ -86,5 +86,5 @@ def test_a_step_goes_on_when_its_stream_has_gone(bar, now, monkeypatch, error):
 def test_a_cancelled_one_stops_the_step_at_its_next_report(bar):
     bar(0, 5, "calibrating")
     bar.cancelled.set()
-    with pytest.raises(Cancelled, match=r"flow.run\('w8a8'\): cancelled; everything is as it was"):
+    with pytest.raises(Cancelled, match=r"flow.run\('w8a8'\): cancelled; nothing changed"):
         bar(1, 5, "calibrating")

@@ -35,7 +35,7 @@ def test_the_run_says_how_it_was_made(recovered):
     assert [step["method"] for step in recovered.settings["recover"]] == ["seq_mse", "correct_bias"]
     assert recovered.settings["recover"][0]["options"]["candidates"] == 10
     text = repr(recovered)
-    assert "seq_mse, then correct_bias" in text and "What was done" in recovered._repr_html_()
+    assert "seq_mse, then correct_bias" in text and "Applied methods" in recovered._repr_html_()
 
 
 def test_it_belongs_to_the_restore_stage(flow, recovered):

@@ -31,7 +31,9 @@ def executor():
 def test_it_shows_as_chart_and_table_and_is_kept(flow):
     found = flow.sensitivity("w4a8")
     assert flow.sensitivities["w4a8"] is found and tuple(found.table.columns) == SENSITIVITY
-    assert found.caption().startswith("w4a8: 41 quantizers by fisher; the most sensitive: stem.conv (weight)")
+    assert found.caption().startswith(
+        "w4a8: 41 quantizers ranked by fisher sensitivity; the most sensitive: stem.conv (weight)"
+    )
     assert found.chart().layout.title.text.startswith("Most sensitive: stem.conv")
     assert "The most sensitive first" in found._repr_html_()
 

@@ -140,7 +140,7 @@ def test_the_report_is_the_same_and_tells_all(full, loaded, tmp_path):
         "mixes of precisions",
         "Points measured",
         "Proposed, not kept yet",
-        "Simulation against runtime",
+        "Simulation vs runtime",
         "Size and speed",
         "Next: ",
         "percentile ranges, percentile 99.5, head at w8a8, seed 0, calibration data",

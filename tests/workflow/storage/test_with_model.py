@@ -192,7 +192,7 @@ def test_a_range_rule_that_is_not_there_is_a_damaged_file(saved, tmp_path):
                 data = json.dumps(json.loads(data) | {"calibration_method": "entropy"})
             new.writestr(name, data)
     assert qnb.load(tmp_path / "x.qnb").calibration_method == "entropy"
-    with pytest.raises(FileError, match="range rule 'entropy'"):
+    with pytest.raises(FileError, match="calibration method 'entropy'"):
         load(tmp_path / "x.qnb")
 
 
