@@ -14,7 +14,7 @@ import torch
 from qnb.errors import CalibrationError
 from qnb.graph.batches import length, reiterable
 from qnb.numerics import Grid
-from qnb.ranges import RULES, tensor_range
+from qnb.ranges import RULES, MinMax, tensor_range
 from qnb.sim.placement.masking import attended, margin
 from qnb.sim.placement.plan import ActivationSite
 from qnb.sim.quantizer import BiasQuantizer, Quantizer, WeightQuantizer, spread
@@ -72,7 +72,8 @@ class _Watch:
         return bool(self.quantizers)
 
     def add(self, quantizer: Quantizer, site, rule) -> None:
-        quantizer.statistics = statistics = None if site.fixed else rule.statistics(None, None)
+        quantizer.statistics = None if site.fixed else rule.statistics(None, None)
+        seen = quantizer.statistics or MinMax()
         kind = "graph input" if site.kind == "input" else "layer"
 
         def observe(x: torch.Tensor) -> None:
@@ -80,15 +81,13 @@ class _Watch:
                 x = x[attended(x)]
             if x.numel() == 0:
                 return
-            low, high = torch.aminmax(x.detach())
-            if not (torch.isfinite(low) and torch.isfinite(high)):
+            seen.update(x)
+            if not (torch.isfinite(seen.min) and torch.isfinite(seen.max)):
                 raise CalibrationError(
                     "QuantSim.calibrate",
                     f"{kind} {site.layer!r} gave NaN or infinite values in batch {self.batch}",
                     "look at that batch's data and at the layer before; the FP32 model gives the same values",
                 )
-            if statistics is not None:
-                statistics.update(x.detach())
 
         quantizer.observer = observe
         self.quantizers.append(quantizer)

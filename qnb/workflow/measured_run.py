@@ -63,13 +63,13 @@ def comparison_batches(flow):
 
 
 def settings_of(flow, method: str, options: dict) -> dict[str, Any]:
-    """Seed, target, calibration method, tolerance, versions, and a fingerprint of the data."""
+    """Seed, target, calibration method, tolerance, versions, and the fingerprint of the data, of which FP32 takes none."""
     return {
         "seed": flow.seed,
         "target": flow.target.name,
         "calibration_method": method,
         "options": options,
         "tolerance": flow.tolerance,
-        "data": settings.fingerprint(flow.batches),
+        **({"data": flow.data_fingerprint} if method else {}),
         **settings.versions(),
     }

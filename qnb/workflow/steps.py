@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from qnb.workflow.measured_run import measured, settings_of
 from qnb.workflow.names import FP32, check_name
 from qnb.workflow.results import check_has_data, keep_run
 from qnb.workflow.run import Run
+from qnb.workflow.settings import Fingerprinted, fingerprint
 from qnb.workflow.verdict import REFERENCE, Verdict
 
 if TYPE_CHECKING:
@@ -194,17 +195,20 @@ def _reference(flow: Workflow, report: Callable) -> Run:
 def _simulate(flow: Workflow, step: Step, reference: Score, report: Callable) -> Run:
     start = time.perf_counter()
     sim = QuantSim(flow.captured, precision=step.precision, target=flow.target)
-    _give(sim, step, flow.batches, report)
+    _give(flow, sim, step, report)
     changes = {"layers": {k: v.name for k, v in step.layers.items()}, "calibration_methods": step.methods}
     settings = settings_of(flow, step.method, step.options) | changes
     return measured(flow, sim, step.name, reference, settings, report, start)
 
 
-def _give(sim: QuantSim, step: Step, calibration: Iterable, report: Callable) -> None:
-    """The sim its precisions and encodings, layers' own ones last."""
+def _give(flow: Workflow, sim: QuantSim, step: Step, report: Callable) -> None:
+    """The sim its precisions and encodings, layers' own ones last; the workflow the fingerprint of its data."""
     for pattern, other in step.layers.items():
         sim.set_precision(pattern, other)
-    sim.calibrate(calibration, step.method, Ticks(report, f"calibrating {step.name}").progress, **step.options)
+    data, ticks = Fingerprinted(flow), Ticks(report, f"calibrating {step.name}")
+    sim.calibrate(data, step.method, ticks.progress, **step.options)
+    if not flow.data_fingerprint:  # floating-point formats are calibrated without data
+        flow.data_fingerprint = fingerprint(flow.batches, ticks.progress)
     for pattern, rule in step.methods.items():
         ticks = Ticks(report, f"calibrating {pattern} by {rule}")
-        sim.calibrate(calibration, rule, ticks.progress, layers=pattern)
+        sim.calibrate(data, rule, ticks.progress, layers=pattern)

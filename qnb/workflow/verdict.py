@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from qnb.measures import Score, paired_drop
+from qnb.measures.metrics.intervals import unseen_share
 from qnb.measures.metrics.score import Drop
 from qnb.text import amount, decibel, interval
 
@@ -30,15 +31,19 @@ class Verdict:
 def judge(reference: Score, score: Score, tolerance: float) -> tuple[Drop, Verdict]:
     """Compare a run's score with FP32's: how much was lost, and is it within the tolerance?"""
     drop = paired_drop(reference, score)
+    unchanged = score.per_sample is not None and score.per_sample == reference.per_sample
+    lost = f"none of {score.n:,} samples changed" if unchanged else f"loses {amount(drop.value)}"
     if math.isnan(drop.low):
         status = PASS if drop.value <= tolerance else FAIL
-        return drop, Verdict(
-            status, f"loses {amount(drop.value)}, {_against(status, tolerance)} (no interval: {SCORE})"
-        )
+        if unchanged and not drop.value:
+            return drop, Verdict(status, lost)
+        why = f"(no interval: {lost if unchanged else SCORE})"
+        return drop, Verdict(status, f"loses {amount(drop.value)}, {_against(status, tolerance)} {why}")
     if drop.low <= 0 <= drop.high and drop.high <= tolerance:
-        return drop, Verdict(PASS, f"no measurable loss ({interval(drop.low, drop.high)})")
+        also = f": {lost}" if unchanged else ""
+        return drop, Verdict(PASS, f"no measurable loss{also} ({interval(drop.low, drop.high)})")
     status = PASS if drop.high <= tolerance else FAIL if drop.low > tolerance else UNCLEAR
-    said = f"loses {amount(drop.value)} ({interval(drop.low, drop.high)}), {_against(status, tolerance)}"
+    said = f"{lost} ({interval(drop.low, drop.high)}), {_against(status, tolerance)}"
     return drop, Verdict(status, said + (f": {more(drop, score.n, tolerance)}" if status == UNCLEAR else ""))
 
 
@@ -67,7 +72,7 @@ def agrees(output_db: float) -> bool:
 
 def deciding_samples(drop: Drop, n: int | None, tolerance: float) -> int | None:
     """How many samples would decide an unclear drop, were it to stay what it is now: its interval shrinks with
-    1/sqrt(n), and must no longer reach the tolerance. In round numbers, rounded up.
+    1/sqrt(n), or 1/n where no sample changed, and must no longer reach the tolerance. In round numbers, rounded up.
 
     Returns:
         None where no realistic number would (more than `REALISTIC`), or nothing is known of the samples.
@@ -80,7 +85,8 @@ def deciding_samples(drop: Drop, n: int | None, tolerance: float) -> int | None:
     half = drop.high - drop.value if distance > 0 else drop.value - drop.low
     if not n or not distance or not math.isfinite(half):
         return None
-    wanted = max(n * (half / distance) ** 2, n + 1)
+    unchanged = drop.paired and half == unseen_share(n)
+    wanted = max(n * (half / distance) ** (1 if unchanged else 2), n + 1)
     step = 10 ** max(0, math.floor(math.log10(wanted)) - 1)
     wanted = math.floor(wanted / step + 1) * step
     return wanted if wanted <= REALISTIC else None

@@ -93,3 +93,32 @@ def test_what_an_undecided_verdict_asks_for():
     assert separate.text.endswith("samples, or return qnb.Score with per_sample")
     alone = judge(Score(1.0), Score(0.9), 0.01)[1]
     assert alone.status == FAIL and alone.text.endswith("(no interval: return qnb.Score with per_sample)")
+
+
+@pytest.mark.parametrize(
+    ("n", "status", "says"),
+    [
+        (540, PASS, "no measurable loss: none of 540 samples changed (95 % interval -0.0055 to 0.0055)"),
+        (
+            80,
+            UNCLEAR,
+            "none of 80 samples changed (95 % interval -0.037 to 0.037), too close to call against the tolerance of "
+            "0.01: evaluate about 300 samples",
+        ),
+    ],
+)
+def test_no_sample_changed(n, status, says):
+    score = Score(1.0, per_sample=[1.0] * n)
+    assert judge(score, score, 0.01)[1] == Verdict(status, says)
+
+
+def test_as_many_samples_decide_where_none_changed():
+    assert judge(*[Score(1.0, per_sample=[1.0] * 300)] * 2, 0.01)[1].status == PASS
+    assert judge(*[Score(1.0, per_sample=[1.0] * 290)] * 2, 0.01)[1].status == UNCLEAR
+
+
+def test_no_sample_of_another_metric_changed():
+    before, other = Score(2.0, per_sample=[1.0, 3.0]), Score(1.8, per_sample=[1.0, 3.0])
+    assert judge(before, before, 0.01)[1] == Verdict(PASS, "none of 2 samples changed")
+    says = "loses 0.2, more than the tolerance of 0.01 (no interval: none of 2 samples changed)"
+    assert judge(before, other, 0.01)[1] == Verdict(FAIL, says)

@@ -76,6 +76,7 @@ class _Row:
 
     def row(self, group, own: bool) -> dict:
         s = self.stats
+        minimum, maximum = s.range
         return {
             "layer": group.layer,
             "module": group.module,
@@ -85,8 +86,8 @@ class _Row:
             "mse": s.mse,
             "cosine": s.cosine,
             "max_abs_error": s.max_abs_error,
-            "fp32_min": s.minimum,
-            "fp32_max": s.maximum,
-            "saturated_fraction": self.saturated / s.numel if s.numel else 0.0,
+            "fp32_min": minimum,
+            "fp32_max": maximum,
+            "saturated_fraction": int(self.saturated) / s.numel if s.numel else 0.0,
             "numel": s.numel,
         }

@@ -8,39 +8,92 @@ import torch
 
 CHUNK = 1 << 17
 """Elements handled at once: small enough that all passes over them stay in the processor's cache."""
+UNREAD = 32
+"""Chunks whose figures may wait on the device."""
 
 
-class ErrorStats:
-    """Sums for SQNR, MSE, cosine and largest error; totals in float64.
+class NoiseStats:
+    """Energy of the error, for a second simulated value against the same reference; the total in float64.
 
-    ``update(reference, simulated)`` takes two tensors of one shape.
+    ``update(reference, simulated)`` takes two tensors of one shape. What it computes of a chunk stays on the tensors'
+    device until it is asked for, or `UNREAD` chunks are waiting: each reading waits for all that runs on a GPU.
     """
 
     def __init__(self):
-        self.signal = self.noise = self.product = self.power = 0.0
-        self.numel = 0
-        self.max_abs_error = 0.0
-        self.minimum, self.maximum = math.inf, -math.inf
+        self._unread: list[torch.Tensor] = []
+        self._noise = 0.0
 
     def update(self, reference: torch.Tensor, simulated: torch.Tensor) -> None:
         reference, simulated = reference.reshape(-1), simulated.reshape(-1)
-        self.numel += reference.numel()
         for start in range(0, reference.numel(), CHUNK):
-            self._chunk(reference[start : start + CHUNK].float(), simulated[start : start + CHUNK].float())
+            chunks = (x[start : start + CHUNK].float() for x in (reference, simulated))
+            self._unread.append(torch.stack(self._figures(*chunks)))
+            if len(self._unread) == UNREAD:
+                self._read()
 
-    def _chunk(self, reference: torch.Tensor, simulated: torch.Tensor) -> None:
+    def _figures(self, reference: torch.Tensor, simulated: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Of a chunk, float32 scalars, in the order that `_add` takes."""
         error = simulated - reference
-        low, high = torch.aminmax(error)
-        largest = max(-float(low), float(high))
-        if not math.isfinite(largest):
-            largest = math.inf
-        self.max_abs_error = max(self.max_abs_error, largest)
-        low, high = torch.aminmax(reference)
-        self.minimum, self.maximum = min(self.minimum, float(low)), max(self.maximum, float(high))
-        self.signal += float(torch.dot(reference, reference))
-        self.noise += math.inf if largest == math.inf else float(torch.dot(error, error))
-        self.product += float(torch.dot(reference, simulated))
-        self.power += float(torch.dot(simulated, simulated))
+        return (torch.dot(error, error),)
+
+    def _add(self, figures: list[float]) -> None:
+        self._noise += figures[0] if math.isfinite(figures[0]) else math.inf
+
+    def _read(self) -> None:
+        rows = torch.stack(self._unread).tolist() if self._unread else ()
+        self._unread.clear()
+        for figures in rows:
+            self._add(figures)
+
+    @property
+    def noise(self) -> float:
+        self._read()
+        return self._noise
+
+
+class ErrorStats(NoiseStats):
+    """Sums for SQNR, MSE, cosine and largest error; see `NoiseStats`."""
+
+    def __init__(self):
+        super().__init__()
+        self.numel = 0
+        self._signal = self._product = self._power = self._max_abs_error = 0.0
+        self._minimum, self._maximum = math.inf, -math.inf
+
+    def update(self, reference: torch.Tensor, simulated: torch.Tensor) -> None:
+        self.numel += reference.numel()
+        super().update(reference, simulated)
+
+    def _figures(self, reference: torch.Tensor, simulated: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        error = simulated - reference
+        pairs = (error, error), (reference, reference), (reference, simulated), (simulated, simulated)
+        return *(torch.dot(a, b) for a, b in pairs), *torch.aminmax(error), *torch.aminmax(reference)
+
+    def _add(self, figures: list[float]) -> None:
+        _, signal, product, power, least_error, most_error, minimum, maximum = figures
+        super()._add(figures)
+        self._signal, self._product, self._power = self._signal + signal, self._product + product, self._power + power
+        largest = max(-least_error, most_error)
+        self._max_abs_error = max(self._max_abs_error, largest if math.isfinite(largest) else math.inf)
+        self._minimum, self._maximum = min(self._minimum, minimum), max(self._maximum, maximum)
+
+    @property
+    def signal(self) -> float:
+        """Energy of the reference."""
+        self._read()
+        return self._signal
+
+    @property
+    def max_abs_error(self) -> float:
+        """``inf`` where a value overflowed."""
+        self._read()
+        return self._max_abs_error
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """(smallest, largest) value of the reference."""
+        self._read()
+        return self._minimum, self._maximum
 
     @property
     def sqnr_db(self) -> float:
@@ -56,22 +109,8 @@ class ErrorStats:
         """Cosine of the angle between the two; 1 where both are zero, 0 where one is or one overflowed."""
         if self.noise == 0:
             return 1.0
-        norm = math.sqrt(self.signal) * math.sqrt(self.power) if math.isfinite(self.power) else math.inf
-        return max(-1.0, min(1.0, self.product / norm)) if norm and math.isfinite(norm) else 0.0
-
-
-class NoiseStats:
-    """Only the noise: for a second simulated value against the same reference."""
-
-    def __init__(self):
-        self.noise = 0.0
-
-    def update(self, reference: torch.Tensor, simulated: torch.Tensor) -> None:
-        reference, simulated = reference.reshape(-1), simulated.reshape(-1)
-        for start in range(0, reference.numel(), CHUNK):
-            error = simulated[start : start + CHUNK].float() - reference[start : start + CHUNK].float()
-            noise = float(torch.dot(error, error))
-            self.noise += noise if math.isfinite(noise) else math.inf
+        norm = math.sqrt(self._signal) * math.sqrt(self._power) if math.isfinite(self._power) else math.inf
+        return max(-1.0, min(1.0, self._product / norm)) if norm and math.isfinite(norm) else 0.0
 
 
 def sqnr_db(signal: float, noise: float) -> float:
@@ -83,13 +122,17 @@ def sqnr_db(signal: float, noise: float) -> float:
     return 10 * math.log10(signal / noise)
 
 
-def beyond(values: torch.Tensor, quantizer) -> int:
-    """How many values lie outside a quantizer's range; within half a step of its ends they only round."""
+def beyond(values: torch.Tensor, quantizer) -> int | torch.Tensor:
+    """How many values lie outside a quantizer's range; within half a step of its ends they only round.
+
+    On a GPU the number stays there: reading it would wait for all that runs.
+    """
     if not values.numel():
         return 0
     low, high = quantizer.limits()
     half = 0.5 * quantizer.scale if quantizer.scale is not None else 0.0
-    smallest, largest = torch.aminmax(values)
-    if smallest >= low - half and largest <= high + half:
-        return 0
-    return int(torch.count_nonzero(values < low - half) + torch.count_nonzero(values > high + half))
+    if values.is_cpu:
+        smallest, largest = torch.aminmax(values)
+        if smallest >= low - half and largest <= high + half:
+            return 0
+    return torch.count_nonzero(values < low - half) + torch.count_nonzero(values > high + half)

@@ -135,7 +135,7 @@ class _Gatherer:
         for row, x in enumerate((reference, simulated)):
             self.counts[row] += torch.histc(x.float(), BINS, low, high).cpu().numpy()
         if values.quantizer.active:
-            self.outside += beyond(reference, values.quantizer)
+            self.outside += int(beyond(reference, values.quantizer))
         self.numel += reference.numel()
         if self.pairs is None:
             step = max(1, -(-reference.numel() // PAIRS))

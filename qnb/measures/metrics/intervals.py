@@ -1,15 +1,47 @@
-"""A mean over samples, streamed, with its interval."""
+"""Intervals of means over samples: of shares, of numbers that are there, of numbers that are streamed."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
+from statistics import NormalDist
 
 import numpy as np
 from torch import Tensor
 
+DRAWS = 2000
+"""Resamples of numbers that are there."""
 RESAMPLES, MOST = 1000, 2000
-"""Number of resamples; with more samples than MOST, neighbouring samples are drawn together."""
+"""Number of resamples of streamed numbers; with more samples than MOST, neighbouring samples are drawn together."""
+
+
+def wilson(share: float, n: int, confidence: float) -> tuple[float, float]:
+    """Wilson's score interval. scipy's takes whole counts only."""
+    z2 = NormalDist().inv_cdf((1 + confidence) / 2) ** 2
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = math.sqrt(z2 / n * (share * (1 - share) + z2 / (4 * n))) / (1 + z2 / n)
+    return (max(0.0, middle - half) if share > 0 else 0.0), (min(1.0, middle + half) if share < 1 else 1.0)
+
+
+def unseen_share(n: int, confidence: float = 0.95) -> float:
+    """The largest share of all samples that may change while none of n does: the exact binomial bound, about 3 / n.
+
+    >>> f"{unseen_share(540):.4f}"
+    '0.0055'
+    """
+    return 1 - (1 - confidence) ** (1 / n)
+
+
+def bootstrap(rows: np.ndarray, values: Sequence[float], confidence: float) -> list[tuple[float, float]]:
+    """Percentiles of the resampled mean of each of ``rows [rows, samples]``, which are drawn alike, moved to lie around
+    its value: a metric need not be the samples' mean."""
+    rng, n = np.random.default_rng(0), rows.shape[1]
+    means = np.array([rows.take(rng.integers(0, n, n), axis=1).mean(1) for _ in range(DRAWS)])
+    ends = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0).T
+    shifts = [value - row.mean() for row, value in zip(rows, values, strict=True)]
+    shifts = [0.0 if abs(shift) < 1e-12 else shift for shift in shifts]
+    return [(float(low + shift), float(high + shift)) for (low, high), shift in zip(ends, shifts, strict=True)]
 
 
 class Ratio:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from statistics import NormalDist
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,7 @@ import torch
 
 from qnb.errors import EvaluateError, InputError
 from qnb.graph.batches import LABELS, reiterable
-
-RESAMPLES = 2000
+from qnb.measures.metrics.intervals import bootstrap, unseen_share, wilson
 
 
 @dataclass(frozen=True)
@@ -85,13 +83,26 @@ class Score:
         '0.913 0.993'
         """
         _check_confidence(confidence, "Score.interval")
-        if self.correct_count is not None:
-            return _wilson(self.correct_count / self.n, self.n, confidence)
-        if self.per_sample is not None:
-            return _bootstrap(np.asarray(self.per_sample), self.value, confidence)
-        if self.n is not None and 0 <= self.value <= 1:
-            return _wilson(self.value, self.n, confidence)
-        return math.nan, math.nan
+        if confidence not in self._intervals:
+            self._intervals[confidence] = self._interval(confidence)
+        return self._intervals[confidence]
+
+    def _interval(self, confidence: float) -> tuple[float, float]:
+        if self._resampled:
+            return bootstrap(np.array([self.per_sample]), [self.value], confidence)[0]
+        if self.n is None or not 0 <= self.value <= 1:
+            return math.nan, math.nan
+        return wilson(self.value if self.correct_count is None else self.correct_count / self.n, self.n, confidence)
+
+    @cached_property
+    def _intervals(self) -> dict[float, tuple[float, float]]:
+        """By confidence, what is known already; a Score does not change."""
+        return {}
+
+    @property
+    def _resampled(self) -> bool:
+        """Whether the interval is found by resampling."""
+        return self.per_sample is not None and self.correct_count is None
 
     def __float__(self) -> float:
         return self.value
@@ -123,7 +134,9 @@ def paired_drop(reference: Score, other: Score, confidence: float = 0.95) -> Dro
 
     With per-sample values on both sides the differences are resampled, and the p-value is McNemar's exact test
     for shares (McNemar 1947) or Wilcoxon's; else the two intervals are combined (Newcombe 1998, method 10).
-    Shares whose p-value is above ``1 - confidence`` have 0 in their interval.
+    Shares whose p-value is above ``1 - confidence`` have 0 in their interval. Where no sample changed, a share's
+    interval has the share of samples that may have changed all the same (`unseen_share`) at both sides; of other
+    metrics nothing is known then, and it is NaN.
 
     Raises:
         InputError: a confidence that is not between 0 and 1.
@@ -137,7 +150,7 @@ def paired_drop(reference: Score, other: Score, confidence: float = 0.95) -> Dro
     value = sign * (reference.value - other.value) + 0.0  # no minus zero
     a, b = reference.per_sample, other.per_sample
     if a is not None and b is not None and len(a) == len(b):
-        return _paired(sign * (np.asarray(a) - np.asarray(b)), value, confidence)
+        return _paired(reference, other, sign * (np.asarray(a) - np.asarray(b)), value, confidence)
     (a_low, a_high), (b_low, b_high) = reference.interval(confidence), other.interval(confidence)
     if math.isnan(a_low) or math.isnan(b_low):
         return Drop(value, math.nan, math.nan, False, math.nan)
@@ -147,13 +160,20 @@ def paired_drop(reference: Score, other: Score, confidence: float = 0.95) -> Dro
     return Drop(value, value - below, value + above, False, math.nan)
 
 
-def _paired(difference: np.ndarray, value: float, confidence: float) -> Drop:
+def _paired(reference: Score, other: Score, difference: np.ndarray, value: float, confidence: float) -> Drop:
     """``difference [n]``: how much worse each sample became."""
     from scipy.stats import binomtest, wilcoxon
 
-    low, high = _bootstrap(difference, value, confidence)
     if not difference.any():
-        return Drop(value, low, high, True, 1.0)
+        counted = reference.correct_count is not None and other.correct_count is not None
+        most = unseen_share(len(difference), confidence) if counted else math.nan
+        return Drop(value, value - most, value + most, True, 1.0)
+    rows, values = [difference], [value]
+    if other._resampled and confidence not in other._intervals:  # whose samples are drawn the same way
+        rows, values = [*rows, other.per_sample], [*values, other.value]
+    (low, high), *own = bootstrap(np.array(rows), values, confidence)
+    if own:
+        other._intervals[confidence] = own[0]
     shares = set(np.unique(difference)) <= {-1.0, 0.0, 1.0}
     if shares:
         worse, better = int((difference > 0).sum()), int((difference < 0).sum())
@@ -164,24 +184,6 @@ def _paired(difference: np.ndarray, value: float, confidence: float) -> Drop:
         # Four or five samples that all became worse may be chance, which resampling alone does not see.
         low, high = min(low, 0.0), max(high, 0.0)
     return Drop(value, low, high, True, p_value)
-
-
-def _wilson(share: float, n: int, confidence: float) -> tuple[float, float]:
-    """Wilson's score interval. scipy's takes whole counts only."""
-    z2 = NormalDist().inv_cdf((1 + confidence) / 2) ** 2
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = math.sqrt(z2 / n * (share * (1 - share) + z2 / (4 * n))) / (1 + z2 / n)
-    return (max(0.0, middle - half) if share > 0 else 0.0), (min(1.0, middle + half) if share < 1 else 1.0)
-
-
-def _bootstrap(samples: np.ndarray, value: float, confidence: float) -> tuple[float, float]:
-    """Percentiles of the resampled mean, moved to lie around the value: a metric need not be the samples' mean."""
-    rng = np.random.default_rng(0)
-    means = np.array([rng.choice(samples, len(samples)).mean() for _ in range(RESAMPLES)])
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    shift = value - samples.mean()
-    shift = 0.0 if abs(shift) < 1e-12 else shift
-    return float(low + shift), float(high + shift)
 
 
 def _check_confidence(confidence: float, operation: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ class SearchCache:
     def save(self) -> None:
         """Write what there is; the file is replaced as a whole."""
         if self.path is not None:
-            scores = {name: {k: vars(s) for k, s in found.items()} for name, found in self.scores.items()}
+            scores = {name: {k: asdict(s) for k, s in found.items()} for name, found in self.scores.items()}
             content = {"format": FORMAT, "version": VERSION, "key": self.key, "passes": self.passes, "scores": scores}
             write_atomically(self.path, json.dumps(content).encode())
 

@@ -1,7 +1,9 @@
 """Scores: what they accept, their intervals against scipy's, and how two are compared."""
 
+import copy
 import math
-from dataclasses import FrozenInstanceError, dataclass
+import pickle
+from dataclasses import FrozenInstanceError, asdict, dataclass, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +15,7 @@ from scipy.stats import binomtest, norm
 
 from qnb.errors import EvaluateError, InputError
 from qnb.measures import Score, accuracy, paired_drop
+from qnb.measures.metrics import intervals
 
 GENERATOR = np.random.default_rng(0)
 
@@ -122,6 +125,33 @@ class TestInterval:
         samples = GENERATOR.normal(5.0, 2.0, 400)
         assert of(samples).interval() == of(samples).interval()
 
+    @pytest.mark.parametrize("score", [Score(0.9, 50), of(GENERATOR.normal(5.0, 2.0, 50)), Score(0.5)])
+    def test_it_is_found_once_and_leaves_the_score_as_it_is(self, score, monkeypatch):
+        new = replace(score)
+        found = score.interval()
+        monkeypatch.setattr(intervals, "DRAWS", 0)
+        monkeypatch.setattr("qnb.measures.metrics.score.wilson", None)
+        for known in (score, copy.copy(score), pickle.loads(pickle.dumps(score))):
+            assert str(known.interval()) == str(found)
+            assert known == new and hash(known) == hash(new) and repr(known) == repr(new)
+            assert asdict(known) == asdict(new)
+
+    def test_a_drop_finds_it_as_well(self, monkeypatch):
+        before, after = (of(GENERATOR.normal(5.0, 2.0, 50)) for _ in range(2))
+        wanted = replace(after).interval()
+        paired_drop(before, after)
+        monkeypatch.setattr(intervals, "DRAWS", 0)
+        assert after.interval() == wanted
+
+    @pytest.mark.parametrize("n", [1, 7, 540])
+    def test_resampled_means_are_those_of_each_row_alone(self, n):
+        rows = np.stack([GENERATOR.normal(5.0, 2.0, n), GENERATOR.integers(-1, 2, n).astype(float)])
+        found = intervals.bootstrap(rows, rows.mean(1), 0.95)
+        for row, ends in zip(rows, found, strict=True):
+            rng = np.random.default_rng(0)
+            means = [rng.choice(row, n).mean() for _ in range(2000)]
+            assert ends == tuple(np.quantile(means, [(1 - 0.95) / 2, (1 + 0.95) / 2]))
+
     def test_resampling_agrees_with_the_normal_interval_of_a_mean(self):
         samples = GENERATOR.normal(5.0, 2.0, 400)
         half = norm.ppf(0.975) * samples.std() / 20
@@ -175,8 +205,20 @@ class TestPairedDrop:
     def test_identical_predictions_are_no_drop(self):
         for higher in (True, False):
             drop = paired_drop(of(ones(9, 10), higher_is_better=higher), of(ones(9, 10), higher_is_better=higher))
-            assert (drop.value, drop.low, drop.high, drop.p_value) == (0, 0, 0, 1)
-            assert drop.paired and not str(drop.value).startswith("-")
+            assert (drop.value, drop.p_value) == (0, 1) and drop.paired and not str(drop.value).startswith("-")
+
+    @given(st.integers(1, 5000), st.sampled_from([0.8, 0.95, 0.99]))
+    def test_where_no_sample_changed_so_many_of_all_may_have(self, n, confidence):
+        drop = paired_drop(of(ones(n, n)), of(ones(n, n)), confidence)
+        wanted = binomtest(0, n, alternative="less").proportion_ci(confidence, method="exact").high
+        assert (drop.low, drop.high) == pytest.approx((-wanted, wanted), rel=1e-9)
+        assert confidence != 0.95 or drop.high <= 3 / n
+
+    @pytest.mark.parametrize("value", [1.5, 1.4])
+    def test_where_no_sample_of_another_metric_changed_nothing_is_known(self, value):
+        drop = paired_drop(Score(1.5, per_sample=[1.0, 2.0]), Score(value, per_sample=[1.0, 2.0]))
+        assert drop.value == pytest.approx(1.5 - value) and drop.paired and drop.p_value == 1
+        assert math.isnan(drop.low) and math.isnan(drop.high)
 
     @given(st.integers(0, 12), st.integers(0, 12))
     def test_the_p_value_is_mcnemars_and_the_interval_does_not_contradict_it(self, worse, better):

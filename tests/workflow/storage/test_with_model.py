@@ -173,7 +173,9 @@ def test_other_calibration_data_is_said_until_the_runs_are_made_anew(saved, tmp_
     path, flow = saved
     _, batches, _ = twofold()
     loaded = load(path, calibration=batches[::-1])
-    assert "calibration data is not that of fp32, w8a8" in repr(loaded) and "not that of" in loaded._repr_html_()
+    assert (
+        "calibration data is not that of w8a8: other samples" in repr(loaded) and "not that of" in loaded._repr_html_()
+    )
     assert "not that of" not in repr(load(path)) and "not that of" not in repr(flow)
     loaded.run("fp32")
     loaded.run("w8a8")
