@@ -63,7 +63,7 @@ def comparison_batches(flow):
 
 
 def settings_of(flow, method: str, options: dict) -> dict[str, Any]:
-    """Seed, target, calibration method, tolerance, versions, and the fingerprint of the data; FP32 has no fingerprint."""
+    """Seed, target, calibration method, tolerance, versions, and the fingerprint of the data (FP32 has none)."""
     return {
         "seed": flow.seed,
         "target": flow.target.name,
