@@ -74,6 +74,25 @@ def forward_and_compare(rounds: int) -> None:
             say(what, f"{r:.2f}  ({a:.0f} / {b:.0f} ms)", f"<= {budget}", r <= budget)
 
 
+def runs(rounds: int) -> None:
+    """A run (calibrate, compare, evaluate by a constant) over one FP32 pass of the calibration data."""
+    torch.manual_seed(0)
+    model, batches = nets.resnet20(), [torch.randn(8, 3, 32, 32) for _ in range(24)]
+    nets.warm_up_batch_norm(model, batches[0])
+    flow = qnb.Workflow(model, batches, lambda model: 0.5)
+    flow.run("fp32")
+    module = flow.captured.module
+    for rule, budget in (("minmax", 4), ("mse", 6)):
+        with torch.no_grad():
+            r, a, b = ratio(
+                lambda rule=rule: flow.run("w8a8", calibration_method=rule, progress=lambda *_: None),
+                lambda: [module(batch) for batch in batches],
+                rounds,
+            )
+        what = f"ResNet-20: a run by {rule}, 24 batches / one FP32 pass"
+        say(what, f"{r:.2f}  ({a:.0f} / {b:.0f} ms)", f"<= {budget}", r <= budget)
+
+
 def creation() -> None:
     model, x = nets.resnet50(), torch.randn(2, 3, 96, 96)
     times = [seconds(lambda: qnb.QuantSim(model, x, "w8a8")) for _ in range(3)]
@@ -118,6 +137,7 @@ def main() -> None:
     import_time()
     creation()
     forward_and_compare(arguments.rounds)
+    runs(arguments.rounds)
     few, many = memory(4), memory(64)
     sizes = f"{many / few:.2f}  ({many:.0f} / {few:.0f} MB)"
     say("peak memory, 64 batches / 4 batches", sizes, "<= 1.1", many / few <= 1.1)
