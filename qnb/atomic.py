@@ -8,9 +8,12 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from qnb.errors import FileError
+
+if TYPE_CHECKING:
+    from os import PathLike
 
 _REMEDIES = {
     errno.ENOSPC: "free some space, or choose another disk; what was there before is as it was",
@@ -20,7 +23,7 @@ _REMEDIES = {
 
 
 @contextmanager
-def replacing(path) -> Iterator[BinaryIO]:
+def replacing(path: str | PathLike) -> Iterator[BinaryIO]:
     """A file to write to, which takes the place of ``path`` at the end; on any error it vanishes and all is as before.
 
     A link is followed. A file that is replaced passes its permissions on; a new one gets those that the umask leaves.
@@ -66,7 +69,7 @@ def _beside(target: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def write_atomically(path, data: bytes) -> None:
+def write_atomically(path: str | PathLike, data: bytes) -> None:
     """Replace a file by these bytes, as a whole: see `replacing`.
 
     Raises:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from qnb.columns import title
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BORDER = "1px solid rgba(128,128,128,.35)"
 GREY, SAFE = "#797979", " /:;=,.()-+!*@?"
@@ -93,7 +96,7 @@ def count(value: float) -> str:
     return f"{value:.0f}"
 
 
-def table(frame, max_rows: int = 12, formats: Mapping[str, Any] | None = None, caption: str = "") -> str:
+def table(frame: pd.DataFrame, max_rows: int = 12, formats: Mapping[str, Any] | None = None, caption: str = "") -> str:
     """A DataFrame as an HTML table; the middle is left out where there are more than ``max_rows`` rows."""
     formats = formats or {}
     shown = list(range(len(frame)))
@@ -118,7 +121,7 @@ def table(frame, max_rows: int = 12, formats: Mapping[str, Any] | None = None, c
     )
 
 
-def form(column: object, formats: Mapping[str, Any]):
+def form(column: object, formats: Mapping[str, Any]) -> Callable[[Any], str] | None:
     """How a column's values are written: as said, or by `number`; an SQNR of infinity by its word."""
     if column in formats or not in_decibel(column):
         return formats.get(column)
@@ -130,7 +133,7 @@ def in_decibel(column: object) -> bool:
     return str(column).endswith("_db")
 
 
-def cell_text(value: Any, form=None) -> str:
+def cell_text(value: Any, form: Callable[[Any], str] | None = None) -> str:
     """A cell's value as text; missing values are blank."""
     import pandas as pd
 
@@ -139,7 +142,7 @@ def cell_text(value: Any, form=None) -> str:
     return form(value) if form else number(value)
 
 
-def right(column) -> bool:
+def right(column: pd.Series) -> bool:
     """Whether a column holds numbers, which stand at the right."""
     return column.dtype.kind in "iuf" or str(column.dtype).startswith(("Int", "Float"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
@@ -22,24 +23,28 @@ from qnb.methods.rescaling.equalizing_scales import Ranges, settle
 from qnb.methods.rescaling.reference import replace_reference
 from qnb.methods.rescaling.renew import renew_encodings
 from qnb.methods.rescaling.spread import Spread, spreads
+from qnb.progress import Report
+
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
 
 OPERATION = "qnb.methods.equalize"
 
 
-def _fits(sim, given: dict) -> None:
+def _fits(sim: QuantSim, given: dict) -> None:
     whole(OPERATION, "iterations", given["iterations"])
     integer_layers(sim, given["layers"], OPERATION)
 
 
 @method("equalize", "Cross-layer equalization", "rescale", calibrated=False, fits=_fits, auto=Auto(10))
 def equalize(
-    sim,
+    sim: QuantSim,
     batches: Iterable | None = None,
     *,
     layers: str | Iterable[str] | None = None,
     absorb: bool = True,
     iterations: int = 20,
-    progress=None,
+    progress: Report | None = None,
 ) -> Found:
     """Equalize the weights' channel ranges of layers that follow each other; the FP32 function stays the same.
 
@@ -115,7 +120,7 @@ def equalize(
     return Found(pd.DataFrame(rows), history, tuple(notes))
 
 
-def _apply(sim, moved: list[tuple[Pair, torch.Tensor, torch.Tensor]]) -> None:
+def _apply(sim: QuantSim, moved: list[tuple[Pair, torch.Tensor, torch.Tensor]]) -> None:
     """Per pair with s and c: ``W1 / s``, ``b1 / s - c``, ``W2 s``, ``b2 + W2 s c``; in float64, as a new reference."""
     graph, statistics = nodes(sim), {}
     names = {n for p, *_ in moved for n in (p.first.weight, p.first.bias, p.second.weight, p.second.bias) if n}
@@ -139,7 +144,7 @@ def _apply(sim, moved: list[tuple[Pair, torch.Tensor, torch.Tensor]]) -> None:
     replace_reference(sim, {n: v.to(old[n].dtype) for n, v in new.items()}, OPERATION, statistics)
 
 
-def _ratios(sim, found: list[Pair]) -> dict[str, float]:
+def _ratios(sim: QuantSim, found: list[Pair]) -> dict[str, float]:
     """Layer -> its largest output channel's weight range over its smallest's, channels of zeros left out."""
     names = {layer.node: layer.layer for pair in found for layer in (pair.first, pair.second)}
     result = {}

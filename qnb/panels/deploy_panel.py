@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import ipywidgets as widgets
 
 from qnb import charts, html, runtimes
@@ -16,6 +18,10 @@ from qnb.workflow.documents import deployment as deploy_documents
 from qnb.workflow.guidance import stages
 from qnb.workflow.guidance.next_step import FOLDER, deploy_code
 
+if TYPE_CHECKING:
+    from qnb.workflow.deployment.result import Deployment
+    from qnb.workflow.workflow import Workflow
+
 TITLES = {"onnxruntime": "ONNX Runtime, CPU", "htp": "HTP"}
 MEASURES = {"Model size": "size_bytes", "File size": "file_bytes", "Latency": "latency_ms"}
 
@@ -28,7 +34,7 @@ class DeployPanel(Panel):
         name: the run to begin with; by default the smallest within tolerance, else the selected one, else the last.
     """
 
-    def __init__(self, flow, name: str | None = None):
+    def __init__(self, flow: Workflow, name: str | None = None):
         best = stages.best(flow)
         self.name = (
             flow[name].name if name else best.name if best else flow.selection.run or next(reversed(flow.runs), None)
@@ -133,7 +139,7 @@ def _socs(target) -> list[tuple[str, str]]:
     return [(f"{row.soc}: {row.name}, v{row.htp_arch}", row.soc) for row in table.itertuples(index=False)]
 
 
-def _caption(deployed, name: str | None) -> str:
+def _caption(deployed: Deployment, name: str | None) -> str:
     """The answer in a line; before there is one, what the button will do."""
     if deployed is not None:
         tone, words = deploy_documents.tone(deployed), deploy_documents.title(deployed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import ipywidgets as widgets
 
 from qnb import charts, html
@@ -14,6 +16,10 @@ from qnb.panels.widgets import LayerTable, Plot
 from qnb.workflow.documents import display
 from qnb.workflow.documents import layers as layer_documents
 from qnb.workflow.jobs.job import Job
+
+if TYPE_CHECKING:
+    from qnb.measures.layers.profile import LayerProfile
+    from qnb.workflow.run import Run
 
 SHOWN = [LAYER, OP, SQNR_DB, OWN_SQNR_DB, "saturated_fraction"]
 TABS = ("Values", "Value by value", "Weight ranges", "Worst cases", "All layers")
@@ -41,7 +47,7 @@ class LayerViews:
         self.widget.observe(lambda change: panel.refresh(), "selected_index")
         self._filled, self._reading = None, None
 
-    def draw(self, run) -> None:
+    def draw(self, run: Run) -> None:
         self._fill(run)
         selection = self.panel.flow.selection
         self.grid.selected = list(selection.layers)
@@ -72,13 +78,13 @@ class LayerViews:
         elif tab == 3:
             self.worst.value = worst(profile)
 
-    def _fill(self, run) -> None:
+    def _fill(self, run: Run) -> None:
         if self._filled is not run:
             self._filled = run
             frame = run.comparison[SHOWN]
             self.grid.fill(frame, LAYER, layer_documents.FORMS, module_groups(list(frame[LAYER])))
 
-    def _profile(self, run):
+    def _profile(self, run: Run):
         """The layer's values, where they are known; else they are read, beside what the workflow may be doing."""
         flow = self.panel.flow
         if flow.profiles.of(run) is not None:
@@ -90,7 +96,7 @@ class LayerViews:
             self._reading.start()
         return None
 
-    def _read(self, job) -> None:
+    def _read(self, job: Job) -> None:
         self.panel.job.say("" if job.error is None else str(job.error), "neutral" if job.error is None else "bad")
         if job.error is None:
             self.panel.refresh()
@@ -99,7 +105,7 @@ class LayerViews:
         if self._reading is not None:
             self._reading.cancel()
 
-    def _missing(self, run) -> str:
+    def _missing(self, run: Run) -> str:
         if self.panel.flow.model is None:
             return "Values need the model and its data: qnb.load(path, model=..., calibration=..., evaluate=...)"
         return f"Reading the layers of {run.name}."
@@ -109,7 +115,7 @@ class LayerViews:
             self.panel.flow.selection.layers = names
 
 
-def worst(profile) -> str:
+def worst(profile: LayerProfile) -> str:
     """The worst channels and the worst input samples, side by side."""
     tables = [Table(profile.samples, "Input samples with the lowest SQNR", 12, layer_documents.FORMS)]
     if profile.channels is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import ipywidgets as widgets
 
 from qnb import html
@@ -9,6 +11,9 @@ from qnb.document import Code, Document, Text
 from qnb.html import escape
 from qnb.panels.base import Panel, heading, line
 from qnb.panels.widgets import CodeButton, Plot
+
+if TYPE_CHECKING:
+    from qnb.workflow.workflow import Workflow
 
 COSTS = {"bit operations": "bops", "weight bytes": "weight_bytes"}
 PROMISE = "one sensitivity pass, then the best mix of bits for every budget; a few of them are measured"
@@ -22,7 +27,7 @@ class MixedPrecisionPanel(Panel):
         name: the run to start from; by default the last one searched, else the selected one, else the last.
     """
 
-    def __init__(self, flow, name: str | None = None):
+    def __init__(self, flow: Workflow, name: str | None = None):
         compared = flow.compared
         selected = flow.selection.run if flow.selection.run in compared else None
         self.name = (

@@ -160,7 +160,7 @@ def _insert_parameter(graph: fx.Graph, user: fx.Node, path: tuple[int, ...], tar
     user.args = tuple(args)
 
 
-def captured_of(model, example_inputs, dynamic_shapes) -> Captured:
+def captured_of(model: nn.Module | Captured, example_inputs: Any, dynamic_shapes: Any) -> Captured:
     """A model that is captured already, or is captured with its example."""
     if isinstance(model, Captured):
         return model

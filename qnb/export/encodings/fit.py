@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 
 from qnb.export.encodings.entries import Encoding, Entry
@@ -9,11 +11,14 @@ from qnb.export.onnx.tensors import FileTensor
 from qnb.numerics import FloatGrid, Grid
 from qnb.sim.placement.plan import WeightSite
 
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
+
 
 class Fit:
     """Fits encodings to the quantizers of one sim."""
 
-    def __init__(self, sim):
+    def __init__(self, sim: QuantSim):
         self.sim = sim
         self.weights = {sim.weight(key): site for key, site in sim.plan.weights.items()}
         self.activations = {sim.activation(key): site for key, site in sim.plan.activations.items()}
@@ -38,7 +43,9 @@ class Fit:
         quantizer.minimum, quantizer.maximum = (end.detach() for end in quantizer.limits())
         quantizer.statistics = quantizer.rule = None
 
-    def layout(self, tensor: FileTensor, entry: Entry, encoding: Encoding):
+    def layout(
+        self, tensor: FileTensor, entry: Entry, encoding: Encoding
+    ) -> tuple[Grid, int | None, torch.Tensor, torch.Tensor]:
         """(grid, axis, scale, zero_point) as a `Quantizer` has them.
 
         Raises:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
 
 from qnb.document import Code, Document, Facts, Table, Text
@@ -12,6 +14,12 @@ from qnb.workflow.documents.figures import figure
 from qnb.workflow.documents.layers import worst
 from qnb.workflow.guidance.next_step import recover_code
 from qnb.workflow.verdict import amount
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from qnb.workflow.run import Run
+    from qnb.workflow.workflow import Workflow
 
 PROMISE = "a new run beside the old one: the same precision, weights and ranges improved by what you choose"
 
@@ -27,7 +35,7 @@ def in_order() -> list[Method]:
     return sorted((METHODS[name] for name in METHODS), key=lambda row: STAGES.index(row.stage))
 
 
-def results(run) -> Table | None:
+def results(run: Run) -> Table | None:
     """One row per method that the run has had."""
     if not run.recovery:
         return None
@@ -37,7 +45,7 @@ def results(run) -> Table | None:
     return Table(frame, caption, 12, {"before_db": decibel, "after_db": decibel})
 
 
-def attempts(run) -> Table | None:
+def attempts(run: Run) -> Table | None:
     """What "auto" tried."""
     if run.attempts is None:
         return None
@@ -58,19 +66,19 @@ def _metric(value: float) -> str:
     return "" if value != value else f"{value:.4f}"
 
 
-def facts(run) -> dict[str, str]:
+def facts(run: Run) -> dict[str, str]:
     """Lines of a run's own document."""
     if not run.recovery:
         return {}
     return {"recovered by": ", then ".join(r.method for r in run.recovery), "from": str(run.settings.get("from", ""))}
 
 
-def blocks(run) -> tuple:
+def blocks(run: Run) -> tuple:
     notes = [Text(f"{r.method}: {note}") for r in run.recovery for note in r.notes]
     return (*(b for b in (attempts(run), results(run)) if b is not None), *notes)
 
 
-def in_full(run) -> tuple:
+def in_full(run: Run) -> tuple:
     """`blocks`, and of each method its options, notes, layers before and after, and the loss on the way."""
     from qnb import charts
 
@@ -82,7 +90,7 @@ def in_full(run) -> tuple:
     return tuple(found)
 
 
-def change(before, after) -> str:
+def change(before: Run, after: Run) -> str:
     """What a recovery brought, in one line."""
     said = [
         f"metric {before.score.value:.4g} → {after.score.value:.4g}",
@@ -94,12 +102,12 @@ def change(before, after) -> str:
     return f"{after.name}: {', '.join(said)}"
 
 
-def before_of(flow, run):
+def before_of(flow: Workflow, run: Run) -> Run | None:
     """The run that a recovered one came from; None where it is gone."""
     return flow.runs.get(run.settings.get("from"))
 
 
-def chart(flow, run):
+def chart(flow: Workflow, run: Run) -> go.Figure:
     """SQNR of every layer before and after."""
     from qnb import charts
 
@@ -112,7 +120,7 @@ def chart(flow, run):
     return found.update_layout(title_text=f"Output {output}; {better} of {len(run.comparison)} layers nearer to FP32")
 
 
-def panel(flow, name: str | None, shown) -> Document:
+def panel(flow: Workflow, name: str | None, shown: Run | None) -> Document:
     """The recovery panel on paper: what was found, or what could be tried.
 
     Args:

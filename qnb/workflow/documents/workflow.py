@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 from qnb import __version__
 from qnb.document import Code, Document, Facts, Ladder, Table, Text
@@ -17,6 +19,14 @@ from qnb.workflow.documents.figures import figure
 from qnb.workflow.documents.layers import worst
 from qnb.workflow.guidance import stages
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from qnb.workflow.check import Check
+    from qnb.workflow.guidance.next_step import NextStep
+    from qnb.workflow.run import Run
+    from qnb.workflow.workflow import Workflow
+
 TONES = {"pass": "good", "fail": "bad", "unclear": "warn", "reference": "neutral"}
 MOST = 4
 """Layers named in a line."""
@@ -27,11 +37,11 @@ def decimal(value: float) -> str:
     return f"{value:.4f}"
 
 
-def headline(run) -> str:
+def headline(run: Run) -> str:
     return f"{stages.MARKS[run.verdict.status]} {run.name}: {run.verdict.text}"
 
 
-def facts(run) -> dict[str, str]:
+def facts(run: Run) -> dict[str, str]:
     low, high = run.score.interval()
     found = {"metric": str(run.score) + ("" if math.isnan(low) else f", 95 % interval {low:.4f} to {high:.4f}")}
     if run.comparison is not None:
@@ -48,7 +58,7 @@ def facts(run) -> dict[str, str]:
     return found
 
 
-def run(run) -> Document:
+def run(run: Run) -> Document:
     return Document(
         "run",
         headline(run),
@@ -60,11 +70,11 @@ def run(run) -> Document:
     )
 
 
-def as_json(advice) -> tuple[dict, ...]:
+def as_json(advice: Iterable[NextStep]) -> tuple[dict, ...]:
     return tuple({"title": a.title, "reason": a.reason, "code": a.code} for a in advice)
 
 
-def check(check) -> Document:
+def check(check: Check) -> Document:
     if not check.ok:
         title = f"✗ {check.model} is not ready to be quantized"
     else:
@@ -78,19 +88,19 @@ def check(check) -> Document:
     return Document("check", title, blocks, tone, {"model": check.model})
 
 
-def short_summary(flow):
+def short_summary(flow: Workflow) -> pd.DataFrame:
     """The columns of the summary that a person reads first."""
     frame = flow.summary()
     frame["size"] = [size(b) for b in frame.size_bytes]
     return frame[["run", "metric", "drop", "verdict", "size", "worst_layer", "worst_own_sqnr_db"]]
 
 
-def runs_table(flow) -> Table:
+def runs_table(flow: Workflow) -> Table:
     forms = {"verdict": VERDICTS.get, "metric": decimal, "drop": decimal, "worst_own_sqnr_db": decibel}
     return Table(short_summary(flow), "All runs", 20, forms)
 
 
-def workflow(flow, *before, max_rows: int | None = 2) -> Document:
+def workflow(flow: Workflow, *before: Any, max_rows: int | None = 2) -> Document:
     """Title, ``before``, the runs, and what to do next, the first so many steps."""
     advice = flow.next_steps()
     blocks = [*before, *other_data(flow), *([runs_table(flow)] if flow.runs else [])]
@@ -108,7 +118,7 @@ def workflow(flow, *before, max_rows: int | None = 2) -> Document:
     )
 
 
-def other_data(flow) -> list[Text]:
+def other_data(flow: Workflow) -> list[Text]:
     """A warning where a loaded workflow goes on with other calibration data than its runs were made with."""
     known = {name: run.settings.get("data") for name, run in flow.runs.items()}
     others = [name for name, data in known.items() if flow.data_fingerprint and data and data != flow.data_fingerprint]
@@ -122,7 +132,7 @@ def other_data(flow) -> list[Text]:
     return [Text(said, "warn")]
 
 
-def panel(flow, max_rows: int | None = 2) -> Document:
+def panel(flow: Workflow, max_rows: int | None = 2) -> Document:
     """The workflow panel on paper: ladder, chart, runs, next steps."""
     before = [Ladder(stages.as_rows(stages.stages(flow)))]
     if flow.runs:
@@ -130,7 +140,7 @@ def panel(flow, max_rows: int | None = 2) -> Document:
     return workflow(flow, *before, max_rows=max_rows)
 
 
-def dashboard(flow) -> Document:
+def dashboard(flow: Workflow) -> Document:
     """Everything on one page: the panel, the check, every run with all that was found about it, what was deployed."""
     page, blocks = panel(flow, max_rows=None), []
     if flow.check_result is not None:
@@ -156,7 +166,7 @@ def _section(document: Document) -> list:
     return [Text(document.title, document.tone), *document.blocks]
 
 
-def _run_in_full(run) -> list:
+def _run_in_full(run: Run) -> list:
     from qnb import charts
 
     return [
@@ -168,7 +178,7 @@ def _run_in_full(run) -> list:
     ]
 
 
-def _about(flow, name: str) -> list:
+def _about(flow: Workflow, name: str) -> list:
     """What was found about a run: why it loses, which quantizers cost it, mixes of precisions."""
     blocks = _section(flow.diagnoses[name].document()) if name in flow.diagnoses else []
     if found := flow.sensitivities.get(name):
@@ -178,7 +188,7 @@ def _about(flow, name: str) -> list:
     return blocks
 
 
-def made_with(run) -> dict[str, str]:
+def made_with(run: Run) -> dict[str, str]:
     """What it takes to get a run's numbers again, in a line."""
     kept = run.settings
     said = [f"{kept['calibration_method']} ranges"] if kept.get("calibration_method") else []
@@ -201,7 +211,7 @@ def dated(page: Document, now: datetime) -> Document:
     return replace(page, blocks=(*page.blocks, Text(written(now))))
 
 
-def identity(flow) -> dict[str, str]:
+def identity(flow: Workflow) -> dict[str, str]:
     return {
         "variable": flow.variable,
         "model": model_name(flow),
@@ -210,12 +220,12 @@ def identity(flow) -> dict[str, str]:
     }
 
 
-def model_name(flow) -> str:
+def model_name(flow: Workflow) -> str:
     if flow.capture.known is not None:
         return flow.capture.known.name
     return flow.model_name or type(flow.model).__name__
 
 
-def title(flow) -> str:
+def title(flow: Workflow) -> str:
     note = " (from a file)" if flow.model is None else ""
     return f"Workflow: {model_name(flow)} for {flow.target.name}, tolerance {flow.tolerance:g}{note}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -20,6 +20,10 @@ from qnb.measures.layers.error import beyond
 from qnb.measures.layers.error_sources import outlier_ratio
 from qnb.methods import check_order
 from qnb.workflow.guidance.next_step import calibration_argument, recover_code, run_code
+
+if TYPE_CHECKING:
+    from qnb.workflow.run import Run
+    from qnb.workflow.workflow import Workflow
 
 APART_DB = 3.0
 """One half is to blame where it alone is so much worse than the other."""
@@ -82,7 +86,7 @@ class Case:
         return run_code(self.flow.variable, {"precision": self.run.precision, **arguments})
 
 
-def findings(flow, run, halves_db: dict[str, float], outliers: pd.DataFrame) -> list[Said]:
+def findings(flow: Workflow, run: Run, halves_db: dict[str, float], outliers: pd.DataFrame) -> list[Said]:
     """What the rules say of a run, in their order."""
     case = Case(flow, run, halves_db, outliers)
     return [said for rule in RULES if (said := rule(case)) is not None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -14,8 +15,10 @@ from qnb.html import count, number, size
 from qnb.measures import compare_layers
 from qnb.measures.layers.outputs import output_db
 from qnb.methods.method import MEASURED_BATCHES, before_and_after, plain
-from qnb.methods.precision.precision_front import PrecisionFront, check, precision_front
+from qnb.methods.precision.choices import check
+from qnb.methods.precision.precision_front import PrecisionFront, precision_front
 from qnb.methods.reporting.result import Result
+from qnb.progress import Report
 from qnb.workflow.documents import layers as layer_documents
 from qnb.workflow.documents.display import Charted
 from qnb.workflow.documents.figures import figure
@@ -28,6 +31,14 @@ from qnb.workflow.recovery import recover
 from qnb.workflow.results import check_simulated, keep_run
 from qnb.workflow.run import Run
 from qnb.workflow.verdict import amount
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    import plotly.graph_objects as go
+
+    from qnb.sim.quantsim import QuantSim
+    from qnb.workflow.workflow import Workflow
 
 METHOD = "mixed_precision"
 DECIDING = ("candidates", "cost", "layers", "sensitivity")
@@ -45,7 +56,7 @@ class ParetoFront(Charted):
         options: that decide what is on the front; code that makes the same run names them.
     """
 
-    def __init__(self, flow, run: str, front: PrecisionFront, options: dict):
+    def __init__(self, flow: Workflow, run: str, front: PrecisionFront, options: dict):
         self.flow, self.run, self.front, self.options = flow, run, front, options
         self.chosen = len(front) // 2
 
@@ -65,7 +76,7 @@ class ParetoFront(Charted):
         self.chosen = int(point)
         return self
 
-    def verify(self, *points: int, executor=None, progress=None) -> ParetoFront:
+    def verify(self, *points: int, executor: Executor | None = None, progress: Report | None = None) -> ParetoFront:
         """Measure points (the chosen one) with the workflow's metric."""
         points = points or (self.chosen,)
         check_simulated(self.flow, self.run, "verify")
@@ -74,7 +85,7 @@ class ParetoFront(Charted):
         self.flow.changed.emit()
         return self
 
-    def keep(self, point: int | None = None, *, name: str | None = None, progress=None) -> Run:
+    def keep(self, point: int | None = None, *, name: str | None = None, progress: Report | None = None) -> Run:
         """Make a run of a point (the chosen one), measured in full."""
         flow, point = self.flow, self.chosen if point is None else point
         check_simulated(flow, self.run, "keep")
@@ -108,7 +119,7 @@ class ParetoFront(Charted):
         options = {"budget": self.front.points[point].cost, **self.options}
         return recover_code(self.flow.variable, self.run, (METHOD,), options)
 
-    def _result(self, base: Run, sim, budget: float, start: float) -> Result:
+    def _result(self, base: Run, sim: QuantSim, budget: float, start: float) -> Result:
         """What `qnb.methods.mixed_precision` says of the same choice."""
         batches = comparison_batches(self.flow)[:MEASURED_BATCHES]
         before, after = compare_layers(base.sim, batches), compare_layers(sim, batches)
@@ -125,13 +136,13 @@ class ParetoFront(Charted):
             {"front": self.table, "bits": self.bits()},
         )
 
-    def chart(self):
+    def chart(self) -> go.Figure:
         """The front with measured points, as a Plotly figure."""
         from qnb import charts
 
         return charts.pareto(self.table)
 
-    def strip(self):
+    def strip(self) -> go.Figure:
         """Bits per layer of the chosen point, as a Plotly figure."""
         from qnb import charts
 
@@ -180,7 +191,7 @@ class ParetoFront(Charted):
         return (Text(self.front.order_text()),)
 
 
-def search(flow, name: str, options: dict, progress) -> ParetoFront:
+def search(flow: Workflow, name: str, options: dict, progress: Report | None) -> ParetoFront:
     """The front of a run, a few of its points measured; what does not fit is an error before any work."""
     operation = "flow.search_mixed_precision"
     known = [*inspect.signature(check).parameters][1:]

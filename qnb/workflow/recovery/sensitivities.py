@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +12,13 @@ from qnb.arguments import check_options
 from qnb.document import Document, Table
 from qnb.html import number
 from qnb.measures import sensitivity
+from qnb.progress import Report
 from qnb.workflow.documents.display import Charted
 from qnb.workflow.jobs.progress import shown
 
 if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
     from qnb.workflow.workflow import Workflow
 
 
@@ -34,7 +36,7 @@ class Sensitivity(Charted):
     estimator: str
     table: pd.DataFrame
 
-    def chart(self):
+    def chart(self) -> go.Figure:
         """Bars with intervals, as a Plotly figure."""
         from qnb import charts
 
@@ -52,9 +54,7 @@ class Sensitivity(Charted):
         return Document("sensitivity", self.caption(), (Table(self.table, "The most sensitive first", 12),))
 
 
-def measure(
-    flow: Workflow, name: str, estimator: str, options: dict[str, Any], progress: Callable | None
-) -> Sensitivity:
+def measure(flow: Workflow, name: str, estimator: str, options: dict[str, Any], progress: Report | None) -> Sensitivity:
     """The sensitivities of a run; what does not fit is an error before any work."""
     known = [
         o for o in inspect.signature(sensitivity).parameters if o not in ("sim", "batches", "estimator", "progress")

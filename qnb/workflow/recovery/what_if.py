@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from qnb.html import decibel, size
 from qnb.measures import compare_layers, model_bytes
 from qnb.measures.layers.outputs import output_db
 from qnb.numerics import Precision
+from qnb.progress import Report
 from qnb.ranges import RULES
 from qnb.workflow.guidance.next_step import calibration_argument, run_code
 from qnb.workflow.jobs.progress import shown
@@ -23,6 +24,7 @@ from qnb.workflow.jobs.stage_progress import Ticks
 from qnb.workflow.run import Run
 
 if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
     from qnb.workflow.workflow import Workflow
 
 BATCHES = 2
@@ -73,7 +75,7 @@ class WhatIf(Shown):
         layers: str | Iterable[str],
         precision: str | None = None,
         calibration_method: str | None = None,
-        progress: Callable | None = None,
+        progress: Report | None = None,
     ) -> WhatIf:
         """Give layers another precision, another calibration method, or both. On any error nothing has changed.
 
@@ -117,7 +119,7 @@ class WhatIf(Shown):
             self._tables.pop()
         return self
 
-    def keep(self, name: str | None = None, progress: Callable | None = None) -> Run:
+    def keep(self, name: str | None = None, progress: Report | None = None) -> Run:
         """Run it in full, evaluation included: a new run beside the old one."""
         return self.flow.run(self.run.precision, progress=progress, **self.arguments(name))
 
@@ -201,7 +203,7 @@ class WhatIf(Shown):
         own = table[table[LAYER].isin(self._changed())][OWN_SQNR_DB].min()
         return {"sqnr_db": output_db(sim, table), "own_sqnr_db": float(own), "size_bytes": model_bytes(sim)}
 
-    def _measure(self, sim, report) -> pd.DataFrame:
+    def _measure(self, sim: QuantSim, report: Report) -> pd.DataFrame:
         ticks = Ticks(report, "comparing")
         batches = list(islice(iter(self.flow.batches), BATCHES))
         table = compare_layers(sim, batches, progress=ticks.progress, watch=ticks.watch)
