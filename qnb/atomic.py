@@ -43,7 +43,7 @@ def replacing(path: str | PathLike) -> Iterator[BinaryIO]:
         with _beside(target) as file:
             yield file
     except OSError as error:
-        remedy = _REMEDIES.get(error.errno, "choose a folder that exists and can be written")
+        remedy = _REMEDIES.get(error.errno or 0, "choose a folder that exists and can be written")
         raise FileError(f"save {str(path)!r}", error.strerror or str(error), remedy) from error
 
 

@@ -121,7 +121,7 @@ def table(frame: pd.DataFrame, max_rows: int = 12, formats: Mapping[str, Any] | 
     )
 
 
-def form(column: object, formats: Mapping[str, Any]) -> Callable[[Any], str] | None:
+def form(column: object, formats: Mapping[Any, Any]) -> Callable[[Any], str] | None:
     """How a column's values are written: as said, or by `number`; an SQNR of infinity by its word."""
     if column in formats or not in_decibel(column):
         return formats.get(column)
@@ -142,7 +142,7 @@ def cell_text(value: Any, form: Callable[[Any], str] | None = None) -> str:
     return form(value) if form else number(value)
 
 
-def right(column: pd.Series) -> bool:
+def right(column: Any) -> bool:
     """Whether a column holds numbers, which stand at the right."""
     return column.dtype.kind in "iuf" or str(column.dtype).startswith(("Int", "Float"))
 

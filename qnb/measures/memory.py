@@ -35,7 +35,7 @@ def activation_bytes(sim: SimBase) -> int:
             continue
         moved = node.op == "call_function" and (ops.of(node).kind == "pass" or node.name in inner)
         source = next((s for s in node.all_input_nodes if s in owner), None) if moved else None
-        owner[node] = owner.get(source, node)
+        owner[node] = owner.get(source, node)  # pyright: ignore[reportCallIssue]
         if owner[node] is node:
             size[node] = 0.0 if node.name in inner else node.meta["val"].numel() * _bits(sim, node) / 8
     alive = peak = 0.0

@@ -17,6 +17,7 @@ from qnb.methods.layerwise.frontier import Frontier, Segment
 from qnb.methods.layerwise.layers import WeightedLayer, integer_layers
 from qnb.methods.layerwise.unfold import Product, by_element, products
 from qnb.methods.method import method
+from qnb.methods.reporting.progress import MethodProgress
 from qnb.methods.reporting.result import Found
 from qnb.methods.rounding.blocks import Block, by_block, by_layer
 from qnb.methods.rounding.flips import flip
@@ -114,7 +115,7 @@ def adaround(
     """
     schedule = Schedule(iterations, learning_rate, regularization, warm_start, early_stop)
     chosen, notes = once_each(sim, integer_layers(sim, layers, OPERATION))
-    steps = Steps("adaround", progress, iterations, seed)
+    steps = Steps("adaround", MethodProgress.of(progress), iterations, seed)
     walk = Frontier(sim, batches, memory_bytes=memory_bytes, tick=steps.tick, operation=OPERATION)
     steps.blocks = by_block(sim, walk, chosen) if blocks else by_layer(chosen)
     rows = []

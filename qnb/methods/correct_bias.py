@@ -18,6 +18,7 @@ from qnb.methods.layerwise.frontier import Frontier, Segment
 from qnb.methods.layerwise.layers import WeightedLayer, integer_layers
 from qnb.methods.layerwise.weights import by_channel, channel_axis, nodes, put, sole_readers, times_constant
 from qnb.methods.method import method
+from qnb.methods.reporting.progress import MethodProgress
 from qnb.methods.reporting.result import Found
 from qnb.methods.reporting.words import listed
 from qnb.progress import Report
@@ -75,6 +76,7 @@ def correct_bias(
     >>> torch.allclose(sim(data[0]).mean(0), model(data[0]).mean(0), atol=2e-3)
     True
     """
+    progress = MethodProgress.of(progress)
     alone = sole_readers(sim)
     chosen = integer_layers(sim, layers, OPERATION)
     with_bias = [layer for layer in chosen if layer.bias is not None and alone.get(layer.bias)]

@@ -15,6 +15,7 @@ from qnb.methods.auto import Auto
 from qnb.methods.layerwise.layers import integer_layers
 from qnb.methods.layerwise.weights import as_matrix, from_matrix, nodes, times_constant
 from qnb.methods.method import method
+from qnb.methods.reporting.progress import MethodProgress
 from qnb.methods.reporting.result import Found
 from qnb.methods.reporting.words import listed
 from qnb.methods.rescaling.absorb_bias import absorbable
@@ -86,6 +87,7 @@ def equalize(
     >>> torch.allclose(sim.reference_model(data[0]), model(data[0]), atol=1e-5)
     True
     """
+    progress = MethodProgress.of(progress)
     found, notes = pairs(sim, integer_layers(sim, layers, OPERATION))
     if not found:
         return Found(notes=(*notes, "No layer is read by one other layer alone: there is nothing to equalize."))

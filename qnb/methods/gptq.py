@@ -17,6 +17,7 @@ from qnb.methods.layerwise.reconstruction import Reconstruction, reconstruction
 from qnb.methods.layerwise.unfold import Product, by_element, products
 from qnb.methods.layerwise.weights import put, sole_readers
 from qnb.methods.method import method
+from qnb.methods.reporting.progress import MethodProgress
 from qnb.methods.reporting.result import Found
 from qnb.numerics import Grid, fake_quantize
 from qnb.progress import Report
@@ -76,6 +77,7 @@ def gptq(
     >>> bool((result.table.fit_after_db >= result.table.fit_before_db).all())
     True
     """
+    progress = MethodProgress.of(progress)
     chosen, alone = integer_layers(sim, layers, OPERATION), sole_readers(sim)
     found, notes = products(sim, [layer for layer in chosen if alone[layer.weight]])
     notes += [

@@ -16,6 +16,7 @@ from qnb.methods.method import method
 from qnb.methods.precision.candidates import check_budget
 from qnb.methods.precision.choices import OPERATION, Choices, check
 from qnb.methods.precision.precision_front import PrecisionFront, solved
+from qnb.methods.reporting.progress import MethodProgress
 from qnb.methods.reporting.result import Found
 from qnb.progress import Report
 
@@ -103,6 +104,7 @@ def mixed_precision(
         TargetError: a candidate that the target does not run.
         FileError: a cache that is damaged or another search's.
     """
+    progress = MethodProgress.of(progress)
     choices = Choices(sim, candidates, cost, layers)
     if budget is not None:
         budget = check_budget(budget, choices.lowest, choices.highest, OPERATION)

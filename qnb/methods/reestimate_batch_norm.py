@@ -16,6 +16,7 @@ from qnb.methods.layerwise.frontier import Frontier, Segment
 from qnb.methods.layerwise.layers import WeightedLayer, integer_layers
 from qnb.methods.layerwise.weights import as_matrix, by_channel, channel_axis, from_matrix, nodes, put, sole_readers
 from qnb.methods.method import method
+from qnb.methods.reporting.progress import MethodProgress
 from qnb.methods.reporting.result import Found
 from qnb.methods.reporting.words import listed
 from qnb.progress import Report
@@ -67,6 +68,7 @@ def reestimate_batch_norm(
 
     Source: Nagel et al. 2022, arXiv 2203.11086, section 4 (there during training).
     """
+    progress = MethodProgress.of(progress)
     graph, alone = nodes(sim), sole_readers(sim)
     normed = [x for x in integer_layers(sim, layers, OPERATION) if "folded_batch_norm" in graph[x.node].meta]
     chosen = [x for x in normed if x.bias is not None and alone[x.bias] and alone[x.weight]]
@@ -139,7 +141,7 @@ def _scale_weight(sim: QuantSim, layer: WeightedLayer, node: fx.Node, factor: to
     rows = as_matrix(weight.double(), node)
     put(sim, layer.weight, from_matrix(rows * factor.view(*rows.shape[:2], 1, 1), node, weight))
     shape = [1] * quantizer.scale.dim()
-    shape[layer.site.axis if quantizer.scale.dim() > 1 else 0] = -1
+    shape[layer.site.axis if quantizer.scale.dim() > 1 else 0] = -1  # pyright: ignore[reportCallIssue]
     scale = quantizer.scale.detach().double() * factor.view(shape)
     quantizer.set_encoding(scale.to(quantizer.scale.dtype), quantizer.zero_point)
     quantizer.minimum, quantizer.maximum = (end.detach() for end in quantizer.limits())  # for changes of precision

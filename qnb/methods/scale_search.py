@@ -10,6 +10,7 @@ import torch
 from qnb.arguments import whole
 from qnb.methods.layerwise.layers import integer_layers
 from qnb.methods.method import method
+from qnb.methods.reporting.progress import MethodProgress
 from qnb.methods.reporting.result import Found
 from qnb.methods.rescaling.rescale import Magnitudes, Rescaling
 from qnb.progress import Report
@@ -61,7 +62,7 @@ def scale_search(
     True
     """
     search = Rescaling(sim, protecting_scales, False, OPERATION)
-    return search.run(batches, layers, [i / grid for i in range(1, grid + 1)], False, progress)
+    return search.run(batches, layers, [i / grid for i in range(1, grid + 1)], False, MethodProgress.of(progress))
 
 
 def protecting_scales(of: Magnitudes, alpha: float) -> torch.Tensor:

@@ -18,6 +18,7 @@ from qnb.methods.layerwise.layers import integer_layers
 from qnb.methods.layerwise.reconstruction import Reconstruction, reconstruction
 from qnb.methods.layerwise.unfold import Product, by_element, products
 from qnb.methods.method import method
+from qnb.methods.reporting.progress import MethodProgress
 from qnb.methods.reporting.result import Found
 from qnb.numerics import Grid, affine_parameters, fake_quantize
 from qnb.progress import Report
@@ -73,6 +74,7 @@ def seq_mse(
     >>> bool((result.table.fit_after_db >= result.table.fit_before_db).all())
     True
     """
+    progress = MethodProgress.of(progress)
     chosen = integer_layers(sim, layers, OPERATION)
     free = [layer for layer in chosen if not sim.weight(layer.weight_key).frozen]
     found, notes = products(sim, [layer for layer in free if sim.weight(layer.weight_key).grid.bits < 16])

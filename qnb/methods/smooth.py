@@ -12,6 +12,7 @@ from qnb.errors import InputError
 from qnb.methods.auto import Auto, with_norms
 from qnb.methods.layerwise.layers import integer_layers
 from qnb.methods.method import method
+from qnb.methods.reporting.progress import MethodProgress
 from qnb.methods.reporting.result import Found
 from qnb.methods.rescaling.rescale import Magnitudes, Rescaling
 from qnb.progress import Report
@@ -70,7 +71,9 @@ def smooth(
     True
     """
     search = Rescaling(sim, smoothing_scales, True, OPERATION)
-    return search.run(batches, layers, ALPHAS if alpha is None else [alpha], alpha is not None, progress)
+    return search.run(
+        batches, layers, ALPHAS if alpha is None else [alpha], alpha is not None, MethodProgress.of(progress)
+    )
 
 
 def smoothing_scales(of: Magnitudes, alpha: float) -> torch.Tensor:

@@ -18,6 +18,7 @@ from qnb.errors import FileError, InputError, PrecisionError
 from qnb.graph.batches import length
 from qnb.methods.auto import Auto
 from qnb.methods.method import MEASURED_BATCHES, method
+from qnb.methods.reporting.progress import MethodProgress
 from qnb.methods.reporting.result import Found
 from qnb.methods.training.checkpoint import Checkpoint, identity
 from qnb.methods.training.loop import OPTIMIZERS, Settings, Training
@@ -154,7 +155,7 @@ def train(
         sim.to(device)
     draws = Draws(seed)
     objective = Objective(sim, loss, share, temperature, draws)
-    training = Training(sim, loader, objective, settings, evaluate, home, file, progress, draws)
+    training = Training(sim, loader, objective, settings, evaluate, home, file, MethodProgress.of(progress), draws)
     training.run()
     if device != home:
         sim.to(home)

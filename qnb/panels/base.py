@@ -156,7 +156,7 @@ def _wide(**traits) -> widgets.Layout:
 def columns(*children: widgets.Widget, least: str = "400px") -> widgets.Box:
     """Side by side where there is room for ``least`` each, else one below the other."""
     for child in children:
-        child.layout.flex, child.layout.min_width = f"1 1 {least}", "0"
+        child.layout.flex, child.layout.min_width = f"1 1 {least}", "0"  # pyright: ignore[reportAttributeAccessIssue]
     return widgets.Box(list(children), layout=_wide(display="flex", flex_flow="row wrap", grid_gap="4px 20px"))
 
 

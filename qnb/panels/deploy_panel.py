@@ -82,8 +82,8 @@ class DeployPanel(Panel):
         self.name = self.name if self.name in names else names[-1] if names else None
         self.run.options, self.run.value = names or [""], self.name or ""
         self.head.value = heading(f"Deploy for {flow.target.name}", "what the simulation promised, on real runtimes")
-        deployed = flow.deployments.get(self.name)
-        self.caption.value = _caption(deployed, self.name)
+        deployed = flow.deployments.get(self.name or "")
+        self.caption.value = _caption(deployed, self.name)  # pyright: ignore[reportArgumentType]
         self.views.draw(deployed)
         self.runs.layout.display = None if names else "none"
         if names:
@@ -136,7 +136,7 @@ def _socs(target) -> list[tuple[str, str]]:
     """(what to read, name): those of the target's architecture first."""
     table = runtimes.socs()
     table = table.assign(other=table.target != target.name).sort_values("other", kind="stable")
-    return [(f"{row.soc}: {row.name}, v{row.htp_arch}", row.soc) for row in table.itertuples(index=False)]
+    return [(f"{row.soc}: {row.name}, v{row.htp_arch}", row.soc) for row in table.itertuples(index=False)]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _caption(deployed: Deployment, name: str | None) -> str:

@@ -117,7 +117,7 @@ class LayerExplorer(Panel):
 
     def _draw_bars(self, run: Run, compared_to: str | None) -> None:
         folded = self.views.grid.folded
-        frames = {n: fold(self.flow[n].comparison, folded) for n in (run.name, compared_to) if n is not None}
+        frames = {n: fold(self.flow[n].comparison, folded) for n in (run.name, compared_to) if n is not None}  # pyright: ignore[reportArgumentType]
         self.bars.draw(charts.layer_sqnr(frames, own=len(frames) == 1, modules=True))
         self.order = list(frames[run.name][LAYER])
         at = {name: i for i, name in enumerate(self.order)}
@@ -152,5 +152,5 @@ class LayerExplorer(Panel):
             self.flow.selection.layer = self.order[to]
 
     def _fold_all(self, on: bool) -> None:
-        groups = module_groups(list(self.flow[self.flow.selection.run].comparison[LAYER]))
+        groups = module_groups(list(self.flow[self.flow.selection.run].comparison[LAYER]))  # pyright: ignore[reportArgumentType]
         self.views.grid.folded = [g for g in dict.fromkeys(groups) if g] if on else []

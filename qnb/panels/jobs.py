@@ -60,7 +60,7 @@ class JobLine:
         self.bar.value = 0.0
         self.say(f"{job.name}: starting")
         if not job.running:
-            self._ended(job)
+            self._ended(job)  # pyright: ignore[reportArgumentType]
 
     def _report(self, job: Job) -> None:
         self.cancel.disabled = job.cancelling

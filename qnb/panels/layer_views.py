@@ -76,13 +76,13 @@ class LayerViews:
                 else charts.weight_ranges(profile.weights, layer=profile.layer)
             )
         elif tab == 3:
-            self.worst.value = worst(profile)
+            self.worst.value = worst(profile)  # pyright: ignore[reportArgumentType]
 
     def _fill(self, run: Run) -> None:
         if self._filled is not run:
             self._filled = run
             frame = run.comparison[SHOWN]
-            self.grid.fill(frame, LAYER, layer_documents.FORMS, module_groups(list(frame[LAYER])))
+            self.grid.fill(frame, LAYER, layer_documents.FORMS, module_groups(list(frame[LAYER])))  # pyright: ignore[reportArgumentType]
 
     def _profile(self, run: Run):
         """The layer's values, where they are known; else they are read, beside what the workflow may be doing."""

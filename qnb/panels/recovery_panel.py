@@ -87,7 +87,7 @@ class RecoveryPanel(Panel):
         """The proposal; else the chosen run, where it was recovered; else None."""
         if self.flow.proposal is not None:
             return self.flow.proposal
-        run = self.flow.runs.get(self.name)
+        run = self.flow.runs.get(self.name or "")
         return run if run is not None and run.recovery else None
 
     @property
@@ -130,8 +130,8 @@ class RecoveryPanel(Panel):
     def _submit(self, methods: tuple[str, ...]) -> None:
         flow = self.flow
         flow.submit(flow.recover, self.name, methods, keep=False)
-        self.views.follow(flow.job)
-        self.note(recover_code(flow.variable, self.name, methods))
+        self.views.follow(flow.job)  # pyright: ignore[reportArgumentType]
+        self.note(recover_code(flow.variable, self.name, methods))  # pyright: ignore[reportArgumentType]
 
     def _keep(self) -> None:
         kept = self.flow.keep()

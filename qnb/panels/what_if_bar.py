@@ -13,6 +13,7 @@ from qnb.progress import Report
 from qnb.ranges import RULES
 
 if TYPE_CHECKING:
+    from qnb.workflow.recovery.what_if import WhatIf
     from qnb.workflow.run import Run
 
 SAME = "unchanged"
@@ -27,7 +28,8 @@ class WhatIfBar:
     """
 
     def __init__(self, panel):
-        self.panel, self.trial = panel, None
+        self.panel = panel
+        self.trial: WhatIf | None = None
         self.what = widgets.HTML()
         self.precision, self.rule = (
             widgets.Dropdown(

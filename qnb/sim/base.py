@@ -136,7 +136,7 @@ class SimBase(GraphModel):
         """Free the kept quantized weights; the next forward pass makes them again."""
         for _, kind, module in self.sites():
             if kind in ("weight", "bias") and hasattr(module, "drop_cache"):
-                module.drop_cache()
+                module.drop_cache()  # pyright: ignore[reportCallIssue]
 
     def __repr__(self) -> str:
         state = "calibrated" if self.calibrated else "not calibrated"

@@ -38,7 +38,7 @@ def weight_grid(site: WeightSite, shape: torch.Size, precision: Precision) -> tu
         return grid, None
     if site.axis is None:
         return Grid(grid.bits, grid.symmetric), None
-    if grid.granularity == "block" and shape[site.block_axis] % grid.block_size == 0:
+    if grid.granularity == "block" and shape[site.block_axis] % grid.block_size == 0:  # pyright: ignore[reportCallIssue]
         return grid, site.block_axis
     return Grid(grid.bits, grid.symmetric, "channel"), site.axis
 

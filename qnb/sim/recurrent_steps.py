@@ -77,7 +77,7 @@ class Tensors:
             states = cell.step(self, part, states)
             found.append(states[0])
         for kind, values in self.seen.items():
-            self.quantizers[kind](torch.cat([v.flatten() for v in values]))
+            self.quantizers[kind](torch.cat([v.flatten() for v in values]))  # pyright: ignore[reportOptionalCall]
         return torch.stack(found[::-1] if backward else found), states
 
     def see(self, kind: str, value: Tensor) -> Tensor:

@@ -127,7 +127,7 @@ def _agree(sim: QuantSim, fit: Fit, entries: dict[str, Entry], read, sources: di
                 raise entry.error(
                     "another encoding than its layer's, which is frozen", "unfreeze it or delete the entry"
                 )
-            other = sources.get(tensor.quantizer, tensor.quantizer.name)
+            other = sources.get(tensor.quantizer, tensor.quantizer.name)  # pyright: ignore[reportCallIssue]
             raise entry.error(
                 f"it shares its encoding with {other!r}, of which the file says another thing",
                 "give both the same, or delete one entry",

@@ -180,9 +180,9 @@ class _Writer:
             return self.constant(value, str(source.target), "weight", site.layer, sim.activation(key), tensor)
         if source.op == "placeholder":
             return self.activation(value, self.input_name[source], site.layer, key, kind="input")
-        layer = self.layer_of.get(source.name, source.meta["layer"])
+        layer = self.layer_of.get(source.name, source.meta["layer"])  # pyright: ignore[reportCallIssue]
         wanted = self.output_name.get(node) or self.names(layer)
-        for step in self.restore.get(source, ()):
+        for step in self.restore.get(source, ()):  # pyright: ignore[reportCallIssue]
             value = self.activation(value, self.names(f"{wanted}.rows"), layer, key, follows=True)
             value = self.call(step[0], value, *step[1:])
         self.layers[layer] = wanted

@@ -16,12 +16,12 @@ from qnb.measures.layers.profile import CHANNEL_FIRST
 from qnb.progress import Report
 
 if TYPE_CHECKING:
-    from qnb.sim.base import SimBase
+    from qnb.sim.quantsim import QuantSim
 
 HALVES = ("weight", "activation")
 
 
-def halves(sim: SimBase, batches: Iterable, progress: Report | None = None) -> tuple[dict[str, float], pd.DataFrame]:
+def halves(sim: QuantSim, batches: Iterable, progress: Report | None = None) -> tuple[dict[str, float], pd.DataFrame]:
     """The output's SQNR with only the weights quantized, and with only the activations; and outlier channels.
 
     Returns:

@@ -147,7 +147,7 @@ def call(node: fx.Node, value: Callable[[fx.Node], Any], exact: bool = False) ->
     """The op itself; ``exact``: in the place of it the runtime's integer rule, where the sim has one."""
     args, kwargs = fx.map_arg((node.args, node.kwargs), value)
     target = node.target if exact and "exact" in node.meta else node.meta.get("pure", node.target)
-    return target(*args, **kwargs)
+    return target(*args, **kwargs)  # pyright: ignore[reportCallIssue]
 
 
 def _last_uses(graph: fx.Graph) -> dict[fx.Node, list[fx.Node]]:

@@ -155,7 +155,7 @@ class Alone:
         found = tuple(None if a is None else a - b for a, b in pairs)
         if not site.masked:
             return found
-        return tuple(torch.where(attended(x), e, 0.0) for x, e in zip(reference, found, strict=True))
+        return tuple(torch.where(attended(x), e, 0.0) for x, e in zip(reference, found, strict=True))  # pyright: ignore[reportCallIssue]
 
 
 def tensors(value: Any) -> tuple[torch.Tensor | None, ...]:

@@ -77,7 +77,7 @@ def layer_groups(
     """
     parts = movable(sim, candidates, layers, operation)
     _check_ranges(sim, {key for _, keys, _ in parts for key in keys}, operation)
-    return [Group(*map(tuple, part), *_options(sim, candidates, part[1], part[2])) for part in parts]
+    return [Group(*map(tuple, part), *_options(sim, candidates, part[1], part[2])) for part in parts]  # pyright: ignore[reportCallIssue]
 
 
 def movable(
@@ -127,7 +127,9 @@ def _movable(quantizer: Quantizer) -> bool:
     return (isinstance(quantizer.grid, Grid) or not quantizer.enabled) and not quantizer.frozen
 
 
-def _options(sim: QuantSim, candidates: Sequence[Precision], activations: list[str], weights: list[str]):
+def _options(
+    sim: QuantSim, candidates: Sequence[Precision], activations: list[str], weights: list[str]
+) -> tuple[tuple[Precision, ...], tuple[int, ...]]:
     """(precisions with different grids, place of each candidate's among them)."""
     found: dict[tuple, Precision] = {}
     grids = []

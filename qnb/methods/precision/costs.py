@@ -39,9 +39,9 @@ class Costs:
         if g is None and h is None:
             self.groups[0] += of.item()
         elif g == h:
-            self.groups[g] += np.diagonal(of)
+            self.groups[g] += np.diagonal(of)  # pyright: ignore[reportCallIssue]
         elif g is None or h is None:
-            self.groups[h if g is None else g] += of.ravel()
+            self.groups[h if g is None else g] += of.ravel()  # pyright: ignore[reportCallIssue]
         else:
             (g, h), of = ((g, h), of) if g < h else ((h, g), of.T)
             self.pairs[g, h] = self.pairs.get((g, h), 0.0) + of

@@ -109,7 +109,7 @@ def given_losses(sim: QuantSim, groups: Sequence[Group], scores: pd.DataFrame, o
     source = "pass columns layer, precision, score: one row per layer and candidate"
     if missing := [c for c in (LAYER, PRECISION, SCORE) if c not in scores.columns]:
         raise InputError(operation, f"a sensitivity table without {', '.join(missing)}", source)
-    values = pd.to_numeric(scores[SCORE], errors="coerce").to_numpy(dtype=np.float64)
+    values = pd.to_numeric(scores[SCORE], errors="coerce").to_numpy(dtype=np.float64)  # pyright: ignore[reportCallIssue]
     if not (np.isfinite(values) & (values >= 0)).all():
         raise InputError(operation, "a sensitivity that is below 0 or not finite", source)
     if unknown := sorted(set(scores[LAYER]) - set(layer_order(sim))):

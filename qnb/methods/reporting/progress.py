@@ -21,6 +21,11 @@ class MethodProgress:
     0     1   0.5
     """
 
+    @classmethod
+    def of(cls, progress: Report | None) -> MethodProgress:
+        """What a method was called with: `qnb.methods.method.method` has made one of it already."""
+        return progress if isinstance(progress, cls) else cls(progress)
+
     def __init__(self, progress: Report | None = None):
         self._progress = progress or (lambda *_: None)
         self._row = getattr(progress, "row", None)

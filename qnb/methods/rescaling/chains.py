@@ -103,7 +103,7 @@ def _only_reader(node: fx.Node) -> fx.Node | None:
 
 def _plain(node: fx.Node) -> bool:
     """A constant weight on the right of the op, read as it is stored."""
-    op, weight = ops.of(node), node.args[ops.of(node).weight]
+    op, weight = ops.of(node), node.args[ops.of(node).weight]  # pyright: ignore[reportCallIssue]
     return (
         isinstance(weight, fx.Node)
         and weight.op == "get_attr"

@@ -17,11 +17,11 @@ from qnb.measures.layers.error import sqnr_db
 from qnb.methods.layerwise.frontier import Frontier, Segment
 from qnb.methods.layerwise.layers import integer_layers
 from qnb.methods.layerwise.weights import put
+from qnb.methods.reporting.progress import MethodProgress
 from qnb.methods.reporting.result import Found
 from qnb.methods.rescaling.folding import Fold, find_folds
 from qnb.methods.rescaling.reference import replace_reference
 from qnb.numerics import Grid
-from qnb.progress import Report
 from qnb.ranges import RULES
 from qnb.sim.calibration import activation_encodings, guard_bias_overflow, weight_encodings
 from qnb.sim.quantizer_state import QuantizerState
@@ -63,7 +63,12 @@ class Rescaling:
         self.statistics: dict[str, dict[str, torch.Tensor]] = {}
 
     def run(
-        self, batches: Iterable, layers: str | Iterable[str] | None, alphas: list[float], must: bool, progress: Report
+        self,
+        batches: Iterable,
+        layers: str | Iterable[str] | None,
+        alphas: list[float],
+        must: bool,
+        progress: MethodProgress,
     ) -> Found:
         """Try ``alphas`` at every fold and take the best, if it beats no scales at all or one ``must`` be taken."""
         chosen = {layer.layer for layer in integer_layers(self.sim, layers, self.operation)}
@@ -90,7 +95,7 @@ class Rescaling:
                     "do this first, on a sim whose weights are still the model's",
                 )
 
-    def _search(self, fold: Fold, alphas: list[float], must: bool, progress: Report) -> dict:
+    def _search(self, fold: Fold, alphas: list[float], must: bool, progress: MethodProgress) -> dict:
         """Choose one fold's scales and leave the sim with them; a row of the table."""
         segments = [self.walk.segment(reading.product.node.name) for reading in fold.readings]
         targets = [[self._target(segment, i) for i in range(segment.count)] for segment in segments]

@@ -54,7 +54,7 @@ def by_block(sim: QuantSim, walk: Frontier, layers: Iterable[WeightedLayer]) -> 
         elif own:
             last = cuts[stop]
             last = last.args[0] if last.op == "call_module" else last
-            found.append(Block(tuple(own), outputs.get(last.name, last.name)))
+            found.append(Block(tuple(own), outputs.get(last.name, last.name)))  # pyright: ignore[reportCallIssue]
     return found
 
 

@@ -98,7 +98,7 @@ class Objective:
     def _users(self, output: Any, target: Any) -> Tensor:
         try:
             with self.draws:
-                value = self.loss(output, target)
+                value = self.loss(output, target)  # pyright: ignore[reportOptionalCall]
         except QnbError:
             raise
         except Exception as error:

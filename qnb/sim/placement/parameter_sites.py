@@ -46,7 +46,7 @@ def add_parameter_sites(
 def _weights(node: fx.Node, layer: str, target: Target) -> list[WeightSite]:
     op, name = ops.of(node), ops.name(node)
     if op.kind == "norm":
-        arg = node.args[op.weight] if len(node.args) > op.weight else None
+        arg = node.args[op.weight] if len(node.args) > op.weight else None  # pyright: ignore[reportCallIssue]
         return [] if arg is None else [_site(node, arg, (op.weight,), layer, None, None, target.norm_weights)]
     position = tensor_roles.weight_position(node)
     if position is None:

@@ -133,7 +133,9 @@ class _Reader:
             read |= zip(RANGE, ends, strict=True)
         return read
 
-    def _check_shape(self, shape: torch.Size, grid: Grid, axis: int | None, found: tuple) -> None:
+    def _check_shape(
+        self, shape: torch.Size, grid: Grid, axis: int | None, found: tuple[torch.Tensor, torch.Tensor]
+    ) -> None:
         try:
             check_layout(shape, *found, axis, grid.block_size, self.operation)
         except QnbError as error:

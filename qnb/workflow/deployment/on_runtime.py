@@ -72,7 +72,7 @@ def _known(flow: Workflow, wanted: Order, of: type[Runtime]) -> tuple[str, ...]:
 
 def _compile(wanted: Order, runtime: Runtime, stage: Path, files: dict[str, Path], report: Report) -> None:
     report(0, None, f"compiling for {wanted.soc.soc}")
-    files["context"] = runtime.compile(stage / f"{wanted.stem}-{wanted.soc.soc}-context.onnx")
+    files["context"] = runtime.compile(stage / f"{wanted.stem}-{wanted.soc.soc}-context.onnx")  # pyright: ignore[reportAttributeAccessIssue]
     files["binary"] = next(p for p in stage.iterdir() if p.suffix == ".bin")
 
 

@@ -133,7 +133,7 @@ def commands(deployed: Deployment) -> Code:
 
 def panel(flow: Workflow, name: str | None) -> Document:
     """The deploy panel on paper: the deployment, or how to make one, and all runs."""
-    deployed = flow.deployments.get(name)
+    deployed = flow.deployments.get(name or "")
     runs = (figure(flow.chart()),) if flow.runs else ()
     if deployed is not None:
         page = deployment(deployed)
@@ -148,7 +148,7 @@ def by_layer(deployed: Deployment) -> pd.DataFrame:
     """Layer, op, and the SQNR on each runtime."""
     frames = [r.fidelity.set_index(["layer", "op"]).sqnr_db.rename(r.title) for r in deployed.completed]
     found = pd.concat(frames, axis=1).reset_index() if frames else pd.DataFrame({"layer": [], "op": []})
-    return found[found.op != "output"].reset_index(drop=True)
+    return found[found.op != "output"].reset_index(drop=True)  # pyright: ignore[reportReturnType]
 
 
 def chart(deployed: Deployment) -> go.Figure:
@@ -195,7 +195,7 @@ def outputs(deployed: Deployment) -> list[Table]:
 def _outputs(on: RuntimeResult) -> list[tuple[str, str, str, str]]:
     """Those of one runtime, then the layers joined in them that disagree."""
     said = {d.output: f"yes: {d.why}" if d.why else f"no: {d.figures}" for d in on.differences if not d.part}
-    rows = [(row.layer, on.name, decibel(row.sqnr_db), said.get(row.layer, "yes")) for row in on.output.itertuples()]
+    rows = [(row.layer, on.name, decibel(row.sqnr_db), said.get(row.layer, "yes")) for row in on.output.itertuples()]  # pyright: ignore[reportAttributeAccessIssue]
     parts = [d for d in on.differences if d.part]
     return rows + [(d.part, on.name, decibel(d.sqnr_db), f"no: {d.figures}") for d in parts]
 

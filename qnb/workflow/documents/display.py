@@ -57,7 +57,7 @@ class Comparison(Charted):
         """The figures of one run; with several, all of them with a column ``run`` first."""
         if len(self.frames) == 1:
             return next(iter(self.frames.values()))
-        return pd.concat([f.assign(run=n)[["run", *f.columns]] for n, f in self.frames.items()], ignore_index=True)
+        return pd.concat([f.assign(run=n)[["run", *f.columns]] for n, f in self.frames.items()], ignore_index=True)  # pyright: ignore[reportReturnType]
 
     def chart(self) -> go.Figure:
         """Bars of SQNR per layer as a Plotly figure; with one run, its own error too."""

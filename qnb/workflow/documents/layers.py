@@ -34,7 +34,7 @@ def comparison_text(frames: Mapping[str, pd.DataFrame]) -> str:
     lines = []
     for name, frame in frames.items():
         worst = frame.nsmallest(3, "own_sqnr_db")
-        named = ", ".join(f"{r.layer} {decibel(r.own_sqnr_db)}" for r in worst.itertuples())
+        named = ", ".join(f"{r.layer} {decibel(r.own_sqnr_db)}" for r in worst.itertuples())  # pyright: ignore[reportAttributeAccessIssue]
         lines.append(f"{name}: {len(frame)} layers; those that lose most on their own: {named}")
     return "\n".join(lines)
 
@@ -80,10 +80,10 @@ def explorer(flow: Workflow) -> Document:
 
     selection = flow.selection
     runs = {n: flow[n].comparison for n in (selection.run, selection.compared_to) if n is not None}
-    blocks = [figure(charts.layer_sqnr(runs, own=len(runs) == 1)), *(worst(n, f) for n, f in runs.items())]
+    blocks = [figure(charts.layer_sqnr(runs, own=len(runs) == 1)), *(worst(n, f) for n, f in runs.items())]  # pyright: ignore[reportArgumentType]
     if selection.layer is not None:
-        if flow.profiles.of(flow[selection.run]) is not None:
-            profile = flow.profile(selection.run)[selection.layer]
+        if flow.profiles.of(flow[selection.run]) is not None:  # pyright: ignore[reportArgumentType]
+            profile = flow.profile(selection.run)[selection.layer]  # pyright: ignore[reportArgumentType]
             blocks.append(figure(histogram(profile, f"{selection.run}, {selection.layer}")))
         blocks.append(Table(layer_figures(flow, selection.layer), selection.layer, 40))
     return Document("explorer", f"Layers of {' and '.join(runs)}", tuple(blocks))

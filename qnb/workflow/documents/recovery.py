@@ -82,7 +82,7 @@ def in_full(run: Run) -> tuple:
     """`blocks`, and of each method its options, notes, layers before and after, and the loss on the way."""
     from qnb import charts
 
-    found = [b for b in (attempts(run), results(run)) if b is not None]
+    found: list = [b for b in (attempts(run), results(run)) if b is not None]
     for r in run.recovery:
         found += [Text(r.sentence()), *r.document().blocks]
         if "loss" in r.history:
@@ -104,7 +104,7 @@ def change(before: Run, after: Run) -> str:
 
 def before_of(flow: Workflow, run: Run) -> Run | None:
     """The run that a recovered one came from; None where it is gone."""
-    return flow.runs.get(run.settings.get("from"))
+    return flow.runs.get(run.settings.get("from", ""))
 
 
 def chart(flow: Workflow, run: Run) -> go.Figure:
@@ -117,7 +117,7 @@ def chart(flow: Workflow, run: Run) -> go.Figure:
     found = charts.layer_sqnr({before.name: before.comparison, run.name: run.comparison}, worst=0)
     better = (run.comparison.sqnr_db.to_numpy() > before.comparison.sqnr_db.to_numpy()).sum()
     output = f"{decibel(before.output_sqnr_db)} → {decibel(run.output_sqnr_db)}"
-    return found.update_layout(title_text=f"Output {output}; {better} of {len(run.comparison)} layers nearer to FP32")
+    return found.update_layout(title_text=f"Output {output}; {better} of {len(run.comparison)} layers nearer to FP32")  # pyright: ignore[reportArgumentType]
 
 
 def panel(flow: Workflow, name: str | None, shown: Run | None) -> Document:
@@ -138,7 +138,7 @@ def panel(flow: Workflow, name: str | None, shown: Run | None) -> Document:
                 Text(shown.verdict.text, tone),
                 *blocks(shown),
                 figure(chart(flow, shown)),
-                worst(shown.name, shown.comparison),
+                worst(shown.name, shown.comparison),  # pyright: ignore[reportArgumentType]
             ),
             tone,
         )

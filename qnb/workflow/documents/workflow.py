@@ -45,7 +45,7 @@ def facts(run: Run) -> dict[str, str]:
     low, high = run.score.interval()
     found = {"metric": str(run.score) + ("" if math.isnan(low) else f", 95 % interval {low:.4f} to {high:.4f}")}
     if run.comparison is not None:
-        layer, own_db = run.worst_layer
+        layer, own_db = run.worst_layer  # pyright: ignore[reportGeneralTypeIssues]
         found["output against FP32"] = decibel(run.output_sqnr_db)
         all_lossless = own_db == math.inf
         found["layer that loses most"] = "none" if all_lossless else f"{layer} ({decibel(own_db)} on its own)"
@@ -92,7 +92,7 @@ def short_summary(flow: Workflow) -> pd.DataFrame:
     """The columns of the summary that a person reads first."""
     frame = flow.summary()
     frame["size"] = [size(b) for b in frame.size_bytes]
-    return frame[["run", "metric", "drop", "verdict", "size", "worst_layer", "worst_own_sqnr_db"]]
+    return frame[["run", "metric", "drop", "verdict", "size", "worst_layer", "worst_own_sqnr_db"]]  # pyright: ignore[reportReturnType]
 
 
 def runs_table(flow: Workflow) -> Table:
@@ -134,7 +134,7 @@ def other_data(flow: Workflow) -> list[Text]:
 
 def panel(flow: Workflow, max_rows: int | None = 2) -> Document:
     """The workflow panel on paper: ladder, chart, runs, next steps."""
-    before = [Ladder(stages.as_rows(stages.stages(flow)))]
+    before: list = [Ladder(stages.as_rows(stages.stages(flow)))]
     if flow.runs:
         before.append(figure(flow.chart()))
     return workflow(flow, *before, max_rows=max_rows)
@@ -174,7 +174,7 @@ def _run_in_full(run: Run) -> list:
         Facts(facts(run) | made_with(run)),
         *recovery_documents.in_full(run),
         figure(charts.layer_sqnr({run.name: run.comparison}, own=True)),
-        worst(run.name, run.comparison),
+        worst(run.name, run.comparison),  # pyright: ignore[reportArgumentType]
     ]
 
 

@@ -104,7 +104,7 @@ def as_rows(found: list[Stage]) -> list[dict[str, str]]:
     return [asdict(stage) for stage in found]
 
 
-def smallest(runs: Iterable[Run]) -> object | None:
+def smallest(runs: Iterable[Run]) -> Run | None:
     """The run to ship, of those within tolerance: the first by `qnb.columns.BEST`, W16A16 last."""
     return min((run for run in runs if run.verdict.status == PASS), key=_rank, default=None)
 
@@ -118,7 +118,7 @@ def _rank(run: Run) -> tuple:
     return run.precision == CONTROL, *(figures[name] for name in BEST)
 
 
-def best(flow: Workflow) -> object | None:
+def best(flow: Workflow) -> Run | None:
     """The run to ship: `smallest` of all; the control and the reference are not shipped."""
     found = smallest(flow.runs.values())
     return None if found is None or is_control(found) else found
@@ -169,7 +169,7 @@ def _deploy(flow: Workflow) -> Stage:
     if deployed is None and other is None:
         text = f"{ASKS['deploy']}: take {run.name} there, {size(run.size_bytes)}" if run else ASKS["deploy"]
         return Stage("deploy", title, text=text)
-    status, text = on_target(deployed or other, flow.tolerance)
+    status, text = on_target(deployed or other, flow.tolerance)  # pyright: ignore[reportArgumentType]
     if deployed is None:
         status = FAIL if status == FAIL else UNCLEAR
         text += f"; {run.name} is the smallest within tolerance: take it there" if run else ""

@@ -99,7 +99,7 @@ def _diverges(run: Run) -> tuple[str, float]:
         return "", float("nan")
     layer = first_parting(run.comparison)
     if layer is None:
-        return run.worst_layer
+        return run.worst_layer  # pyright: ignore[reportReturnType]
     own = run.comparison.own_sqnr_db[run.comparison.layer == layer]
     return layer, float(own.iloc[0])
 
@@ -109,7 +109,7 @@ def _proposal(flow: Workflow) -> Situation:
     made = flow.proposal
     if made is None or flow.runs.get(made.name) is made:
         return Situation()
-    before = flow.runs.get(made.settings.get("from"))
+    before = flow.runs.get(made.settings.get("from", ""))
     better = before is None or rank(made) < rank(before)
     words = {
         "proposal": made.name,

@@ -47,7 +47,7 @@ class Sensitivity(Charted):
 
     def caption(self) -> str:
         first = self.table.head(3)
-        named = ", ".join(f"{r.layer} ({r.kind}) {number(r.score)}" for r in first.itertuples())
+        named = ", ".join(f"{r.layer} ({r.kind}) {number(r.score)}" for r in first.itertuples())  # pyright: ignore[reportAttributeAccessIssue]
         return f"{self.run}: {len(self.table)} quantizers by {self.estimator}; the most sensitive: {named}"
 
     def document(self) -> Document:
@@ -61,7 +61,7 @@ def measure(flow: Workflow, name: str, estimator: str, options: dict[str, Any], 
     ]
     check_options("flow.sensitivity", options, known, "flow.sensitivity")
     with shown(f"flow.sensitivity({name!r})", progress) as report:
-        given = {"evaluate": flow.evaluate} if estimator == "evaluate" else {}
+        given: dict[str, Any] = {"evaluate": flow.evaluate} if estimator == "evaluate" else {}
         given |= {"seed": flow.seed, **options}
         table = sensitivity(flow[name].sim, flow.batches, estimator=estimator, progress=report, **given)
     return Sensitivity(name, estimator, table)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -185,7 +185,7 @@ class WhatIf(Shown):
 
     def document(self) -> Document:
         facts = Facts({str(i + 1): str(change) for i, change in enumerate(self.changes)})
-        forms = dict.fromkeys(("before_db", "after_db", "own_before_db", "own_after_db"), decibel)
+        forms: dict[str, Any] = dict.fromkeys(("before_db", "after_db", "own_before_db", "own_after_db"), decibel)
         return Document(
             "what-if",
             f"What if, from {self.run.name}: {self.sentence()}",
@@ -201,7 +201,7 @@ class WhatIf(Shown):
             raise InputError("what_if", "no change yet", "call change(layers, precision) first")
         table, sim = self._tables[which], self._sims[which]
         own = table[table[LAYER].isin(self._changed())][OWN_SQNR_DB].min()
-        return {"sqnr_db": output_db(sim, table), "own_sqnr_db": float(own), "size_bytes": model_bytes(sim)}
+        return {"sqnr_db": output_db(sim, table), "own_sqnr_db": float(own), "size_bytes": model_bytes(sim)}  # pyright: ignore[reportArgumentType]
 
     def _measure(self, sim: QuantSim, report: Report) -> pd.DataFrame:
         ticks = Ticks(report, "comparing")

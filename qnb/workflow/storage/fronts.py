@@ -134,7 +134,7 @@ def _group(stored: dict, candidates: tuple[Precision, ...], sim: QuantSim, sourc
     option_of = [_within(i, len(options), source) for i in stored["option_of"]]
     if len(option_of) != len(candidates):
         raise source.error("a front whose groups do not know all candidates")
-    return Group(*(tuple(stored[part]) for part in known), tuple(options), tuple(option_of))
+    return Group(*(tuple(stored[part]) for part in known), tuple(options), tuple(option_of))  # pyright: ignore[reportCallIssue]
 
 
 def _costs(stored: list, count: int, source: Source) -> np.ndarray:

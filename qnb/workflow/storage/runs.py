@@ -227,7 +227,7 @@ def unpack(stored: dict, sim: QuantSim | None, source: Source, variable: str) ->
     layers = None if sim is None else [group.layer for group in sim.groups]
     if (comparison is None) != (sim is None) or (stored["drop"] is None) != (sim is None):
         raise source.error(f"run {stored['name'][:80]!r}, which lacks a simulation, or figures of it")
-    if comparison is not None and (list(comparison.layer) != layers or (layers and comparison[OWN].isna().all())):
+    if comparison is not None and (list(comparison.layer) != layers or (layers and comparison[OWN].isna().all())):  # pyright: ignore[reportGeneralTypeIssues]
         raise source.error(f"run {stored['name'][:80]!r} with figures of other layers than its simulation has")
     return Run(
         stored["name"],
