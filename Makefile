@@ -19,8 +19,8 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 help:
 	@echo "make lab          open the tour notebook in JupyterLab"
 	@echo "make demo         the same workflow without a browser: prints the summary table"
-	@echo "make test         style, unit tests, docstring examples, notebooks, browser tests; with EXTRAS=test,qnn also HTP's"
-	@echo "make check        style and the quick tests"
+	@echo "make test         style, types, unit tests, docstring examples, notebooks, browser tests; with EXTRAS=test,qnn also HTP's"
+	@echo "make check        style, types and the quick tests"
 	@echo "make docs         the documentation site, in docs/_build/html; a warning is an error"
 	@echo "make bench        measure against the budgets"
 	@echo "make notebooks    run the notebooks and store their outputs"
@@ -47,11 +47,13 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(BIN)/python -m pytest qnb tests notebooks --doctest-modules --nbval --nbval-current-env $(PARALLEL)
 
 check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(BIN)/python -m pytest qnb tests --doctest-modules -m "not slow and not browser" $(PARALLEL)
 
 # The site needs the extra of its builder, whatever else is installed.

@@ -8,9 +8,12 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from qnb.errors import FileError
+
+if TYPE_CHECKING:
+    from os import PathLike
 
 _REMEDIES = {
     errno.ENOSPC: "free some space, or choose another disk; the file that was there is unchanged",
@@ -20,7 +23,7 @@ _REMEDIES = {
 
 
 @contextmanager
-def replacing(path) -> Iterator[BinaryIO]:
+def replacing(path: str | PathLike) -> Iterator[BinaryIO]:
     """A file to write to, which takes the place of ``path`` at the end; on any error it is deleted and
     ``path`` is unchanged.
 
@@ -41,7 +44,7 @@ def replacing(path) -> Iterator[BinaryIO]:
         with _beside(target) as file:
             yield file
     except OSError as error:
-        remedy = _REMEDIES.get(error.errno, "choose a folder that exists and can be written")
+        remedy = _REMEDIES.get(error.errno or 0, "choose a folder that exists and can be written")
         raise FileError(f"save {str(path)!r}", error.strerror or str(error), remedy) from error
 
 
@@ -67,7 +70,7 @@ def _beside(target: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def write_atomically(path, data: bytes) -> None:
+def write_atomically(path: str | PathLike, data: bytes) -> None:
     """Replace a file by these bytes, as a whole: see `replacing`.
 
     Raises:

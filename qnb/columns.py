@@ -168,4 +168,4 @@ def title(column: object) -> str:
     >>> title("own_sqnr_db"), title("worst_layer")
     ('own SQNR (dB)', 'worst layer')
     """
-    return _TITLES.get(column, str(column).replace("_", " "))
+    return _TITLES.get(str(column), str(column).replace("_", " "))

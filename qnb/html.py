@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from qnb.columns import title
 from qnb.text import decibel, number
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BORDER = "1px solid rgba(128,128,128,.35)"
 GREY, SAFE = "#797979", " /:;=,.()-+!*@?"
@@ -22,7 +25,7 @@ def escape(value: Any) -> str:
     return html.escape(str(value), quote=True)
 
 
-def table(frame, max_rows: int = 12, formats: Mapping[str, Any] | None = None, caption: str = "") -> str:
+def table(frame: pd.DataFrame, max_rows: int = 12, formats: Mapping[str, Any] | None = None, caption: str = "") -> str:
     """A DataFrame as an HTML table; the middle is left out where there are more than ``max_rows`` rows."""
     formats = formats or {}
     shown = list(range(len(frame)))
@@ -47,7 +50,7 @@ def table(frame, max_rows: int = 12, formats: Mapping[str, Any] | None = None, c
     )
 
 
-def form(column: object, formats: Mapping[str, Any]):
+def form(column: object, formats: Mapping[Any, Any]) -> Callable[[Any], str] | None:
     """How a column's values are written: as said, or by `number`; an SQNR of infinity by its word."""
     if column in formats or not in_decibel(column):
         return formats.get(column)
@@ -59,7 +62,7 @@ def in_decibel(column: object) -> bool:
     return str(column).endswith("_db")
 
 
-def cell_text(value: Any, form=None) -> str:
+def cell_text(value: Any, form: Callable[[Any], str] | None = None) -> str:
     """A cell's value as text; missing values are blank."""
     import pandas as pd
 
@@ -68,7 +71,7 @@ def cell_text(value: Any, form=None) -> str:
     return form(value) if form else number(value)
 
 
-def right(column) -> bool:
+def right(column: Any) -> bool:
     """Whether a column holds numbers, which stand at the right."""
     return column.dtype.kind in "iuf" or str(column.dtype).startswith(("Int", "Float"))
 

@@ -102,7 +102,7 @@ class Process:
         from qnb.process_child import write  # here because it loads NumPy
 
         try:
-            write(self.popen.stdin, message)
+            write(self.popen.stdin, message)  # pyright: ignore[reportArgumentType]
         except (OSError, ValueError) as error:
             if isinstance(error, ValueError) and not self.popen.stdin.closed:
                 raise
@@ -217,7 +217,7 @@ def _listen(popen: subprocess.Popen, answers: queue.SimpleQueue) -> None:
     """Holds no `Process`, so that one that nobody uses any more is freed."""
     from qnb.process_child import read
 
-    with io.BufferedReader(popen.stdout) as stream:
+    with io.BufferedReader(popen.stdout) as stream:  # pyright: ignore[reportArgumentType]
         while (answer := read(stream)) is not None:
             answers.put(answer)
     popen.wait()

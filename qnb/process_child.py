@@ -35,7 +35,7 @@ def write(stream: BinaryIO, message: Mapping[str, Any]) -> None:
     head = json.dumps([plain, kinds]).encode()
     for part in (len(head).to_bytes(8, "little"), head, *arrays.values()):
         # Of an array without elements or dimensions, there is no other view of bytes.
-        left = memoryview(part.reshape(-1).view(np.uint8) if isinstance(part, np.ndarray) else part)
+        left = memoryview(part.reshape(-1).view(np.uint8) if isinstance(part, np.ndarray) else part)  # pyright: ignore[reportArgumentType]
         while left:
             left = left[stream.write(left) :]
     stream.flush()
@@ -52,7 +52,7 @@ def read(stream: BinaryIO) -> dict[str, Any] | None:
     for name, dtype, shape in kinds:
         message[name] = np.empty(shape, dtype)
         body = memoryview(message[name].reshape(-1).view(np.uint8))
-        if stream.readinto(body) < len(body):
+        if stream.readinto(body) < len(body):  # pyright: ignore[reportAttributeAccessIssue]
             return None
     return message
 
@@ -94,7 +94,7 @@ def main(path: str) -> None:
 
 def _load(path: str) -> Any:
     spec = importlib.util.spec_from_file_location("qnb_worker", path)
-    module = importlib.util.module_from_spec(spec)
+    module = importlib.util.module_from_spec(spec)  # pyright: ignore[reportArgumentType]
     spec.loader.exec_module(module)
     return module.Worker()
 

@@ -51,7 +51,7 @@ def quiet() -> Iterator[None]:
 def _install() -> None:
     """First among the warnings' filters, and in every handler that a library's records reach."""
     if not warnings.filters or warnings.filters[0] is not _IGNORE:
-        warnings.filters[:] = [_IGNORE, *(f for f in warnings.filters if f is not _IGNORE)]
+        warnings.filters[:] = [_IGNORE, *(f for f in warnings.filters if f is not _IGNORE)]  # pyright: ignore[reportIndexIssue]
     names = [n for n in list(logging.root.manager.loggerDict) if n.partition(".")[0] in LIBRARIES]
     handlers = [logging.lastResort, *(h for name in (None, *names) for h in logging.getLogger(name).handlers)]
     for handler in filter(None, handlers):

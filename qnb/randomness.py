@@ -144,7 +144,7 @@ class Seeded:
         return drawn(self.batches, Draws(self.seed))
 
     def __len__(self) -> int:
-        return len(self.batches)
+        return len(self.batches)  # pyright: ignore[reportArgumentType]
 
 
 def drawn(batches: Iterable, draws: Draws) -> Iterator[Any]:

@@ -121,7 +121,7 @@ def reading(method: Method) -> Method:
         with self.lock.shared():
             return method(self, *args, **kwargs)
 
-    return held
+    return held  # pyright: ignore[reportReturnType]
 
 
 def changing(method: Method) -> Method:
@@ -132,7 +132,7 @@ def changing(method: Method) -> Method:
         with self.lock.alone():
             return method(self, *args, **kwargs)
 
-    return held
+    return held  # pyright: ignore[reportReturnType]
 
 
 def without(found: dict, name: str) -> dict:

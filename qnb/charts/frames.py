@@ -25,7 +25,7 @@ def require(frame: pd.DataFrame, columns: Sequence[str], chart: str, source: str
 
 def numbers(values: Iterable) -> np.ndarray:
     """A column as float64, ``pd.NA`` and None as NaN."""
-    return pd.to_numeric(pd.Series(values), errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    return pd.to_numeric(pd.Series(values), errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)  # pyright: ignore[reportCallIssue]
 
 
 def small(values: Iterable, digits: int = 5) -> list[float | None]:

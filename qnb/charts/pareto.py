@@ -130,7 +130,7 @@ def _marked(front: pd.DataFrame, selected: int | None) -> int | None:
 
 
 def _left_half(front: pd.DataFrame, row: int) -> bool:
-    return front["cost"][row] <= front["cost"].max() / 2
+    return front["cost"][row] <= front["cost"].max() / 2  # pyright: ignore[reportReturnType]
 
 
 def _title(front: pd.DataFrame, marked: int | None, cost: str) -> str:

@@ -43,14 +43,14 @@ def sensitivity(frame: pd.DataFrame, *, max_rows: int = MOST, estimator: str | N
     require(frame, SENSITIVITY, "sensitivity", "what qnb.sensitivity returns")
     if max_rows < 1:
         raise InputError("charts.sensitivity", f"max_rows={max_rows!r}", "show at least 1")
-    measured = frame[np.isfinite(numbers(frame["score"]))].sort_values("score", ascending=False, kind="stable")
+    measured = frame[np.isfinite(numbers(frame["score"]))].sort_values("score", ascending=False, kind="stable")  # pyright: ignore[reportCallIssue]
     if measured.empty:
         return empty("No sensitivity to show: call qnb.sensitivity(sim, batches) first.")
     rows = measured.head(max_rows).reset_index(drop=True)
     first = rows.iloc[0]
     chart = figure(
         titled("Most sensitive: ", str(first[LAYER]), f", {first[KIND]}, {value(first['score'])}"),
-        UNITS.get(estimator or frame.attrs.get("estimator"), "sensitivity"),
+        UNITS.get(estimator or frame.attrs.get("estimator"), "sensitivity"),  # pyright: ignore[reportCallIssue]
         "",
     )
     _bars(chart, rows)

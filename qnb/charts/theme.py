@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -65,7 +66,7 @@ TEMPLATE = go.layout.Template(
 )
 
 
-def figure(title: str, x: str, y: str, height: int = HEIGHT, **layout) -> go.Figure:
+def figure(title: str, x: str, y: str, height: int = HEIGHT, **layout: Any) -> go.Figure:
     """An empty figure: what it says, and axis titles with their units.
 
     The title is plain text of at most `TITLE` characters, which fits a page 640 pixels wide.

@@ -72,7 +72,7 @@ def weight_ranges(channels: pd.DataFrame, *, layer: str = "") -> go.Figure:
 def _one_layer(channels: pd.DataFrame, layer: str) -> pd.DataFrame:
     names = list(dict.fromkeys(channels[LAYER]))
     if layer in names:
-        return channels[channels[LAYER] == layer]
+        return channels[channels[LAYER] == layer]  # pyright: ignore[reportReturnType]
     if len(names) > 1:
         said = f"not {layer!r}" if layer else "and layer= chooses none"
         raise InputError("charts.weight_ranges", f"weights of {len(names)} layers, {said}", f"pass layer={names[0]!r}")

@@ -9,13 +9,14 @@ from dataclasses import asdict
 
 from qnb.cli.checks import CHECKS, FAIL, OK, WARN, Check, CheckResult
 from qnb.cli.surroundings import Surroundings
+from qnb.registry import Registry
 
 MARKS = {OK: "✓", WARN: "!", FAIL: "✗"}
 PLAIN = {OK: "ok", WARN: "!", FAIL: "x"}
 """Where the terminal cannot write the others."""
 
 
-def examine(here: Surroundings | None = None, checks: Mapping[str, Check] = CHECKS) -> list[CheckResult]:
+def examine(here: Surroundings | None = None, checks: Registry[Check] = CHECKS) -> list[CheckResult]:
     """Run every check; one that raises has failed, and says so.
 
     >>> from qnb.registry import Registry

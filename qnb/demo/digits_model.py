@@ -11,7 +11,9 @@ WIDTH = 8
 """Channels. Few, so that what low precision costs can be seen."""
 
 
-def conv(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1, act: bool = True):
+def conv(
+    inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1, act: bool = True
+) -> nn.Sequential:
     layers = [
         ("conv", nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)),
         ("bn", nn.BatchNorm2d(outputs)),

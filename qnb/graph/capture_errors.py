@@ -6,11 +6,15 @@ import re
 import sysconfig
 import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from qnb.errors import CaptureError, InputError, QnbError
 from qnb.graph.structure import Structure
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _OURS = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]), sysconfig.get_paths()["stdlib"])
 _SITE = (sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"])
@@ -33,7 +37,7 @@ _REMEDIES = (
 )
 
 
-def capture_error(model, called: Structure, inputs: list[torch.Tensor], error: Exception) -> QnbError:
+def capture_error(model: nn.Module, called: Structure, inputs: list[torch.Tensor], error: Exception) -> QnbError:
     """The error to raise for a failed export; an InputError where the model itself fails on these inputs."""
     args, kwargs = called.build(inputs)
     try:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx
 
 from qnb.errors import InputError
 from qnb.graph.structure import Structure, flatten
+
+if TYPE_CHECKING:
+    pass
 
 MANY = 1 << 40
 
@@ -90,7 +93,7 @@ class Captured:
         self._check(leaves, operation)
         return [x.to(i.computed) for x, i in zip(leaves, self.inputs, strict=True)]
 
-    def unflatten(self, flat) -> Any:
+    def unflatten(self, flat: Iterable[torch.Tensor]) -> Any:
         """Flat outputs in the type that the user's model returns."""
         return self.returned.build(flat)
 

@@ -49,7 +49,7 @@ def _inline(module: fx.GraphModule, node: fx.Node) -> None:
     with module.graph.inserting_before(node):
         outputs = module.graph.graph_copy(inner, mapping)
     for user in list(node.users):  # getitem of each output
-        user.replace_all_uses_with(outputs[user.args[1]])
+        user.replace_all_uses_with(outputs[user.args[1]])  # pyright: ignore[reportCallIssue]
         module.graph.erase_node(user)
     holder = node.args[position]
     module.graph.erase_node(node)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import fx
@@ -133,7 +134,7 @@ def forget_symbols(module: fx.GraphModule) -> None:
             node.meta["val"] = plain(value)
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """A traced value without its trace."""
     if isinstance(value, torch.Tensor):
         return torch.empty([int(d) for d in value.shape], dtype=value.dtype, device="meta")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,7 +71,7 @@ class Structure:
     value: Any = None
     cls: type | None = field(default=None, compare=False)
 
-    def build(self, leaves) -> Any:
+    def build(self, leaves: Iterable) -> Any:
         """The nest with these leaves in place of its tensors."""
         return self._build(iter(leaves))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Collection
+from typing import Any
 
 import torch
 from torch import fx, nn
@@ -93,7 +94,15 @@ class Parts:
         return self(aten.sym_size.int, x, axis) if self.varies else int(x.meta["val"].shape[axis])
 
 
-def group_norm(write: Parts, x: fx.Node, groups: int, weight=None, bias=None, eps=1e-5, *_) -> fx.Node:
+def group_norm(
+    write: Parts,
+    x: fx.Node,
+    groups: int,
+    weight: fx.Node | None = None,
+    bias: fx.Node | None = None,
+    eps: float = 1e-5,
+    *_: Any,
+) -> fx.Node:
     """An instance norm of the groups, put one after the other; then scale and shift per channel."""
     batch, channels = write.size(x, 0), int(x.meta["val"].shape[1])
     sizes = [batch, channels, *(write.size(x, axis) for axis in range(2, x.meta["val"].dim()))]
@@ -108,7 +117,18 @@ def group_norm(write: Parts, x: fx.Node, groups: int, weight=None, bias=None, ep
     return y
 
 
-def batch_norm(write: Parts, x: fx.Node, weight, bias, mean, variance, training, momentum, eps, *_):
+def batch_norm(
+    write: Parts,
+    x: fx.Node,
+    weight: fx.Node | None,
+    bias: fx.Node | None,
+    mean: fx.Node | None,
+    variance: fx.Node | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+    *_: Any,
+) -> fx.Node | None:
     """Scale and shift of each channel as a depthwise convolution of one element: one op, one rounding. None where
     nothing can be written out."""
     like = next((n for n in (mean, weight, bias) if n is not None), None)

@@ -48,7 +48,16 @@ def silu(write: Writer, x: fx.Node) -> fx.Node:
 
 
 def attention(
-    write: Writer, query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, *, scale=None, enable_gqa=False
+    write: Writer,
+    query: fx.Node,
+    key: fx.Node,
+    value: fx.Node,
+    attn_mask: fx.Node | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
 ) -> fx.Node:
     """softmax(query key^T * scale + mask) value.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
@@ -15,8 +16,11 @@ from qnb.graph.capture import batch_size
 from qnb.numerics import Grid
 from qnb.sim.quantizer import Quantizer
 
+if TYPE_CHECKING:
+    from qnb.sim.base import SimBase
 
-def cost(sim) -> pd.DataFrame:
+
+def cost(sim: SimBase) -> pd.DataFrame:
     """Cost per layer for one sample, columns `qnb.columns.COST`.
 
     ``macs``: multiply-accumulates of convolutions, matrix products and recurrent layers. ``bops``: macs x weight
@@ -50,12 +54,12 @@ def cost(sim) -> pd.DataFrame:
     return frame
 
 
-def model_bytes(sim) -> int:
+def model_bytes(sim: SimBase) -> int:
     """Bytes of all weights, biases and tables as the target stores them."""
     return round(sum(_stored_bytes(sim).values()))
 
 
-def _stored_bytes(sim) -> dict[str, float]:
+def _stored_bytes(sim: SimBase) -> dict[str, float]:
     """Bytes of constants per layer; those of no layer under ''."""
     total: dict[str, float] = {}
     for layer, numel, bits in stored(sim):
@@ -64,7 +68,7 @@ def _stored_bytes(sim) -> dict[str, float]:
     return total
 
 
-def stored(sim) -> Iterator[tuple[str, int, int | Quantizer]]:
+def stored(sim: SimBase) -> Iterator[tuple[str, int, int | Quantizer]]:
     """(layer, number of elements, quantizer or bits) of each constant. A tensor that is read twice comes once."""
     quantizers: dict[str, tuple] = {s.tensor: (s.layer, sim.weight(k)) for k, s in sim.plan.weights.items()}
     quantizers |= {s.tensor: (s.layer, 32 if sim.bias(k).active else 0) for k, s in sim.plan.biases.items()}
@@ -83,7 +87,7 @@ def stored(sim) -> Iterator[tuple[str, int, int | Quantizer]]:
         yield layer, tensor.numel(), bits or width
 
 
-def _float_bits(sim) -> int:
+def _float_bits(sim: SimBase) -> int:
     """Bits of what has no quantizer: 16 where the whole simulation is 16-bit float, else 32."""
     weights = sim.precision.weights
     return weights.bits if weights is not None and not isinstance(weights, Grid) and weights.bits == 16 else 32
@@ -94,7 +98,7 @@ def bits_of(quantizer: Quantizer | None) -> int:
     return quantizer.grid.bits if quantizer is not None and quantizer.active else 32
 
 
-def factors(sim, node: fx.Node) -> tuple[Quantizer | None, Quantizer | None]:
+def factors(sim: SimBase, node: fx.Node) -> tuple[Quantizer | None, Quantizer | None]:
     """The quantizers of a product's two factors, the weight's first; None where a factor has none."""
     weights = [sim.weight(k) for k in sim.plan.weights_into.get(node.name, ())]
     keys = [sim.plan.encoding_of.get(n.name) for n in node.all_input_nodes]
@@ -104,7 +108,7 @@ def factors(sim, node: fx.Node) -> tuple[Quantizer | None, Quantizer | None]:
     return (*values[:2], *[None] * (2 - len(values[:2])))
 
 
-def products(sim) -> Iterator[tuple[str, float, Quantizer | None, Quantizer | None]]:
+def products(sim: SimBase) -> Iterator[tuple[str, float, Quantizer | None, Quantizer | None]]:
     """(layer, multiply-accumulates per sample, quantizers of both factors) of each product."""
     nodes = {n.name: n for n in sim.captured.module.graph.nodes}
     samples = batch_size(sim.captured)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import fx
 
 from qnb.graph import ops
 from qnb.graph.capture import batch_size
 
+if TYPE_CHECKING:
+    from qnb.sim.base import SimBase
 
-def activation_bytes(sim) -> int:
+
+def activation_bytes(sim: SimBase) -> int:
     """Peak bytes of activations for one sample, in graph order.
 
     A value lives from the op that makes it to the last op that reads it; what only moves values (a reshape) shares
@@ -30,7 +35,7 @@ def activation_bytes(sim) -> int:
             continue
         moved = node.op == "call_function" and (ops.of(node).kind == "pass" or node.name in inner)
         source = next((s for s in node.all_input_nodes if s in owner), None) if moved else None
-        owner[node] = owner.get(source, node)
+        owner[node] = owner.get(source, node)  # pyright: ignore[reportCallIssue]
         if owner[node] is node:
             size[node] = 0.0 if node.name in inner else node.meta["val"].numel() * _bits(sim, node) / 8
     alive = peak = 0.0
@@ -46,7 +51,7 @@ def _tensor(node: fx.Node) -> bool:
     return isinstance(node.meta.get("val"), torch.Tensor)
 
 
-def _bits(sim, node: fx.Node) -> int:
+def _bits(sim: SimBase, node: fx.Node) -> int:
     value, found = node.meta["val"], sim.plan.encoding(node.name)
     if not value.is_floating_point():
         return 8 * value.element_size()

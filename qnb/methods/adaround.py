@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
@@ -16,6 +17,7 @@ from qnb.methods.layerwise.frontier import Frontier, Segment
 from qnb.methods.layerwise.layers import WeightedLayer, integer_layers
 from qnb.methods.layerwise.unfold import Product, by_element, products
 from qnb.methods.method import method
+from qnb.methods.reporting.progress import MethodProgress
 from qnb.methods.reporting.result import Found
 from qnb.methods.rounding.blocks import Block, by_block, by_layer
 from qnb.methods.rounding.flips import flip
@@ -24,6 +26,10 @@ from qnb.methods.rounding.soft import Schedule, SoftRounding, learn
 from qnb.methods.rounding.steps import Steps
 from qnb.methods.rounding.tied import once_each, put_everywhere
 from qnb.numerics import quantize
+from qnb.progress import Report
+
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
 
 OPERATION = "qnb.methods.adaround"
 COLUMNS = 32
@@ -33,7 +39,7 @@ FLIPS = 100
 TABLE = (LAYER, "loss_nearest", "loss", "flipped_fraction", "iterations", "rounding")
 
 
-def _fits(sim, given: dict) -> None:
+def _fits(sim: QuantSim, given: dict) -> None:
     for name in ("iterations", "batch_size", "memory_bytes"):
         whole(OPERATION, name, given[name], 0 if name == "memory_bytes" else 1)
     learning_rate, regularization, warm_start = (given[n] for n in ("learning_rate", "regularization", "warm_start"))
@@ -48,11 +54,11 @@ def _fits(sim, given: dict) -> None:
 
 @method("adaround", "AdaRound", "round", fits=_fits, auto=Auto(50, with_integer_weights))
 def adaround(
-    sim,
-    batches,
+    sim: QuantSim,
+    batches: Iterable,
     *,
     iterations: int = 500,
-    layers=None,
+    layers: str | Iterable[str] | None = None,
     blocks: bool = False,
     batch_size: int = 32,
     learning_rate: float = 0.1,
@@ -61,7 +67,7 @@ def adaround(
     early_stop: bool = True,
     memory_bytes: int = 2**30,
     seed: int = 0,
-    progress=None,
+    progress: Report | None = None,
 ) -> Found:
     """Learn which weights to round up and which down, so that each layer's output comes closest to FP32's.
 
@@ -109,7 +115,7 @@ def adaround(
     """
     schedule = Schedule(iterations, learning_rate, regularization, warm_start, early_stop)
     chosen, notes = once_each(sim, integer_layers(sim, layers, OPERATION))
-    steps = Steps("adaround", progress, iterations, seed)
+    steps = Steps("adaround", MethodProgress.of(progress), iterations, seed)
     walk = Frontier(sim, batches, memory_bytes=memory_bytes, tick=steps.tick, operation=OPERATION)
     steps.blocks = by_block(sim, walk, chosen) if blocks else by_layer(chosen)
     rows = []
@@ -121,7 +127,9 @@ def adaround(
     return Found(pd.DataFrame(rows, columns=[*TABLE, *(["block"] if blocks else [])]), notes=tuple(notes))
 
 
-def _round_block(sim, walk: Frontier, block: Block, schedule: Schedule, batch_size: int, steps: Steps) -> list[dict]:
+def _round_block(
+    sim: QuantSim, walk: Frontier, block: Block, schedule: Schedule, batch_size: int, steps: Steps
+) -> list[dict]:
     """Round the weights of a layer, or block, and put them into the sim; rows of the table."""
     segment = walk.segment(block.output)
     targets = [walk.shelf.keep(segment.target(batch)) for batch in steps.ticking(segment.count)]
@@ -155,7 +163,7 @@ def _round_block(sim, walk: Frontier, block: Block, schedule: Schedule, batch_si
 
 
 def _learn_layer(
-    sim, product: Product, problem: LayerProblem, schedule: Schedule, batch_size: int, steps: Steps
+    sim: QuantSim, product: Product, problem: LayerProblem, schedule: Schedule, batch_size: int, steps: Steps
 ) -> Tensor:
     """AdaRound of one layer; its rounded weight.
 
@@ -175,7 +183,7 @@ def _learn_layer(
 
 
 def _learn_block(
-    sim, block: Block, segment: Segment, targets: list[Tensor], schedule: Schedule, steps: Steps
+    sim: QuantSim, block: Block, segment: Segment, targets: list[Tensor], schedule: Schedule, steps: Steps
 ) -> list[Tensor]:
     """BRECQ: all weights of a block at once, for the block's output; also for a weight that is no single matrix."""
     roundings = [_rounding(sim, layer) for layer in block.layers]
@@ -191,14 +199,16 @@ def _learn_block(
     return [rounding.weight(rounding.learned_up()) for rounding in roundings]
 
 
-def _rounding(sim, layer: WeightedLayer, arranged: Callable[[Tensor], Tensor] = lambda weight: weight) -> SoftRounding:
+def _rounding(
+    sim: QuantSim, layer: WeightedLayer, arranged: Callable[[Tensor], Tensor] = lambda weight: weight
+) -> SoftRounding:
     """The layer's weight on its grid, in its own or another arrangement."""
     quantizer, weight = sim.weight(layer.weight_key), sim.weight_tensor(layer.weight_key).detach()
     scale, zero_point = (by_element(t.detach(), weight, quantizer) for t in (quantizer.scale, quantizer.zero_point))
     return SoftRounding(arranged(weight), arranged(scale), arranged(zero_point), quantizer.grid)
 
 
-def _product(sim, walk: Frontier, block: Block, segment: Segment) -> Product | None:
+def _product(sim: QuantSim, walk: Frontier, block: Block, segment: Segment) -> Product | None:
     """A single layer as a matrix product with its output channels independent, where it is one."""
     if len(block.layers) > 1 or block.output != block.layers[0].group.output:
         return None
@@ -222,7 +232,7 @@ def _relative_error(segment: Segment, targets: list[Tensor], replaced: dict[str,
     return error / max(sum(float(t.double().square().sum()) for t in targets), torch.finfo(torch.float64).tiny)
 
 
-def _flipped_fraction(sim, layer: WeightedLayer, rounded: Tensor) -> float:
+def _flipped_fraction(sim: QuantSim, layer: WeightedLayer, rounded: Tensor) -> float:
     """The part of the codes that are not the nearest."""
     quantizer = sim.weight(layer.weight_key)
     nearest, found = (

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qnb.numerics import Grid
+
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
 
 
 @dataclass(frozen=True)
@@ -23,11 +26,11 @@ class Auto:
     suits: Callable[[Any], bool] = lambda sim: True
 
 
-def with_integer_weights(sim) -> bool:
+def with_integer_weights(sim: QuantSim) -> bool:
     """Whether a QuantSim has weights to round."""
     return any(isinstance(sim.weight(key).grid, Grid) for key in sim.plan.weights)
 
 
-def with_norms(sim) -> bool:
+def with_norms(sim: QuantSim) -> bool:
     """Whether a QuantSim has layers that normalize."""
     return any("_norm" in group.op for group in sim.groups)

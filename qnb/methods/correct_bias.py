@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
@@ -17,14 +18,19 @@ from qnb.methods.layerwise.frontier import Frontier, Segment
 from qnb.methods.layerwise.layers import WeightedLayer, integer_layers
 from qnb.methods.layerwise.weights import by_channel, channel_axis, nodes, put, sole_readers, times_constant
 from qnb.methods.method import method
+from qnb.methods.reporting.progress import MethodProgress
 from qnb.methods.reporting.result import Found
+from qnb.progress import Report
 from qnb.sim.calibration import guard_bias_overflow
 from qnb.text import listed
+
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
 
 OPERATION = "qnb.methods.correct_bias"
 
 
-def _fits(sim, given: dict) -> None:
+def _fits(sim: QuantSim, given: dict) -> None:
     if given["batches"] is None and not given["analytic"]:
         raise InputError(OPERATION, "neither batches nor analytic=True", "pass batches, or analytic=True")
     integer_layers(sim, given["layers"], OPERATION)
@@ -32,12 +38,12 @@ def _fits(sim, given: dict) -> None:
 
 @method("correct_bias", "Bias correction", "correct", fits=_fits, auto=Auto(30))
 def correct_bias(
-    sim,
+    sim: QuantSim,
     batches: Iterable | None = None,
     *,
     analytic: bool = False,
     layers: str | Iterable[str] | None = None,
-    progress=None,
+    progress: Report | None = None,
 ) -> Found:
     """Correct each layer's bias by the mean error of its output: ``b += E[FP32 output] - E[quantized output]``.
 
@@ -70,6 +76,7 @@ def correct_bias(
     >>> torch.allclose(sim(data[0]).mean(0), model(data[0]).mean(0), atol=2e-3)
     True
     """
+    progress = MethodProgress.of(progress)
     alone = sole_readers(sim)
     chosen = integer_layers(sim, layers, OPERATION)
     with_bias = [layer for layer in chosen if layer.bias is not None and alone.get(layer.bias)]
@@ -85,7 +92,7 @@ def correct_bias(
     return Found(rows, rows, tuple(notes))
 
 
-def _empirical(sim, chosen: list[WeightedLayer], batches, progress) -> dict[str, float]:
+def _empirical(sim: QuantSim, chosen: list[WeightedLayer], batches: Iterable, progress: Report) -> dict[str, float]:
     shifts: dict[str, float] = {}
     walk = Frontier(
         sim, batches, operation=OPERATION, tick=lambda: progress(len(shifts), len(chosen), "correcting biases")
@@ -108,7 +115,7 @@ def _mean_error(segment: Segment) -> torch.Tensor:
     return total / count
 
 
-def _analytic(sim, chosen: list[WeightedLayer], progress) -> tuple[dict[str, float], list[str]]:
+def _analytic(sim: QuantSim, chosen: list[WeightedLayer], progress: Report) -> tuple[dict[str, float], list[str]]:
     graph, shifts, unknown = nodes(sim), {}, []
     for done, layer in enumerate(chosen):
         progress(done, len(chosen), "correcting biases")
@@ -124,7 +131,7 @@ def _analytic(sim, chosen: list[WeightedLayer], progress) -> tuple[dict[str, flo
     return shifts, [f"No batch norm describes the input of {listed(unknown)}."] if unknown else []
 
 
-def _correct(sim, layer: WeightedLayer, bias: torch.Tensor, shift: torch.Tensor) -> float:
+def _correct(sim: QuantSim, layer: WeightedLayer, bias: torch.Tensor, shift: torch.Tensor) -> float:
     """Put ``bias + shift`` into the sim; returns the shift's root mean square."""
     put(sim, layer.bias, bias.detach().double() + shift)
     return float(shift.square().mean().sqrt())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
@@ -14,6 +15,7 @@ from qnb.methods.auto import Auto
 from qnb.methods.layerwise.layers import integer_layers
 from qnb.methods.layerwise.weights import as_matrix, from_matrix, nodes, times_constant
 from qnb.methods.method import method
+from qnb.methods.reporting.progress import MethodProgress
 from qnb.methods.reporting.result import Found
 from qnb.methods.rescaling.absorb_bias import absorbable
 from qnb.methods.rescaling.chains import Pair, pairs
@@ -21,25 +23,29 @@ from qnb.methods.rescaling.equalizing_scales import Ranges, settle
 from qnb.methods.rescaling.reference import replace_reference
 from qnb.methods.rescaling.renew import renew_encodings
 from qnb.methods.rescaling.spread import Spread, spreads
+from qnb.progress import Report
 from qnb.text import listed
+
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
 
 OPERATION = "qnb.methods.equalize"
 
 
-def _fits(sim, given: dict) -> None:
+def _fits(sim: QuantSim, given: dict) -> None:
     whole(OPERATION, "iterations", given["iterations"])
     integer_layers(sim, given["layers"], OPERATION)
 
 
 @method("equalize", "Cross-layer equalization", "rescale", calibrated=False, fits=_fits, auto=Auto(10))
 def equalize(
-    sim,
+    sim: QuantSim,
     batches: Iterable | None = None,
     *,
     layers: str | Iterable[str] | None = None,
     absorb: bool = True,
     iterations: int = 20,
-    progress=None,
+    progress: Report | None = None,
 ) -> Found:
     """Equalize the weights' channel ranges of layers that follow each other; the FP32 function stays the same.
 
@@ -81,6 +87,7 @@ def equalize(
     >>> torch.allclose(sim.reference_model(data[0]), model(data[0]), atol=1e-5)
     True
     """
+    progress = MethodProgress.of(progress)
     found, notes = pairs(sim, integer_layers(sim, layers, OPERATION))
     if not found:
         return Found(notes=(*notes, "Nothing to equalize: no layer is read by exactly one other layer."))
@@ -115,7 +122,7 @@ def equalize(
     return Found(pd.DataFrame(rows), history, tuple(notes))
 
 
-def _apply(sim, moved: list[tuple[Pair, torch.Tensor, torch.Tensor]]) -> None:
+def _apply(sim: QuantSim, moved: list[tuple[Pair, torch.Tensor, torch.Tensor]]) -> None:
     """Per pair with s and c: ``W1 / s``, ``b1 / s - c``, ``W2 s``, ``b2 + W2 s c``; in float64, as a new reference."""
     graph, statistics = nodes(sim), {}
     names = {n for p, *_ in moved for n in (p.first.weight, p.first.bias, p.second.weight, p.second.bias) if n}
@@ -139,7 +146,7 @@ def _apply(sim, moved: list[tuple[Pair, torch.Tensor, torch.Tensor]]) -> None:
     replace_reference(sim, {n: v.to(old[n].dtype) for n, v in new.items()}, OPERATION, statistics)
 
 
-def _ratios(sim, found: list[Pair]) -> dict[str, float]:
+def _ratios(sim: QuantSim, found: list[Pair]) -> dict[str, float]:
     """Layer -> its largest output channel's weight range over its smallest's, channels of zeros left out."""
     names = {layer.node: layer.layer for pair in found for layer in (pair.first, pair.second)}
     result = {}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
@@ -16,13 +17,18 @@ from qnb.methods.layerwise.reconstruction import Reconstruction, reconstruction
 from qnb.methods.layerwise.unfold import Product, by_element, products
 from qnb.methods.layerwise.weights import put, sole_readers
 from qnb.methods.method import method
+from qnb.methods.reporting.progress import MethodProgress
 from qnb.methods.reporting.result import Found
 from qnb.numerics import Grid, fake_quantize
+from qnb.progress import Report
+
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
 
 OPERATION = "qnb.methods.gptq"
 
 
-def _fits(sim, given: dict) -> None:
+def _fits(sim: QuantSim, given: dict) -> None:
     damping, block = given["damping"], given["block"]
     if not damping > 0 or block < 1:
         raise InputError(
@@ -33,15 +39,15 @@ def _fits(sim, given: dict) -> None:
 
 @method("gptq", "GPTQ", "round", fits=_fits)
 def gptq(
-    sim,
-    batches,
+    sim: QuantSim,
+    batches: Iterable,
     *,
-    layers=None,
+    layers: str | Iterable[str] | None = None,
     damping: float = 0.01,
     block: int = 128,
     act_order: bool = False,
     asymmetric: bool = True,
-    progress=None,
+    progress: Report | None = None,
 ) -> Found:
     """Round weights so that each layer's output changes least, with the second-order error feedback of GPTQ.
 
@@ -73,6 +79,7 @@ def gptq(
     >>> bool((result.table.fit_after_db >= result.table.fit_before_db).all())
     True
     """
+    progress = MethodProgress.of(progress)
     chosen, alone = integer_layers(sim, layers, OPERATION), sole_readers(sim)
     found, notes = products(sim, [layer for layer in chosen if alone[layer.weight]])
     notes += [
@@ -95,7 +102,7 @@ def gptq(
     return Found(table, notes=tuple(notes))
 
 
-def _round_layer(sim, product: Product, sums: Reconstruction, damping, block, act_order, tick) -> dict:
+def _round_layer(sim: QuantSim, product: Product, sums: Reconstruction, damping, block, act_order, tick) -> dict:
     """Round one layer's weight and put it into the sim; a row of the table."""
     quantizer = sim.weight(product.layer.weight_key)
     weight = sim.weight_tensor(product.layer.weight_key).detach()

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -23,8 +23,12 @@ from qnb.methods.auto import Auto
 from qnb.methods.reporting.progress import MethodProgress
 from qnb.methods.reporting.result import Found, Result
 from qnb.methods.undo import all_or_nothing
+from qnb.progress import Report
 from qnb.randomness import Seeded
 from qnb.registry import Registry
+
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
 
 STAGES = ("rescale", "precision", "range", "round", "correct", "train")
 """In this order: FP32 scales move between layers, bits and then ranges are chosen, weights rounded, biases corrected,
@@ -68,7 +72,7 @@ class Method:
         """Whether it chooses by the user's metric."""
         return self.stage == "precision"
 
-    def check(self, sim, **given) -> None:
+    def check(self, sim: QuantSim, **given: Any) -> None:
         """Whether the method takes these arguments and this sim, before any work.
 
         Args:
@@ -121,7 +125,7 @@ def method(
     measured: Callable[[dict], Iterable] | None = None,
     fits: Callable[[Any, dict[str, Any]], None] | None = None,
     auto: Auto | None = None,
-):
+) -> Callable[[Callable[..., Found]], Callable[..., Result]]:
     """Register a function ``(sim, batches, *, ..., progress=None) -> Found`` as a method that returns a `Result`.
 
     Inside, the sim's tensors are its own; if anything is raised, it is as it was before. ``batches`` (or ``loader``)
@@ -137,7 +141,7 @@ def method(
         signature = inspect.signature(function)
 
         @functools.wraps(function)
-        def apply(sim, *args, **kwargs) -> Result:
+        def apply(sim: QuantSim, *args, **kwargs) -> Result:
             check_options(METHODS[name].operation, kwargs, list(signature.parameters)[1:], name)
             given = signature.bind(sim, *args, **kwargs)
             given.apply_defaults()
@@ -212,7 +216,7 @@ def check_order(names: Iterable[str], operation: str) -> None:
                 )
 
 
-def auto_order(sim, without: Iterable[str] = ()) -> list[str]:
+def auto_order(sim: QuantSim, without: Iterable[str] = ()) -> list[str]:
     """Names of the methods that the recipe "auto" tries on a sim, the cheapest first. Corrections are tried once more
     after each method that chooses weights or their ranges.
 
@@ -226,18 +230,20 @@ def auto_order(sim, without: Iterable[str] = ()) -> list[str]:
     return [name for row in rows for name in (row.name, *(corrections if row.stage in ("range", "round") else ()))]
 
 
-def _measure(sim, batches, report) -> pd.DataFrame | None:
+def _measure(sim: QuantSim, batches: Iterable | None, report: Report) -> pd.DataFrame | None:
     if batches is None or not sim.calibrated:
         return None
     tick = lambda done, total, _: report(done, total, "measuring layers")  # noqa: E731
     return compare_layers(sim, batches, progress=tick, watch=lambda _: report(0, None, "measuring layers"))
 
 
-def _output(sim, table: pd.DataFrame | None) -> float:
+def _output(sim: QuantSim, table: pd.DataFrame | None) -> float:
     return float("nan") if table is None else output_db(sim, table)
 
 
-def before_and_after(sim, before, after, own: pd.DataFrame | None) -> pd.DataFrame:
+def before_and_after(
+    sim: QuantSim, before: pd.DataFrame | None, after: pd.DataFrame | None, own: pd.DataFrame | None
+) -> pd.DataFrame:
     """A `Result`'s table from two of `compare_layers` (or None) and the method's own figures by layer."""
     table = pd.DataFrame({columns.LAYER: [g.layer for g in sim.groups], columns.OP: [g.op for g in sim.groups]})
     for name, column in (("own_{}_db", columns.OWN_SQNR_DB), ("{}_db", columns.SQNR_DB)):
@@ -255,7 +261,7 @@ def _plain_options(row: Method, given: dict) -> dict:
     return {n: plain(v) for n, v in found.items()}
 
 
-def plain(value) -> bool | float | str | list[str]:
+def plain(value: object) -> bool | float | str | list[str]:
     """An option as a file can hold it: functions and other objects by their name."""
     if isinstance(value, bool | int | float | str):
         return value

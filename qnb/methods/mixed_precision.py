@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -12,12 +13,22 @@ from qnb.errors import InputError
 from qnb.methods.auto import Auto
 from qnb.methods.method import method
 from qnb.methods.precision.candidates import check_budget
-from qnb.methods.precision.precision_front import OPERATION, Choices, PrecisionFront, check, solved
+from qnb.methods.precision.choices import OPERATION, Choices, check
+from qnb.methods.precision.precision_front import PrecisionFront, solved
+from qnb.methods.reporting.progress import MethodProgress
 from qnb.methods.reporting.result import Found
+from qnb.progress import Report
 from qnb.text import count, number
 
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+    from os import PathLike
 
-def _fits(sim, given: dict) -> None:
+    from qnb.numerics import Precision
+    from qnb.sim.quantsim import QuantSim
+
+
+def _fits(sim: QuantSim, given: dict) -> None:
     budget, max_drop, sensitivity = (given[name] for name in ("budget", "max_drop", "sensitivity"))
     if (budget is None) == (max_drop is None):
         both = "both budget and max_drop" if budget is not None else "neither budget nor max_drop"
@@ -41,21 +52,21 @@ def _by_metric(sensitivity) -> bool:
 
 @method("mixed_precision", "Mixed precision", "precision", fits=_fits, auto=Auto(60))
 def mixed_precision(
-    sim,
+    sim: QuantSim,
     batches: Iterable,
     *,
-    candidates=None,
+    candidates: Iterable[str | Precision] | None = None,
     budget: float | None = None,
     max_drop: float | None = None,
     cost: str | Callable = "bops",
     sensitivity: str | pd.DataFrame = "fisher",
     evaluate: Callable | None = None,
     verify: int = 3,
-    executor=None,
-    cache=None,
-    layers=None,
+    executor: Executor | None = None,
+    cache: str | PathLike | None = None,
+    layers: str | Iterable[str] | None = None,
     seed: int = 0,
-    progress=None,
+    progress: Report | None = None,
 ) -> Found:
     """Choose each layer's bits: the best mix of all.
 
@@ -93,6 +104,7 @@ def mixed_precision(
         TargetError: a candidate that the target does not run.
         FileError: a cache that is damaged or another search's.
     """
+    progress = MethodProgress.of(progress)
     choices = Choices(sim, candidates, cost, layers)
     if budget is not None:
         budget = check_budget(budget, choices.lowest, choices.highest, OPERATION)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
@@ -15,21 +16,28 @@ from qnb.methods.layerwise.frontier import Frontier, Segment
 from qnb.methods.layerwise.layers import WeightedLayer, integer_layers
 from qnb.methods.layerwise.weights import as_matrix, by_channel, channel_axis, from_matrix, nodes, put, sole_readers
 from qnb.methods.method import method
+from qnb.methods.reporting.progress import MethodProgress
 from qnb.methods.reporting.result import Found
+from qnb.progress import Report
 from qnb.sim.calibration import guard_bias_overflow
 from qnb.text import listed
+
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
 
 OPERATION = "qnb.methods.reestimate_batch_norm"
 LOST = 0.1
 """A channel that has less than this part of its standard deviation left was rounded away: there is nothing to scale."""
 
 
-def _fits(sim, given: dict) -> None:
+def _fits(sim: QuantSim, given: dict) -> None:
     integer_layers(sim, given["layers"], OPERATION)
 
 
 @method("reestimate_batch_norm", "Batch norm re-estimation", "correct", fits=_fits)
-def reestimate_batch_norm(sim, batches: Iterable, *, layers: str | Iterable[str] | None = None, progress=None) -> Found:
+def reestimate_batch_norm(
+    sim: QuantSim, batches: Iterable, *, layers: str | Iterable[str] | None = None, progress: Report | None = None
+) -> Found:
     """Normalize each quantized layer by its own moments again, where a batch norm was folded into it.
 
     Folding left ``y = gamma (W x - mean) / sqrt(variance + eps) + beta``, with statistics of FP32 weights: over the
@@ -60,6 +68,7 @@ def reestimate_batch_norm(sim, batches: Iterable, *, layers: str | Iterable[str]
 
     Source: Nagel et al. 2022, arXiv 2203.11086, section 4 (there during training).
     """
+    progress = MethodProgress.of(progress)
     graph, alone = nodes(sim), sole_readers(sim)
     normed = [x for x in integer_layers(sim, layers, OPERATION) if "folded_batch_norm" in graph[x.node].meta]
     chosen = [x for x in normed if x.bias is not None and alone[x.bias] and alone[x.weight]]
@@ -96,7 +105,7 @@ def moments(segment: Segment, reference: bool = False) -> tuple[torch.Tensor, to
     return mean, scatter / count
 
 
-def _refold(sim, layer: WeightedLayer, node: fx.Node, quantized: tuple, exact: tuple) -> dict[str, float]:
+def _refold(sim: QuantSim, layer: WeightedLayer, node: fx.Node, quantized: tuple, exact: tuple) -> dict[str, float]:
     """``f (y_q - M) + beta`` in the place of ``y_q``; from both models' ``(mean, variance)`` on the same samples."""
     (mean_q, variance_q), (mean, variance) = quantized, exact
     norm = node.meta["folded_batch_norm"]
@@ -119,20 +128,20 @@ def _rms(x: torch.Tensor) -> float:
     return float(x.square().mean().sqrt())
 
 
-def _scales_by_channel(sim, layer: WeightedLayer, node: fx.Node) -> bool:
+def _scales_by_channel(sim: QuantSim, layer: WeightedLayer, node: fx.Node) -> bool:
     """Whether each output channel has weight scales of its own, which may change."""
     quantizer = sim.weight(layer.weight_key)
     shared_by_groups = ops.of(node).family == "transposed convolution" and ops.groups(node) > 1
     return quantizer.axis is not None and not shared_by_groups and not quantizer.frozen
 
 
-def _scale_weight(sim, layer: WeightedLayer, node: fx.Node, factor: torch.Tensor) -> None:
+def _scale_weight(sim: QuantSim, layer: WeightedLayer, node: fx.Node, factor: torch.Tensor) -> None:
     """``W f`` and ``scale f``, of the same codes."""
     weight, quantizer = attribute(sim.graph_module, layer.weight).detach(), sim.weight(layer.weight_key)
     rows = as_matrix(weight.double(), node)
     put(sim, layer.weight, from_matrix(rows * factor.view(*rows.shape[:2], 1, 1), node, weight))
     shape = [1] * quantizer.scale.dim()
-    shape[layer.site.axis if quantizer.scale.dim() > 1 else 0] = -1
+    shape[layer.site.axis if quantizer.scale.dim() > 1 else 0] = -1  # pyright: ignore[reportCallIssue]
     scale = quantizer.scale.detach().double() * factor.view(shape)
     quantizer.set_encoding(scale.to(quantizer.scale.dtype), quantizer.zero_point)
     quantizer.minimum, quantizer.maximum = (end.detach() for end in quantizer.limits())  # for changes of precision

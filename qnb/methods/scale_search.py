@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 import torch
 
 from qnb.arguments import whole
 from qnb.methods.layerwise.layers import integer_layers
 from qnb.methods.method import method
+from qnb.methods.reporting.progress import MethodProgress
 from qnb.methods.reporting.result import Found
 from qnb.methods.rescaling.rescale import Magnitudes, Rescaling
+from qnb.progress import Report
+
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
 
 OPERATION = "qnb.methods.scale_search"
 
 
-def _fits(sim, given: dict) -> None:
+def _fits(sim: QuantSim, given: dict) -> None:
     whole(OPERATION, "grid", given["grid"])
     integer_layers(sim, given["layers"], OPERATION)
 
 
 @method("scale_search", "Scale search (AWQ)", "rescale", fits=_fits)
-def scale_search(sim, batches, *, layers=None, grid: int = 20, progress=None) -> Found:
+def scale_search(
+    sim: QuantSim,
+    batches: Iterable,
+    *,
+    layers: str | Iterable[str] | None = None,
+    grid: int = 20,
+    progress: Report | None = None,
+) -> Found:
     """Scale up the weights of channels with large activations before rounding, and the activations down.
 
     ``s_j = mean|x_j|^alpha``: a weight that is multiplied by s before it is rounded loses s times less, as long as the
@@ -47,7 +62,7 @@ def scale_search(sim, batches, *, layers=None, grid: int = 20, progress=None) ->
     True
     """
     search = Rescaling(sim, protecting_scales, False, OPERATION)
-    return search.run(batches, layers, [i / grid for i in range(1, grid + 1)], False, progress)
+    return search.run(batches, layers, [i / grid for i in range(1, grid + 1)], False, MethodProgress.of(progress))
 
 
 def protecting_scales(of: Magnitudes, alpha: float) -> torch.Tensor:

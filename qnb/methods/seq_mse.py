@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
@@ -17,22 +18,34 @@ from qnb.methods.layerwise.layers import integer_layers
 from qnb.methods.layerwise.reconstruction import Reconstruction, reconstruction
 from qnb.methods.layerwise.unfold import Product, by_element, products
 from qnb.methods.method import method
+from qnb.methods.reporting.progress import MethodProgress
 from qnb.methods.reporting.result import Found
 from qnb.numerics import Grid, affine_parameters, fake_quantize
+from qnb.progress import Report
 from qnb.ranges import tensor_range
 from qnb.sim.calibration import guard_bias_overflow
 from qnb.sim.quantizer import WeightQuantizer
 
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
+
 OPERATION = "qnb.methods.seq_mse"
 
 
-def _fits(sim, given: dict) -> None:
+def _fits(sim: QuantSim, given: dict) -> None:
     whole(OPERATION, "candidates", given["candidates"], 2)
     integer_layers(sim, given["layers"], OPERATION)
 
 
 @method("seq_mse", "Sequential MSE", "range", fits=_fits, auto=Auto(40, with_integer_weights))
-def seq_mse(sim, batches, *, layers=None, candidates: int = 20, progress=None) -> Found:
+def seq_mse(
+    sim: QuantSim,
+    batches: Iterable,
+    *,
+    layers: str | Iterable[str] | None = None,
+    candidates: int = 20,
+    progress: Report | None = None,
+) -> Found:
     """Choose each weight range so that the layer's output, on what the layers before it give, is nearest to FP32.
 
     Layer by layer in graph order, ranges ``i / candidates`` of min-max are tried, per tensor, channel or block as the
@@ -61,6 +74,7 @@ def seq_mse(sim, batches, *, layers=None, candidates: int = 20, progress=None) -
     >>> bool((result.table.fit_after_db >= result.table.fit_before_db).all())
     True
     """
+    progress = MethodProgress.of(progress)
     chosen = integer_layers(sim, layers, OPERATION)
     free = [layer for layer in chosen if not sim.weight(layer.weight_key).frozen]
     found, notes = products(sim, [layer for layer in free if sim.weight(layer.weight_key).grid.bits < 16])
@@ -117,7 +131,7 @@ def _candidates(quantizer: WeightQuantizer, weight: torch.Tensor, count: int) ->
     return Candidates(grid, *(torch.stack([v.detach().reshape(-1) for v in part]) for part in zip(*tried, strict=True)))
 
 
-def _choose_ranges(sim, product: Product, sums: Reconstruction, count: int, tick) -> dict | None:
+def _choose_ranges(sim: QuantSim, product: Product, sums: Reconstruction, count: int, tick) -> dict | None:
     """Give the layer's weight quantizer its best range; a row of the table."""
     quantizer = sim.weight(product.layer.weight_key)
     weight = sim.weight_tensor(product.layer.weight_key).detach()
@@ -154,7 +168,7 @@ def search(
     parts: list[slice],
     sums: Reconstruction,
     tick: Callable[[], None],
-):
+) -> tuple[torch.Tensor, torch.Tensor]:
     """The best candidate of every unit.
 
     Args:

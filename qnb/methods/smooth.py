@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 import torch
 
 from qnb.arguments import is_number, short
@@ -9,14 +12,19 @@ from qnb.errors import InputError
 from qnb.methods.auto import Auto, with_norms
 from qnb.methods.layerwise.layers import integer_layers
 from qnb.methods.method import method
+from qnb.methods.reporting.progress import MethodProgress
 from qnb.methods.reporting.result import Found
 from qnb.methods.rescaling.rescale import Magnitudes, Rescaling
+from qnb.progress import Report
+
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
 
 ALPHAS = [i / 10 for i in range(11)]
 OPERATION = "qnb.methods.smooth"
 
 
-def _fits(sim, given: dict) -> None:
+def _fits(sim: QuantSim, given: dict) -> None:
     alpha = given["alpha"]
     if alpha is not None and not (is_number(alpha) and 0 <= alpha <= 1):
         raise InputError(OPERATION, f"alpha={short(alpha)}", "use 0 to 1, or None to search")
@@ -24,7 +32,14 @@ def _fits(sim, given: dict) -> None:
 
 
 @method("smooth", "SmoothQuant", "rescale", fits=_fits, auto=Auto(20, with_norms))
-def smooth(sim, batches, *, alpha: float | None = None, layers=None, progress=None) -> Found:
+def smooth(
+    sim: QuantSim,
+    batches: Iterable,
+    *,
+    alpha: float | None = None,
+    layers: str | Iterable[str] | None = None,
+    progress: Report | None = None,
+) -> Found:
     """Divide each channel between two layers by a scale that evens out activations, and give it to the weights.
 
     ``s_j = max|x_j|^alpha / max|w_j|^(1 - alpha)``: the norm or layer that makes x is divided by s, the layers that
@@ -56,7 +71,9 @@ def smooth(sim, batches, *, alpha: float | None = None, layers=None, progress=No
     True
     """
     search = Rescaling(sim, smoothing_scales, True, OPERATION)
-    return search.run(batches, layers, ALPHAS if alpha is None else [alpha], alpha is not None, progress)
+    return search.run(
+        batches, layers, ALPHAS if alpha is None else [alpha], alpha is not None, MethodProgress.of(progress)
+    )
 
 
 def smoothing_scales(of: Magnitudes, alpha: float) -> torch.Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -18,6 +18,7 @@ from qnb.errors import FileError, InputError, PrecisionError
 from qnb.graph.batches import length
 from qnb.methods.auto import Auto
 from qnb.methods.method import MEASURED_BATCHES, method
+from qnb.methods.reporting.progress import MethodProgress
 from qnb.methods.reporting.result import Found
 from qnb.methods.training.checkpoint import Checkpoint, identity
 from qnb.methods.training.loop import OPTIMIZERS, Settings, Training
@@ -25,7 +26,11 @@ from qnb.methods.training.objective import OPERATION, Objective
 from qnb.methods.training.schedule import SCHEDULES
 from qnb.methods.training.trained import Trained
 from qnb.numerics import Grid
+from qnb.progress import Report
 from qnb.randomness import Draws, Seeded
+
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
 
 
 def _measured_on(given: dict[str, Any]) -> list:
@@ -38,7 +43,7 @@ def _measured_on(given: dict[str, Any]) -> list:
     return batches
 
 
-def _fits(sim, given: dict[str, Any]) -> None:
+def _fits(sim: QuantSim, given: dict[str, Any]) -> None:
     if not any(q.active and isinstance(q.grid, Grid) for q in sim.quantizers()):
         raise PrecisionError(
             OPERATION,
@@ -50,7 +55,7 @@ def _fits(sim, given: dict[str, Any]) -> None:
 
 @method("train", "Quantization-aware training", "train", once=False, measured=_measured_on, fits=_fits, auto=Auto(70))
 def train(
-    sim,
+    sim: QuantSim,
     loader: Iterable,
     loss: Callable[[Any, Any], torch.Tensor] | None = None,
     *,
@@ -71,8 +76,8 @@ def train(
     resume: bool = True,
     device: str | torch.device | None = None,
     seed: int = 0,
-    progress=None,
-):
+    progress: Report | None = None,
+) -> Found:
     """Quantization-aware training: weights, biases, scales and zero points learned with the quantizers in place.
 
     By default no labels are needed: the simulation learns to give what the FP32 reference gives, by the divergence
@@ -152,7 +157,7 @@ def train(
         sim.to(device)
     draws = Draws(seed)
     objective = Objective(sim, loss, share, temperature, draws)
-    training = Training(sim, loader, objective, settings, evaluate, home, file, progress, draws)
+    training = Training(sim, loader, objective, settings, evaluate, home, file, MethodProgress.of(progress), draws)
     training.run()
     if device != home:
         sim.to(home)
@@ -206,7 +211,7 @@ def _name(function: Callable | str | None) -> str | None:
     return function if function is None or isinstance(function, str) else getattr(function, "__name__", "a function")
 
 
-def _device(sim, device: str | torch.device | None) -> torch.device | None:
+def _device(sim: QuantSim, device: str | torch.device | None) -> torch.device | None:
     if device is None:
         on_cpu = sim.device is not None and sim.device.type == "cpu"
         return torch.device("cuda", torch.cuda.current_device()) if on_cpu and torch.cuda.is_available() else sim.device
@@ -219,7 +224,7 @@ def _device(sim, device: str | torch.device | None) -> torch.device | None:
     return found
 
 
-def _layers(sim, trained: Trained) -> pd.DataFrame:
+def _layers(sim: QuantSim, trained: Trained) -> pd.DataFrame:
     """How far the ranges went, by layer."""
 
     def ratio(*paths: str) -> float:
@@ -238,7 +243,7 @@ def _layers(sim, trained: Trained) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[LAYER, "weight_scale_ratio", "output_scale_ratio"])
 
 
-def _notes(sim, training: Training) -> tuple[str, ...]:
+def _notes(sim: QuantSim, training: Training) -> tuple[str, ...]:
     notes, place = [], training.place
     integer = {k for k in sim.plan.activations if sim.activation(k).active and isinstance(sim.activation(k).grid, Grid)}
     kept = {k for k in integer if f"activation_quantizers.{k}" not in training.trained.ranges}

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from qnb.sim.quantizer_state import QuantizerState, quantizer_modules
+
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
 
 _SIM = ("captured", "precision", "applied_methods", "weight_encodings_frozen", "_moved_reference", "_shared")
 
 
 @contextmanager
-def all_or_nothing(sim):
+def all_or_nothing(sim: QuantSim) -> Iterator[None]:
     """What is done to ``sim`` inside is undone, bit by bit, if anything is raised: an error, a cancel, an interrupt.
 
     Inside, the sim's tensors and encodings are copies of its own, so that writing into them is fine.
@@ -25,7 +30,7 @@ def all_or_nothing(sim):
         raise
 
 
-def _snapshot(sim):
+def _snapshot(sim: QuantSim):
     """A function that puts everything back."""
     own = {name: getattr(sim, name) for name in _SIM}
     modes = [(module, module.training) for module in sim.modules()]

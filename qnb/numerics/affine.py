@@ -50,10 +50,10 @@ def affine_parameters(minimum: Tensor, maximum: Tensor, grid: Grid | FloatGrid) 
 
 
 def _integer_grid(grid: str | Grid, operation: str) -> Grid:
-    grid = parse_grid(grid) if isinstance(grid, str) else grid
-    if isinstance(grid, FloatGrid):
-        raise PrecisionError(operation, f"the float grid {grid.name}", "cast to its dtype: it has no codes")
-    return grid
+    found = parse_grid(grid) if isinstance(grid, str) else grid
+    if isinstance(found, FloatGrid):
+        raise PrecisionError(operation, f"the float grid {found.name}", "cast to its dtype: it has no codes")
+    return found
 
 
 def quantize(

@@ -15,7 +15,7 @@ from qnb.numerics.layout import align
 def levels(grid: str) -> tuple[int, int]:
     """(qmin, qmax) of an integer grid's name."""
     parsed = parse_grid(grid)
-    return parsed.qmin, parsed.qmax
+    return parsed.qmin, parsed.qmax  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @cache
@@ -101,7 +101,7 @@ def run(x: Tensor, scale: Tensor, zero_point: Tensor, grid: str, axis: int | Non
     # Written into a tensor shaped by empty_like, so that strides are those the fake implementation promises.
     result = torch.empty_like(values)
     source, scale, zero_point = align(values, scale, zero_point, axis, block_size)
-    out = result if block_size is None else result.unflatten(axis, (-1, block_size))
+    out = result if block_size is None else result.unflatten(axis, (-1, block_size))  # pyright: ignore[reportArgumentType]
     scale = _beside(scale, out)
     torch.div(source, scale, out=out)
     to_grid(out, scale, zero_point, grid)

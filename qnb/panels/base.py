@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
@@ -14,6 +14,9 @@ from qnb.html import escape
 from qnb.panels import shelf
 from qnb.panels.jobs import JobLine
 from qnb.panels.widgets import CodeButton
+
+if TYPE_CHECKING:
+    from qnb.workflow.workflow import Workflow
 
 LIVE = "application/vnd.jupyter.widget-view+json"
 
@@ -28,7 +31,7 @@ class Panel(Shown):
         flow: the workflow.
     """
 
-    def __init__(self, flow):
+    def __init__(self, flow: Workflow):
         self.flow, self.closed = flow, False
         self._drawer: int | None = None
         self._wanted, self._lock = False, threading.Lock()
@@ -101,7 +104,7 @@ class Panel(Shown):
         self.job.close()
         shelf.close_all_comms(self.widget)
 
-    def button(self, label: str, action: Callable[[], Any], tip: str = "", **traits) -> widgets.Button:
+    def button(self, label: str, action: Callable[[], Any], tip: str = "", **traits: Any) -> widgets.Button:
         """A button; what the action raises is shown in the panel."""
         layout = widgets.Layout(width="auto", flex="0 0 auto")
         made = widgets.Button(description=label, tooltip=tip, layout=layout, **traits)
@@ -153,7 +156,7 @@ def _wide(**traits) -> widgets.Layout:
 def columns(*children: widgets.Widget, least: str = "400px") -> widgets.Box:
     """Side by side where there is room for ``least`` each, else one below the other."""
     for child in children:
-        child.layout.flex, child.layout.min_width = f"1 1 {least}", "0"
+        child.layout.flex, child.layout.min_width = f"1 1 {least}", "0"  # pyright: ignore[reportAttributeAccessIssue]
     return widgets.Box(list(children), layout=_wide(display="flex", flex_flow="row wrap", grid_gap="4px 20px"))
 
 

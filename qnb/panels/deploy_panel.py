@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import ipywidgets as widgets
 
 from qnb import charts, html, runtimes
@@ -17,6 +19,10 @@ from qnb.workflow.documents import deployment as deploy_documents
 from qnb.workflow.guidance import stages
 from qnb.workflow.guidance.next_step import FOLDER, deploy_code
 
+if TYPE_CHECKING:
+    from qnb.workflow.deployment.result import Deployment
+    from qnb.workflow.workflow import Workflow
+
 MEASURES = {"Model size": "size_bytes", "File size": "file_bytes", "Latency": "latency_ms"}
 
 
@@ -28,7 +34,7 @@ class DeployPanel(Panel):
         name: the run to begin with; by default the smallest within tolerance, else the selected one, else the last.
     """
 
-    def __init__(self, flow, name: str | None = None):
+    def __init__(self, flow: Workflow, name: str | None = None):
         best = stages.best(flow)
         self.name = (
             flow[name].name if name else best.name if best else flow.selection.run or next(reversed(flow.runs), None)
@@ -77,8 +83,8 @@ class DeployPanel(Panel):
         self.head.value = heading(
             f"Deploy for {flow.target.name}", "run the files on real runtimes and compare with the simulation"
         )
-        deployed = flow.deployments.get(self.name)
-        self.caption.value = _caption(deployed, self.name)
+        deployed = flow.deployments.get(self.name or "")
+        self.caption.value = _caption(deployed, self.name)  # pyright: ignore[reportArgumentType]
         self.views.draw(deployed)
         self.runs.layout.display = None if names else "none"
         if names:
@@ -137,10 +143,10 @@ def _socs(target) -> list[tuple[str, str]]:
     """(what to read, name): those of the target's architecture first."""
     table = runtimes.socs()
     table = table.assign(other=table.target != target.name).sort_values("other", kind="stable")
-    return [(f"{row.soc}: {row.name}, v{row.htp_arch}", row.soc) for row in table.itertuples(index=False)]
+    return [(f"{row.soc}: {row.name}, v{row.htp_arch}", row.soc) for row in table.itertuples(index=False)]  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _caption(deployed, name: str | None) -> str:
+def _caption(deployed: Deployment, name: str | None) -> str:
     """The answer in a line; before there is one, what the button will do."""
     if deployed is not None:
         tone, words = deploy_documents.tone(deployed), deploy_documents.title(deployed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import ipywidgets as widgets
 
 from qnb import html
@@ -10,6 +12,9 @@ from qnb.html import escape
 from qnb.modules import module_groups
 from qnb.panels.widgets import CodeButton, LayerTable, Plot
 from qnb.workflow.documents import deployment as deploy_documents
+
+if TYPE_CHECKING:
+    from qnb.workflow.deployment.result import Deployment
 
 TABS = ("Layer by layer", "At the outputs", "Table of layers", "Files", "On the device")
 PRE = (
@@ -38,7 +43,7 @@ class DeployViews:
             [self.bars, self.table, self.layers, self.files, device], titles=TABS, layout=widgets.Layout(width="100%")
         )
 
-    def draw(self, deployed) -> None:
+    def draw(self, deployed: Deployment | None) -> None:
         self.widget.layout.display = "none" if deployed is None else None
         if deployed is None:
             return
@@ -49,7 +54,7 @@ class DeployViews:
         chosen = [n for n in selection.layers if n in self.order] if selection.run == deployed.run else []
         self.layers.selected, self.bars.marks = chosen, sorted(self.order.index(n) for n in chosen)
 
-    def _fill(self, deployed) -> None:
+    def _fill(self, deployed: Deployment) -> None:
         tables = (deploy_documents.runtimes(deployed), *deploy_documents.outputs(deployed))
         notes = "".join(html.paragraph(note) for note in deploy_documents.notes(deployed))
         self.table.value = "".join(table.html() for table in tables) + notes

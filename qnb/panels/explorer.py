@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import ipywidgets as widgets
 
 from qnb import charts
@@ -16,6 +18,10 @@ from qnb.panels.what_if_bar import WhatIfBar
 from qnb.panels.widgets import Plot
 from qnb.workflow.documents import layers as layer_documents
 
+if TYPE_CHECKING:
+    from qnb.workflow.run import Run
+    from qnb.workflow.workflow import Workflow
+
 NONE = "(none)"
 
 
@@ -27,7 +33,7 @@ class LayerExplorer(Panel):
         names: one or two runs; by default the selected one, else the last.
     """
 
-    def __init__(self, flow, *names: str):
+    def __init__(self, flow: Workflow, *names: str):
         compared = flow.compared
         if not compared:
             raise InputError("flow.explore", "a workflow without runs to explore", "run one: flow.run('w8a8')")
@@ -109,9 +115,9 @@ class LayerExplorer(Panel):
         self.compared_to.options = [NONE, *(n for n in names if n != run)]
         self.compared_to.value = compared_to if compared_to in self.compared_to.options else NONE
 
-    def _draw_bars(self, run, compared_to: str | None) -> None:
+    def _draw_bars(self, run: Run, compared_to: str | None) -> None:
         folded = self.views.grid.folded
-        frames = {n: fold(self.flow[n].comparison, folded) for n in (run.name, compared_to) if n is not None}
+        frames = {n: fold(self.flow[n].comparison, folded) for n in (run.name, compared_to) if n is not None}  # pyright: ignore[reportArgumentType]
         self.bars.draw(charts.layer_sqnr(frames, own=len(frames) == 1, modules=True))
         self.order = list(frames[run.name][LAYER])
         at = {name: i for i, name in enumerate(self.order)}
@@ -146,5 +152,5 @@ class LayerExplorer(Panel):
             self.flow.selection.layer = self.order[to]
 
     def _fold_all(self, on: bool) -> None:
-        groups = module_groups(list(self.flow[self.flow.selection.run].comparison[LAYER]))
+        groups = module_groups(list(self.flow[self.flow.selection.run].comparison[LAYER]))  # pyright: ignore[reportArgumentType]
         self.views.grid.folded = [g for g in dict.fromkeys(groups) if g] if on else []

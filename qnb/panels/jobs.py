@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import ipywidgets as widgets
 
 from qnb.errors import QnbError
 from qnb.html import TONES, escape
+
+if TYPE_CHECKING:
+    from qnb.workflow.jobs.job import Job
+    from qnb.workflow.workflow import Workflow
 
 MARKS = {"neutral": "", "good": "✓ ", "warn": "! ", "bad": "✗ "}
 
@@ -13,7 +19,7 @@ MARKS = {"neutral": "", "good": "✓ ", "warn": "! ", "bad": "✗ "}
 class JobLine:
     """Follows ``flow.job``; every panel has one."""
 
-    def __init__(self, flow):
+    def __init__(self, flow: Workflow):
         self.flow, self._job, self._end = flow, None, None
         self.bar = widgets.FloatProgress(min=0.0, max=1.0, layout=widgets.Layout(width="160px", display="none"))
         self.text = widgets.HTML(layout=widgets.Layout(flex="1 1 200px", min_width="0"))
@@ -54,14 +60,14 @@ class JobLine:
         self.bar.value = 0.0
         self.say(f"{job.name}: starting")
         if not job.running:
-            self._ended(job)
+            self._ended(job)  # pyright: ignore[reportArgumentType]
 
-    def _report(self, job) -> None:
+    def _report(self, job: Job) -> None:
         self.cancel.disabled = job.cancelling
         self.bar.value = job.progress.fraction or 0.0
         self.say(str(job.progress))
 
-    def _ended(self, job) -> None:
+    def _ended(self, job: Job) -> None:
         self._leave()
         self.cancel.disabled, self.cancel.layout.display, self.bar.layout.display = True, "none", "none"
         if job.status == "done":

@@ -96,14 +96,14 @@ class WorstCases(LayerTab):
     """The worst channels and the worst input samples, side by side."""
 
     def __init__(self):
-        self.widget = widgets.HTML()
+        self.widget = self.text = widgets.HTML()
 
     def draw(self, flow: Workflow, run: str, profile: LayerProfile) -> None:
         tables = [Table(profile.samples, "Input samples with the lowest SQNR", 12, layer_documents.FORMS)]
         if profile.channels is not None:
             tables.insert(0, Table(profile.channels, "Channels with the largest error", 12, layer_documents.FORMS))
         parts = "".join(f'<div style="flex:1 1 300px;min-width:0">{table.html()}</div>' for table in tables)
-        self.widget.value = f'<div style="display:flex;flex-wrap:wrap;gap:4px 24px">{parts}</div>'
+        self.text.value = f'<div style="display:flex;flex-wrap:wrap;gap:4px 24px">{parts}</div>'
 
     def missing(self, flow: Workflow, text: str) -> None:
-        self.widget.value = html.paragraph(text)
+        self.text.value = html.paragraph(text)

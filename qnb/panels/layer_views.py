@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import ipywidgets as widgets
 
 from qnb.columns import LAYER, OP, OWN_SQNR_DB, SQNR_DB
-from qnb.measures import LayerProfile
 from qnb.modules import module_groups
 from qnb.panels.layer_tabs import TABS
 from qnb.panels.widgets import LayerTable
@@ -17,6 +16,9 @@ from qnb.workflow.run import Run
 
 if TYPE_CHECKING:
     from qnb.panels.explorer import LayerExplorer
+
+if TYPE_CHECKING:
+    from qnb.workflow.run import Run
 
 SHOWN = [LAYER, OP, SQNR_DB, OWN_SQNR_DB, "saturated_fraction"]
 CHOOSE = "Choose a layer: click a bar, or use the arrow keys."
@@ -46,7 +48,7 @@ class LayerViews:
 
     def draw(self, run: Run) -> None:
         self._fill(run)
-        flow, index = self.panel.flow, self.widget.selected_index
+        flow, index = self.panel.flow, self.widget.selected_index or 0
         self.grid.selected = list(flow.selection.layers)
         if index >= len(self.tabs):
             return
@@ -55,19 +57,19 @@ class LayerViews:
         if profile is not None:
             tab.draw(flow, run.name, profile)
         else:
-            tab.missing(flow, CHOOSE if flow.selection.layer is None else self._why_missing(run))
+            tab.missing(flow, CHOOSE if flow.selection.layer is None else self._missing(run))
 
     def _fill(self, run: Run) -> None:
         if self._filled is not run:
             self._filled = run
             frame = run.comparison[SHOWN]
-            self.grid.fill(frame, LAYER, layer_documents.FORMS, module_groups(list(frame[LAYER])))
+            self.grid.fill(frame, LAYER, layer_documents.FORMS, module_groups(list(frame[LAYER])))  # pyright: ignore[reportArgumentType]
 
-    def _profile(self, run: Run) -> LayerProfile | None:
+    def _profile(self, run: Run):
         """The layer's values, where they are known; else they are read, beside what the workflow may be doing."""
         flow = self.panel.flow
         if flow.profiles.of(run) is not None:
-            return flow.profile(run.name)[flow.selection.layer]
+            return flow.profile(run.name)[flow.selection.layer or ""]
         if flow.model is not None and run.sim is not None and not (self._reading and self._reading.running):
             self._reading = Job(f"reading {run.name}", lambda report: flow.profile(run.name, report))
             self._reading.reported.connect(lambda job: self.panel.job.say(str(job.progress)))
@@ -84,7 +86,7 @@ class LayerViews:
         if self._reading is not None:
             self._reading.cancel()
 
-    def _why_missing(self, run: Run) -> str:
+    def _missing(self, run: Run) -> str:
         if self.panel.flow.model is None:
             return "Values need the model and its data: qnb.load(path, model=..., calibration=..., evaluate=...)"
         return f"Reading the layers of {run.name}."

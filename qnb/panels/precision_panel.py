@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import ipywidgets as widgets
 
 from qnb import html
@@ -9,6 +11,9 @@ from qnb.document import Code, Document, Text
 from qnb.html import escape
 from qnb.panels.base import Panel, heading, line
 from qnb.panels.widgets import CodeButton, Plot
+
+if TYPE_CHECKING:
+    from qnb.workflow.workflow import Workflow
 
 COSTS = {"bit operations": "bops", "weight bytes": "weight_bytes"}
 PROMISE = "one sensitivity pass, then the best mix of bits for every budget; some of the mixes are measured"
@@ -22,7 +27,7 @@ class MixedPrecisionPanel(Panel):
         name: the run to start from; by default the last one searched, else the selected one, else the last.
     """
 
-    def __init__(self, flow, name: str | None = None):
+    def __init__(self, flow: Workflow, name: str | None = None):
         compared = flow.compared
         selected = flow.selection.run if flow.selection.run in compared else None
         self.name = (
@@ -60,7 +65,7 @@ class MixedPrecisionPanel(Panel):
         self.name = self.name if self.name in names else names[-1] if names else None
         self.run.options, self.run.value = names or [""], self.name or ""
         self.head.value = heading("Mixed precision", f"for {flow.target.name}, tolerance {flow.tolerance:g}")
-        found = flow.pareto_fronts.get(self.name)
+        found = flow.pareto_fronts.get(self.name or "")
         self.found.layout.display = None if found else "none"
         self.empty.value = "" if found else html.paragraph(_empty(self.name))
         if found:
@@ -78,7 +83,7 @@ class MixedPrecisionPanel(Panel):
         self.strip.draw(found.strip())
 
     def document(self) -> Document:
-        found = self.flow.pareto_fronts.get(self.name)
+        found = self.flow.pareto_fronts.get(self.name or "")
         if found is not None:
             return found.document()
         if self.name is None:
@@ -91,19 +96,19 @@ class MixedPrecisionPanel(Panel):
         self.refresh()
 
     def _choose(self, point: int) -> None:
-        found = self.flow.pareto_fronts.get(self.name)
+        found = self.flow.pareto_fronts.get(self.name or "")
         if found is not None and point != found.chosen:
             found.choose(point)
             self.flow.changed.emit()
 
     def _clicked(self, message: dict) -> None:
         """A point of the front, which is the first curve."""
-        point, found = message.get("place"), self.flow.pareto_fronts.get(self.name)
+        point, found = message.get("place"), self.flow.pareto_fronts.get(self.name or "")
         if message.get("curve") == 0 and found is not None and point in range(len(found.front)):
-            self._choose(point)
+            self._choose(point)  # pyright: ignore[reportArgumentType]
 
     def _search(self) -> None:
-        flow, name = self.flow, self.name
+        flow, name = self.flow, self.name or ""
         options = {} if self.cost.value == "bops" else {"cost": self.cost.value}
         said = "".join(f", {k}={v!r}" for k, v in options.items())
         flow.jobs.start(
@@ -113,13 +118,13 @@ class MixedPrecisionPanel(Panel):
         self.note(f"{flow.variable}.search_mixed_precision({name!r}{said})")
 
     def _verify(self) -> None:
-        found = self.flow.pareto_fronts[self.name]
+        found = self.flow.pareto_fronts[self.name or ""]
         point = found.chosen
         self.flow.jobs.start(f"verify point {point}", lambda report: found.verify(point, progress=report))
         self.note(f"{self.flow.variable}.pareto_fronts[{self.name!r}].verify({point})")
 
     def _keep(self) -> None:
-        found = self.flow.pareto_fronts[self.name]
+        found = self.flow.pareto_fronts[self.name or ""]
         point = found.chosen
         self.flow.jobs.start(f"keep point {point}", lambda report: found.keep(point, progress=report))
         self.note(found.code(point))

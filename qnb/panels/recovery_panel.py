@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import ipywidgets as widgets
 
 from qnb import html
@@ -16,6 +18,10 @@ from qnb.workflow.guidance.next_step import recover_code
 from qnb.workflow.recovery.recover import AUTO
 from qnb.workflow.verdict import FAIL, UNCLEAR
 
+if TYPE_CHECKING:
+    from qnb.workflow.run import Run
+    from qnb.workflow.workflow import Workflow
+
 
 class RecoveryPanel(Panel):
     """``flow.recovery_panel()``: see the module's docstring.
@@ -25,7 +31,7 @@ class RecoveryPanel(Panel):
         name: the run to start from; by default the selected one, else the first that is not within tolerance.
     """
 
-    def __init__(self, flow, name: str | None = None):
+    def __init__(self, flow: Workflow, name: str | None = None):
         self.name = flow[name].name if name else _default(flow)
         super().__init__(flow)
 
@@ -77,11 +83,11 @@ class RecoveryPanel(Panel):
         return documents.panel(self.flow, self.name, self.shown)
 
     @property
-    def shown(self):
+    def shown(self) -> Run | None:
         """The proposal; else the chosen run, where it was recovered; else None."""
         if self.flow.proposal is not None:
             return self.flow.proposal
-        run = self.flow.runs.get(self.name)
+        run = self.flow.runs.get(self.name or "")
         return run if run is not None and run.recovery else None
 
     @property
@@ -124,8 +130,8 @@ class RecoveryPanel(Panel):
     def _submit(self, methods: tuple[str, ...]) -> None:
         flow = self.flow
         flow.submit(flow.recover, self.name, methods, keep=False)
-        self.views.follow(flow.job)
-        self.note(recover_code(flow.variable, self.name, methods))
+        self.views.follow(flow.job)  # pyright: ignore[reportArgumentType]
+        self.note(recover_code(flow.variable, self.name, methods))  # pyright: ignore[reportArgumentType]
 
     def _keep(self) -> None:
         kept = self.flow.keep()
@@ -137,7 +143,7 @@ class RecoveryPanel(Panel):
         self.flow.discard()
 
 
-def _default(flow) -> str | None:
+def _default(flow: Workflow) -> str | None:
     if flow.selection.run in flow.compared:
         return flow.selection.run
     lost = [n for n in flow.compared if flow[n].verdict.status in (FAIL, UNCLEAR)]

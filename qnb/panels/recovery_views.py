@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import TYPE_CHECKING
 
 import ipywidgets as widgets
 import pandas as pd
@@ -14,6 +15,10 @@ from qnb.modules import module_groups
 from qnb.panels.widgets import LayerTable, Plot
 from qnb.text import decibel
 from qnb.workflow.documents import recovery as documents
+
+if TYPE_CHECKING:
+    from qnb.workflow.jobs.job import Job
+    from qnb.workflow.run import Run
 
 TABS = ("Before and after", "History", "Applied methods", "Table of layers")
 EVERY_S = 1.0
@@ -41,13 +46,13 @@ class RecoveryViews:
             [self.bars, past, self.done, self.layers], titles=TABS, layout=widgets.Layout(width="100%")
         )
 
-    def follow(self, job) -> None:
+    def follow(self, job: Job) -> None:
         """Show a job's history as it grows."""
         self.widget.selected_index, self._last = 1, 0.0
         self.which.layout.display = "none"
         job.reported.connect(self._grow)
 
-    def draw(self, run) -> None:
+    def draw(self, run: Run | None) -> None:
         live = self._job() is not None
         self.widget.layout.display = None if run is not None or live else "none"
         if run is None or run is self._drawn:
@@ -74,7 +79,7 @@ class RecoveryViews:
             charts.history(rows[-1].history, name=rows[-1].method) if rows else charts.history(pd.DataFrame())
         )
 
-    def _grow(self, job) -> None:
+    def _grow(self, job: Job) -> None:
         """Called in the job's thread."""
         if self.panel.closed or not self._lock.acquire(blocking=False):
             return
@@ -105,7 +110,7 @@ class RecoveryViews:
             flow.selection.set(run=self._drawn.name, layers=layers)
 
 
-def frame(before, after) -> pd.DataFrame:
+def frame(before: Run | None, after: Run) -> pd.DataFrame:
     """Own and accumulated SQNR of every layer, before and after."""
     now = after.comparison
     found = pd.DataFrame({LAYER: now[LAYER], "op": now["op"]})

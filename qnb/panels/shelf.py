@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ipywidgets import Widget
 
 _open: dict[str, tuple[int, list]] = {}
 
@@ -38,7 +41,7 @@ def _cell() -> tuple[str | None, int]:
     return name, shell.execution_count
 
 
-def close_all_comms(widget) -> None:
+def close_all_comms(widget: Widget) -> None:
     """Close a widget with everything in it: children, layouts and styles have comms of their own."""
     from ipywidgets import Widget
 

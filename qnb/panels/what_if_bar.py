@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import ipywidgets as widgets
 
 from qnb.html import escape
 from qnb.panels.base import line
 from qnb.panels.widgets import CodeButton
+from qnb.progress import Report
 from qnb.ranges import RULES
+
+if TYPE_CHECKING:
+    from qnb.workflow.recovery.what_if import WhatIf
+    from qnb.workflow.run import Run
 
 SAME = "unchanged"
 PRECISIONS = ("w16a16", "w8a16", "w8a8", "w4a16", "w4a8", "fp16", "fp32")
@@ -21,7 +28,8 @@ class WhatIfBar:
     """
 
     def __init__(self, panel):
-        self.panel, self.trial = panel, None
+        self.panel = panel
+        self.trial: WhatIf | None = None
         self.what = widgets.HTML()
         self.precision, self.rule = (
             widgets.Dropdown(
@@ -41,7 +49,7 @@ class WhatIfBar:
         edge = widgets.Layout(width="100%", border_top="1px solid rgba(121,121,121,.4)", padding="6px 0 0")
         self.widget = widgets.VBox([controls, self.result], layout=edge)
 
-    def draw(self, run) -> None:
+    def draw(self, run: Run) -> None:
         flow = self.panel.flow
         if self.trial is not None and self.trial.run is not run:
             self.trial = None
@@ -63,7 +71,7 @@ class WhatIfBar:
         given = {k: v for k, v in chosen.items() if v != SAME}
         trial = self.trial or flow.what_if(flow.selection.run)
 
-        def work(report):
+        def work(report: Report):
             trial.change(layers, progress=report, **given)
             self.trial = trial
 

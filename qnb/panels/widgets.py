@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anywidget
 import traitlets
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
 
 FOLDER = Path(__file__).parent
 CSS = (FOLDER / "panel.css").read_text(encoding="utf-8")
@@ -64,7 +68,7 @@ class Plot(_Drawn):
         self._on_click, self._on_key = on_click, on_key
         self.on_msg(self._heard)
 
-    def draw(self, figure, marks=()) -> None:
+    def draw(self, figure: go.Figure, marks: Iterable[int] = ()) -> None:
         """Show a Plotly figure; what has not changed is not sent again."""
         from qnb.workflow.documents.figures import figure_json, figure_title
 
@@ -105,7 +109,9 @@ class LayerTable(anywidget.AnyWidget):
     searchable = traitlets.Bool(False).tag(sync=True)
     height = traitlets.Int(260).tag(sync=True)
 
-    def fill(self, frame, id_column: str, formats: dict | None = None, groups=None) -> None:
+    def fill(
+        self, frame: pd.DataFrame, id_column: str, formats: dict | None = None, groups: list[str] | None = None
+    ) -> None:
         """Show a DataFrame; ``groups`` names each row's group.
 
         Columns with names of `qnb.columns` get their titles; ``formats`` as for `qnb.document.Table`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import unescape
+from typing import TYPE_CHECKING
 
 import ipywidgets as widgets
 
@@ -18,6 +19,10 @@ from qnb.workflow.guidance.next_step import FOLDER, deploy_code, recover_code, r
 from qnb.workflow.guidance.next_steps import next_steps
 from qnb.workflow.recovery.recover import AUTO
 from qnb.workflow.verdict import FAIL, UNCLEAR
+
+if TYPE_CHECKING:
+    from qnb.workflow.guidance.next_step import NextStep
+    from qnb.workflow.workflow import Workflow
 
 REDUCED = ("w8a16", "w8a8", "w4a16", "w4a8")
 """Offered in the field of the Reduce stage; any other precision can be typed there."""
@@ -178,7 +183,7 @@ class NextLine:
         self.code = CodeButton()
         self.widget = line()
 
-    def show(self, word: str, next_step, buttons: list[widgets.Widget]) -> None:
+    def show(self, word: str, next_step: NextStep | None, buttons: list[widgets.Widget]) -> None:
         """``next_step`` with its buttons; nothing where it is None."""
         self.widget.children = (*buttons, self.code, self.text)
         self.widget.layout.display = "none" if next_step is None else "flex"
@@ -189,7 +194,7 @@ class NextLine:
             self.text.value = f"<div><b>{word}: {escape(next_step.title)}.</b> {escape(next_step.reason)}{stop}</div>"
 
 
-def _title(flow) -> tuple[str, str]:
+def _title(flow: Workflow) -> tuple[str, str]:
     metric = f", FP32 metric {metric_text(flow['fp32'].score.value)}" if "fp32" in flow else ""
     return documents.model_name(flow), f"for {flow.target.name}{metric}, tolerance {flow.tolerance:g}"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -21,7 +23,7 @@ def tensor_range(
     block_size: int | None = None,
     *,
     channel_axis: int | None = None,
-    **options,
+    **options: Any,
 ) -> tuple[Tensor, Tensor]:
     """The range (min, max) that ``grid`` should cover for the values of one tensor.
 

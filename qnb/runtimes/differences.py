@@ -115,7 +115,7 @@ def find(table: pd.DataFrame, wiring: Wiring, own_db: Mapping[str, float] | None
         own_db: of layers, the simulation against FP32.
     """
     judge = _Judge(table, wiring, own_db or {})
-    outputs = table[table[OP] == "output"].to_dict("records")
+    outputs = table[table[OP] == "output"].to_dict("records")  # pyright: ignore[reportCallIssue]
     found = []
     for row, source in zip(outputs, wiring.outputs, strict=True):
         found.append(judge.difference(row, source, row[LAYER], ""))
@@ -131,7 +131,7 @@ class _Judge:
     """Every layer of a table: why it differs more than expected, `AGREES` or `UNEXPLAINED`."""
 
     def __init__(self, table: pd.DataFrame, wiring: Wiring, own_db: Mapping[str, float]):
-        rows = table[table[OP] != "output"].to_dict("records")
+        rows = table[table[OP] != "output"].to_dict("records")  # pyright: ignore[reportCallIssue]
         self.rows, self.wiring, self.own_db = {row[LAYER]: row for row in rows}, wiring, own_db
         self.why: dict[str, str] = {}
         for layer, row in self.rows.items():
@@ -159,7 +159,7 @@ class _Judge:
         equal = row["equal_fraction"] if _of_integers(row) else math.nan
         made = Difference(output, part, row[SQNR_DB], expected_db(source.bits, own_db), equal)
         if why != UNEXPLAINED:
-            return Difference(**vars(made) | {"why": why})
+            return Difference(**vars(made) | {"why": why})  # pyright: ignore[reportArgumentType]
         before = self.wiring.before(source)
         return Difference(**vars(made) | self.beginning([*before, part] if part else before))
 

@@ -70,7 +70,7 @@ class RuntimeFacts:
             path: of the file that `file` names.
             soc, threads: as they were asked for.
         """
-        return cls(path, threads=threads).load()
+        return cls(path, threads=threads).load()  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
 
 
 RUNTIMES: Registry[type[Runtime]] = Registry("runtime", of=type, group="qnb.runtimes")
@@ -86,4 +86,4 @@ def register(runtime: R) -> R:
     """
     if not issubclass(runtime, RuntimeFacts) or runtime.name == RuntimeFacts.name:
         raise InputError("register a runtime", runtime.__name__, "give a subclass of qnb.runtimes.Runtime with a name")
-    return RUNTIMES.add(runtime.name, runtime)
+    return RUNTIMES.add(runtime.name, runtime)  # pyright: ignore[reportArgumentType]

@@ -70,7 +70,7 @@ def _check_range(tensor: Tensor, value: torch.Tensor, grid: dict | None, operati
     limits = torch.iinfo(tensor.dtype)
     low, high = limits.min, limits.max
     if grid is not None:
-        low, high = parse_grid(grid["grid"]).qmin, parse_grid(grid["grid"]).qmax
+        low, high = parse_grid(grid["grid"]).qmin, parse_grid(grid["grid"]).qmax  # pyright: ignore[reportAttributeAccessIssue]
     smallest, largest = (int(v) for v in value.to(torch.int64).aminmax())
     if smallest < low or largest > high:
         received = f"input {tensor.name!r} has integers from {smallest} to {largest}"
@@ -152,7 +152,7 @@ def random_inputs(
         shape = [size if isinstance(size, int) else batch for size in tensor.shape]
         if tensor.name in grids:
             grid = parse_grid(grids[tensor.name]["grid"])
-            codes = torch.randint(grid.qmin, grid.qmax + 1, shape, generator=generator, dtype=torch.int32)
+            codes = torch.randint(grid.qmin, grid.qmax + 1, shape, generator=generator, dtype=torch.int32)  # pyright: ignore[reportAttributeAccessIssue]
             made.append(codes.to(tensor.dtype))
         elif tensor.dtype.is_floating_point:
             made.append(torch.randn(shape, generator=generator).to(tensor.dtype))

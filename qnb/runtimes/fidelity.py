@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
@@ -12,10 +13,14 @@ from qnb import columns
 from qnb.errors import CalibrationError, InputError
 from qnb.graph.batches import length, reiterable
 from qnb.measures.layers.error import ErrorStats
+from qnb.progress import Report
 from qnb.runtimes.runtime import Runtime
 
+if TYPE_CHECKING:
+    from qnb.sim.base import SimBase
 
-def fidelity(sim, runtime: Runtime, batches: Iterable, *, progress=None) -> pd.DataFrame:
+
+def fidelity(sim: SimBase, runtime: Runtime, batches: Iterable, *, progress: Report | None = None) -> pd.DataFrame:
     """Compare a simulation with a runtime, in one pass over the data.
 
     Args:
@@ -72,7 +77,7 @@ def fidelity(sim, runtime: Runtime, batches: Iterable, *, progress=None) -> pd.D
 class _Watch(fx.Interpreter):
     """Runs a sim's graph and shows every layer's simulated output."""
 
-    def __init__(self, sim, see):
+    def __init__(self, sim: SimBase, see):
         super().__init__(sim.graph_module)
         self.layer_of, self.see = {g.output: g.layer for g in sim.groups}, see
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from torch import nn
 
 from qnb.errors import ModelAttributeError
 from qnb.runtimes.runtime import Runtime
+
+if TYPE_CHECKING:
+    from qnb.graph.captured import Captured
 
 
 class RuntimeModel(nn.Module):
@@ -20,12 +25,12 @@ class RuntimeModel(nn.Module):
         qnb.accuracy(loader)(RuntimeModel(sim.captured, QnnHtp("w8a8.onnx")))
     """
 
-    def __init__(self, captured, runtime: Runtime):
+    def __init__(self, captured: Captured, runtime: Runtime):
         super().__init__()
         self.captured, self.runtime = captured, runtime
         self.eval()
 
-    def forward(self, *args, **kwargs):
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Takes what the user's model takes; gives back its output type, on the CPU."""
         flat = self.captured.flatten_call(args, kwargs, self.runtime.name)
         found = self.runtime.run(*(x.cpu() for x in flat))

@@ -204,7 +204,7 @@ def _eight_bit(node: Any, types: dict[str, int]) -> int | None:
     kind = types.get(node.input[2]) if len(node.input) > 2 else None
     asked = next((a.i for a in node.attribute if a.name == "output_dtype"), 0)
     of = onnx.TensorProto
-    return {of.INT4: of.INT8, of.UINT4: of.UINT8}.get(kind or asked)
+    return {of.INT4: of.INT8, of.UINT4: of.UINT8}.get(kind or asked)  # pyright: ignore[reportArgumentType]
 
 
 def has_external_data(model: Any) -> bool:

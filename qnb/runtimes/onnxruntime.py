@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -17,6 +17,9 @@ from qnb.runtimes.facts import register
 from qnb.runtimes.runtime import PLACEMENT, Runtime
 from qnb.runtimes.session import open_session, session_options
 from qnb.sim.exact import check_integer
+
+if TYPE_CHECKING:
+    from qnb.sim.base import SimBase
 
 MOVES = frozenset(
     {
@@ -86,7 +89,7 @@ class OnnxRuntime(Runtime):
             raise FileError("OnnxRuntime", received, "open it with QnnHtp, or open the file it was compiled from")
 
     @classmethod
-    def untimed(cls, sim) -> str:
+    def untimed(cls, sim: SimBase) -> str:
         """Its kernels compute in floating point what a device computes in integers, but for W8A8."""
         if sim.precision.name in ("fp32", "fp16"):
             return ""

@@ -112,9 +112,9 @@ class QnnHtp(Runtime):
             columns ``node, op, provider`` ("HTP" or "CPU"). Nodes that ONNX Runtime put in have names of their own.
         """
         self.load()
-        return _assignment(self._loaded, self._header.nodes)
+        return _assignment(self._loaded, self._header.nodes)  # pyright: ignore[reportArgumentType]
 
-    def repeat(self, *inputs: Any) -> Callable[[], float]:
+    def repeat(self, *inputs: Any) -> Callable[[], float | None]:
         """As `Runtime.repeat`, for latency on a device; raises TargetError where HTP is emulated."""
         if emulated():
             raise TargetError(
@@ -249,7 +249,7 @@ class QnnHtp(Runtime):
         if not self.fallback and not self._header.compiled:
             try:
                 placed = _assignment(self._open(source, sizes, True), self._header.nodes)
-                nodes = list(placed[placed["provider"] == "CPU"][["node", "op"]].itertuples(index=False, name=None))
+                nodes = list(placed[placed["provider"] == "CPU"][["node", "op"]].itertuples(index=False, name=None))  # pyright: ignore[reportAttributeAccessIssue]
                 other = f"pass fallback=True to run them on the CPU, or {other}"
             except (Failed, Ended):  # then the first error is all there is
                 nodes = []

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 import torch
@@ -91,7 +91,7 @@ class Runtime(RuntimeFacts):
 
     # Use.
 
-    def load(self) -> Runtime:
+    def load(self) -> Self:
         """Make the session now; the first use does it otherwise. Returns self."""
         with self._lock:
             if self._loaded is None or not self._usable(self._loaded):
@@ -195,10 +195,10 @@ class Runtime(RuntimeFacts):
             received = f"shapes for {', '.join(map(repr, unknown))}, which {self.path.name} does not have"
             raise InputError(self._operation(), received, f"leave them out: {has}")
         open_batch = self._batch_names() & names if batch is not None else set()
-        return {**dict.fromkeys(sorted(open_batch), batch), **shapes}
+        return {**dict.fromkeys(sorted(open_batch), batch), **shapes}  # pyright: ignore[reportReturnType]
 
     def _sized(self, tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return tuple(replace(t, shape=tuple(self._sizes.get(size, size) for size in t.shape)) for t in tensors)
+        return tuple(replace(t, shape=tuple(self._sizes.get(size, size) for size in t.shape)) for t in tensors)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
     def _piece_size(self, batch: int | None) -> int | None:
         """How many samples a session takes at once; None where it takes any number."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from torch.utils import _pytree as pytree
 
 from qnb.graph import ops
+
+if TYPE_CHECKING:
+    from qnb.sim.base import SimBase
 
 CHOICES = frozenset(
     "topk sort argsort argmax argmin max min kthvalue mode nonzero unique bucketize searchsorted eq ne gt ge lt "
@@ -60,7 +64,7 @@ class Wiring:
         return [layer for layer in self.layers if layer in found]
 
 
-def of(sim) -> Wiring:
+def of(sim: SimBase) -> Wiring:
     """Of a QuantSim: its graph without the quantizers, whose nodes its layers name."""
     made, bits = {g.output: g.layer for g in sim.groups}, _own_bits(sim)
     walk: dict = {}
@@ -107,7 +111,7 @@ def _joined(node, read: list[Source], bits: int) -> Source:
     )
 
 
-def _own_bits(sim) -> dict[str, int]:
+def _own_bits(sim: SimBase) -> dict[str, int]:
     """Node -> bits of its quantizer, where it has an active one."""
     found = {}
     for key, site in sim.plan.activations.items():

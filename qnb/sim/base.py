@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import fx
@@ -18,6 +18,9 @@ from qnb.sim.graph_model import GraphModel, ReferenceModel, device_of
 from qnb.sim.placement.plan import Plan
 from qnb.sim.quantizer import BiasQuantizer, Quantizer, WeightQuantizer
 from qnb.targets import Target
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class SimBase(GraphModel):
@@ -82,7 +85,7 @@ class SimBase(GraphModel):
         """Whether every active quantizer has its encoding."""
         return not any(q.active and q.needs_calibration for q in self.quantizers())
 
-    def _forward(self, args: tuple, kwargs: dict):
+    def _forward(self, args: tuple, kwargs: dict) -> Any:
         if not self.calibrated:
             raise CalibrationError("QuantSim", "it is not calibrated", "call calibrate(batches) first")
         return super()._forward(args, kwargs)
@@ -111,11 +114,11 @@ class SimBase(GraphModel):
         for key, site in self.plan.biases.items():
             yield site.layer, "bias", self.bias(key)
 
-    def layers(self):
+    def layers(self) -> pd.DataFrame:
         """DataFrame, one row per layer in graph order: see `qnb.columns.LAYERS`."""
         return tables.layers(self.snapshot())
 
-    def encodings(self):
+    def encodings(self) -> pd.DataFrame:
         """DataFrame, one row per quantizer: see `qnb.columns.ENCODINGS`. Per-channel values are lists."""
         return tables.encodings(self.snapshot())
 
@@ -133,7 +136,7 @@ class SimBase(GraphModel):
         """Free the kept quantized weights; the next forward pass makes them again."""
         for _, kind, module in self.sites():
             if kind in ("weight", "bias") and hasattr(module, "drop_cache"):
-                module.drop_cache()
+                module.drop_cache()  # pyright: ignore[reportCallIssue]
 
     def __repr__(self) -> str:
         state = "calibrated" if self.calibrated else "not calibrated"

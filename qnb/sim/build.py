@@ -38,7 +38,7 @@ def weight_grid(site: WeightSite, shape: torch.Size, precision: Precision) -> tu
         return grid, None
     if site.axis is None:
         return Grid(grid.bits, grid.symmetric), None
-    if grid.granularity == "block" and shape[site.block_axis] % grid.block_size == 0:
+    if grid.granularity == "block" and shape[site.block_axis] % grid.block_size == 0:  # pyright: ignore[reportCallIssue]
         return grid, site.block_axis
     return Grid(grid.bits, grid.symmetric, "channel"), site.axis
 
@@ -160,7 +160,7 @@ def _insert_parameter(graph: fx.Graph, user: fx.Node, path: tuple[int, ...], tar
     user.args = tuple(args)
 
 
-def captured_of(model, example_inputs, dynamic_shapes) -> Captured:
+def captured_of(model: nn.Module | Captured, example_inputs: Any, dynamic_shapes: Any) -> Captured:
     """A model that is captured already, or is captured with its example."""
     if isinstance(model, Captured):
         return model

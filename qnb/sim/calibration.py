@@ -6,34 +6,38 @@ see. Statistics are streamed: no activation is stored.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from qnb.errors import CalibrationError
 from qnb.graph.batches import length, reiterable
 from qnb.numerics import Grid
+from qnb.progress import Report
 from qnb.ranges import RULES, MinMax, tensor_range
 from qnb.sim.placement.masking import attended, margin
 from qnb.sim.placement.plan import ActivationSite
 from qnb.sim.quantizer import BiasQuantizer, Quantizer, WeightQuantizer, spread
 from qnb.sim.quantizer_state import unchanged_on_error
 
-Progress = Callable[[int, int | None, str], None]
+if TYPE_CHECKING:
+    from qnb.sim.base import SimBase
+
 INT32_LIMIT = 2**31 - 2**15
 ROOM_BELOW_ZERO = 4096
 """Parts of a range's upper end; one of them below zero gives a 16-bit grid a zero point that is not 0."""
 
 
 def calibrate(
-    sim,
+    sim: SimBase,
     batches: Iterable,
     method: str = "minmax",
-    progress: Progress | None = None,
+    progress: Report | None = None,
     *,
     layers: str | Iterable[str] | None = None,
-    **options,
+    **options: Any,
 ) -> None:
     """Fill every encoding of ``sim``; on any error the sim is as it was.
 
@@ -94,7 +98,7 @@ class _Watch:
 
 
 @contextmanager
-def _observers(sim, rule, only: set[str] | None = None):
+def _observers(sim: SimBase, rule, only: set[str] | None = None):
     """Watch these quantizers (all by default); while they watch, no activation is quantized."""
     watch = _Watch()
     quantizers = {key: sim.activation(key) for key in sim.plan.activations}
@@ -116,7 +120,7 @@ def _pass(x: torch.Tensor) -> None:
     """Not watched, and not quantized."""
 
 
-def _run(sim, batches, watch: _Watch, progress: Progress | None) -> None:
+def _run(sim: SimBase, batches: Iterable, watch: _Watch, progress: Report | None) -> None:
     total = length(batches)
     done = 0
     with torch.no_grad():
@@ -129,7 +133,7 @@ def _run(sim, batches, watch: _Watch, progress: Progress | None) -> None:
         raise CalibrationError("QuantSim.calibrate", "the loader gave no batch", "pass at least one batch")
 
 
-def weight_encodings(sim, only: set[str] | None = None) -> None:
+def weight_encodings(sim: SimBase, only: set[str] | None = None) -> None:
     """Min-max encodings of the weights, per channel or block as their grid says."""
     for key in sim.plan.weights:
         quantizer = sim.weight(key)
@@ -145,7 +149,7 @@ def weight_encodings(sim, only: set[str] | None = None) -> None:
             quantizer.set_range(low, _headroom(high, quantizer.grid, sim.target))
 
 
-def restore_weight_ranges(sim, but: set[str]) -> None:
+def restore_weight_ranges(sim: SimBase, but: set[str]) -> None:
     """The encodings that all weights ``but`` these had before `guard_bias_overflow`: of the range chosen for them,
     which need not be that of the weights (SeqMSE), nor of the weights as they are now (AdaRound)."""
     for key in sim.plan.weights.keys() - but:
@@ -159,7 +163,7 @@ def _headroom(high: torch.Tensor, grid: Grid, target) -> torch.Tensor:
     return high * (grid.qmax / target.max_weight_code_16bit) if grid.bits == 16 and grid.symmetric else high
 
 
-def activation_encodings(sim, only: set[str] | None = None) -> None:
+def activation_encodings(sim: SimBase, only: set[str] | None = None) -> None:
     """Encodings from the statistics that calibration left, or from fixed ranges."""
     for key, site in sim.plan.activations.items():
         quantizer = sim.activation(key)
@@ -190,7 +194,7 @@ def _widened(low: torch.Tensor, high: torch.Tensor, grid: Grid, site: Activation
     return low, _headroom(high, grid, target)
 
 
-def guard_bias_overflow(sim) -> None:
+def guard_bias_overflow(sim: SimBase) -> None:
     """Raise weight scales until |bias| / (s_x * s_w) fits an int32 accumulator with room for the products.
 
     Without it W16A16 files are wrong on real runtimes: small weight scales make bias codes overflow.
@@ -214,7 +218,7 @@ def guard_bias_overflow(sim) -> None:
             weight.set_encoding(needed, weight.zero_point)
 
 
-def largest_bias_code(sim, key: str) -> float:
+def largest_bias_code(sim: SimBase, key: str) -> float:
     """|bias| / scale of one bias, in steps; below 2^31 - 2^15 after the guard."""
     values = sim.bias_tensor(key).detach().double().abs()
     return float((values / spread(sim.bias(key).scale, values.numel())).max())

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import fx, nn
@@ -13,6 +14,9 @@ from qnb.errors import InputError, ModelAttributeError, QnbError
 from qnb.graph.captured import check_device
 from qnb.randomness import unwatched
 from qnb.sharing import Lock, changing
+
+if TYPE_CHECKING:
+    from qnb.graph.captured import Captured
 
 
 class GraphModel(nn.Module):
@@ -25,7 +29,7 @@ class GraphModel(nn.Module):
     Threads may share it: ``lock`` is held shared by a forward pass, alone by a change (see `qnb.sharing`).
     """
 
-    def __init__(self, captured, graph_module: fx.GraphModule):
+    def __init__(self, captured: Captured, graph_module: fx.GraphModule):
         super().__init__()
         self.lock = Lock()
         self.captured = captured
@@ -33,19 +37,19 @@ class GraphModel(nn.Module):
         self._shared = True
         self.eval()
 
-    def forward(self, *args, **kwargs):
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Takes what the user's model takes; gives back its output type."""
         if torch.compiler.is_compiling():
             return self._forward(args, kwargs)
         with self.lock.shared(), unwatched():
             return self._forward(args, kwargs)
 
-    def _forward(self, args: tuple, kwargs: dict):
+    def _forward(self, args: tuple, kwargs: dict) -> Any:
         flat = self.captured.flatten_call(args, kwargs, type(self).__name__)
         check_device(flat, self.device, type(self).__name__)
         return self.captured.unflatten(self.run_flat(flat))
 
-    def flatten(self, batch, operation: str) -> list[torch.Tensor]:
+    def flatten(self, batch: Any, operation: str) -> list[torch.Tensor]:
         """A batch's tensors, checked: what goes in is what was captured, on this model's device."""
         flat = self.captured.flatten(batch, operation)
         check_device(flat, self.device, operation)
@@ -94,7 +98,7 @@ class GraphModel(nn.Module):
         self.own_tensors()
         yield from super().named_parameters(prefix, recurse, remove_duplicate)
 
-    def train(self, mode: bool = True):
+    def train(self, mode: bool = True) -> Self:
         if mode:
             self.own_tensors()
         if mode == self.training and all(m.training == mode for m in self.modules()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from torch import fx
 
@@ -12,13 +13,16 @@ from qnb.numerics import Precision
 from qnb.targets import TARGETS, Target, runs
 from qnb.targets.limits import Limit
 
+if TYPE_CHECKING:
+    from qnb.sim.base import SimBase
+
 LONGEST = 7
 """Side of a kernel that is not "long"."""
 NAMED = 3
 """Layers that a sentence names."""
 
 
-def met(sim) -> Iterator[tuple[str, str, Limit]]:
+def met(sim: SimBase) -> Iterator[tuple[str, str, Limit]]:
     """(layer, op, limit) for each op that one is about, at whatever precision it holds."""
     layer_of = {name: group.layer for group in sim.groups for name in group.nodes}
     for node in sim.captured.module.graph.nodes:
@@ -28,7 +32,7 @@ def met(sim) -> Iterator[tuple[str, str, Limit]]:
                     yield layer_of[node.name], ops.name(node), limit
 
 
-def holding(sim) -> Iterator[tuple[str, str, Limit]]:
+def holding(sim: SimBase) -> Iterator[tuple[str, str, Limit]]:
     """(layer, op, limit) for each op that one is about, at the precision that its layer has."""
     outputs = {group.layer: group.key for group in sim.groups}
     for layer, op, limit in met(sim):
@@ -50,7 +54,7 @@ def sentences(found: Iterable[tuple[str, str, Limit]], target: Target) -> Iterat
         yield limit, f"{limit.when}{target.name} {limit.said(op)}, layer {shown}: {limit.remedy}"
 
 
-def refuse_unsupported(sim, layers: Iterable[str], precision: Precision, operation: str) -> None:
+def refuse_unsupported(sim: SimBase, layers: Iterable[str], precision: Precision, operation: str) -> None:
     """Whether the sim's target runs these layers at this precision. What it runs at none is `Workflow.check`'s to say.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,6 +13,9 @@ from torch import nn
 
 from qnb.numerics import FloatGrid, Grid
 from qnb.sim.quantizer import BiasQuantizer, Quantizer
+
+if TYPE_CHECKING:
+    from qnb.sim.base import SimBase
 
 Tensor = torch.Tensor | np.ndarray
 
@@ -64,14 +67,14 @@ class QuantizerState:
     __hash__ = None
 
 
-def quantizer_modules(sim) -> dict[str, Quantizer | BiasQuantizer]:
+def quantizer_modules(sim: SimBase) -> dict[str, Quantizer | BiasQuantizer]:
     """Every quantizer by its path in ``sim.graph_module``."""
     modules = sim.graph_module.named_modules()
     return {name: m for name, m in modules if isinstance(m, Quantizer | BiasQuantizer)}
 
 
 @contextmanager
-def unchanged_on_error(sim):
+def unchanged_on_error(sim: SimBase) -> Iterator[None]:
     """Where anything is raised inside, the sim's quantizers are as they were."""
     before = [(module, QuantizerState.of(module)) for module in quantizer_modules(sim).values()]
     try:

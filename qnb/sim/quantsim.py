@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -13,6 +13,7 @@ from qnb.graph import Captured
 from qnb.graph.attributes import set_tensor
 from qnb.graph.target_form import written_out
 from qnb.numerics import Grid, Precision
+from qnb.progress import Report
 from qnb.sharing import changing, reading
 from qnb.sim import build, calibration, selection, storage
 from qnb.sim.base import SimBase
@@ -21,6 +22,9 @@ from qnb.sim.limits import refuse_unsupported
 from qnb.sim.placement.place import place
 from qnb.sim.quantizer import Quantizer
 from qnb.sim.quantizer_state import QuantizerState, quantizer_modules
+
+if TYPE_CHECKING:
+    from os import PathLike
 
 
 class QuantSim(SimBase):
@@ -74,10 +78,10 @@ class QuantSim(SimBase):
         self,
         batches: Iterable,
         method: str = "minmax",
-        progress=None,
+        progress: Report | None = None,
         *,
         layers: str | Iterable[str] | None = None,
-        **options,
+        **options: Any,
     ) -> QuantSim:
         """Find every encoding from data: see `qnb.sim.calibration.calibrate`. Returns the sim itself."""
         calibration.calibrate(self, batches, method, progress, layers=layers, **options)
@@ -192,17 +196,17 @@ class QuantSim(SimBase):
         """
         return exact(self, runtime)
 
-    def save(self, path) -> None:
+    def save(self, path: str | PathLike) -> None:
         """Write the sim, its graph included, to one file (safetensors + JSON): see `qnb.sim.storage.file`."""
         storage.save(self, path)
 
     @staticmethod
-    def load(path) -> QuantSim:
+    def load(path: str | PathLike) -> QuantSim:
         """Read what `save` wrote; needs neither the user's model nor its class."""
         return storage.load(QuantSim, path)
 
     @changing
-    def load_encodings(self, path) -> QuantSim:
+    def load_encodings(self, path: str | PathLike) -> QuantSim:
         """Take the encodings of a file: grid, axis, block size, scale and zero point. Returns the sim itself.
 
         Args:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from qnb.graph import ops
 from qnb.sim.placement.recurrent_cells import CELLS
+
+if TYPE_CHECKING:
+    from qnb.sim.base import SimBase
 
 MANY = 1000
 """Steps of all layers and directions from where on it takes minutes to export and compile them."""
 
 
-def notes(sim) -> Iterator[str]:
+def notes(sim: SimBase) -> Iterator[str]:
     """Layers of many steps, and those that the target cannot run step by step."""
     layer_of = {name: group.layer for group in reversed(sim.groups) for name in group.nodes}
     for node in sim.captured.module.graph.nodes:

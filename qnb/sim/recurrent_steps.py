@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from qnb.sim.placement.recurrent_cells import Cell
 from qnb.sim.placement.recurrent_sites import RecurrentSite
 from qnb.sim.quantizer import Quantizer
 
@@ -65,7 +67,9 @@ class Tensors:
         self.of_input, self.of_hidden = weights[0::2], weights[1::2]
         self.seen: dict[str, list[Tensor]] = {}
 
-    def run(self, cell, x: Tensor, states: tuple[Tensor, ...], backward: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def run(
+        self, cell: Cell, x: Tensor, states: tuple[Tensor, ...], backward: bool
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """All steps of one layer in one direction: (steps, batch, hidden) in the order of time, the last states."""
         projected = self.see("input_projection", functional.linear(x, *self.of_input)).unbind(0)
         found = []
@@ -73,7 +77,7 @@ class Tensors:
             states = cell.step(self, part, states)
             found.append(states[0])
         for kind, values in self.seen.items():
-            self.quantizers[kind](torch.cat([v.flatten() for v in values]))
+            self.quantizers[kind](torch.cat([v.flatten() for v in values]))  # pyright: ignore[reportOptionalCall]
         return torch.stack(found[::-1] if backward else found), states
 
     def see(self, kind: str, value: Tensor) -> Tensor:
@@ -113,12 +117,12 @@ class Tensors:
         return x.split([n * (x.shape[-1] // sum(parts)) for n in parts], -1)
 
 
-def lstm(*arguments) -> tuple:
+def lstm(*arguments: Any) -> tuple:
     """Stands in the graph for the op: `Steps`, which comes next, takes its arguments."""
     return arguments
 
 
-def gru(*arguments) -> tuple:
+def gru(*arguments: Any) -> tuple:
     """As `lstm`."""
     return arguments
 

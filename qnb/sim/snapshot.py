@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
+from typing import TYPE_CHECKING, TypeVar
 
 from torch import nn
 
@@ -10,8 +11,13 @@ from qnb.sharing import Lock
 from qnb.sim.quantizer import BiasQuantizer
 from qnb.sim.recurrent_steps import Steps
 
+if TYPE_CHECKING:
+    from qnb.sim.base import SimBase
 
-def snapshot(sim):
+Sim = TypeVar("Sim", bound="SimBase")
+
+
+def snapshot(sim: Sim) -> Sim:
     """A twin of ``sim`` that later changes of it do not reach. Nothing is computed or copied but names and settings:
     both have the same tensors, the same graph and its generated code, and share what they keep of quantized weights.
 

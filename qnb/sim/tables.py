@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import torch
 
 from qnb import columns
@@ -9,8 +11,14 @@ from qnb.document import Document, Facts, Table
 from qnb.numerics import FloatGrid, Grid
 from qnb.sim.quantizer import BiasQuantizer, Quantizer
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-def layers(sim):
+    from qnb.sim.base import SimBase
+    from qnb.sim.placement.plan import LayerGroup
+
+
+def layers(sim: SimBase) -> pd.DataFrame:
     """One row per layer in graph order, columns `qnb.columns.LAYERS`."""
     import pandas as pd
 
@@ -37,7 +45,7 @@ def layers(sim):
     return frame.astype({"weight_bits": "Int64", "activation_bits": "Int64"})
 
 
-def layer_bits(sim, group):
+def layer_bits(sim: SimBase, group: LayerGroup) -> tuple[Any, int]:
     """(bits of the weights, NA without any; bits of the output) of one layer."""
     import pandas as pd
 
@@ -45,7 +53,7 @@ def layer_bits(sim, group):
     return max(weights) if weights else pd.NA, _bits(sim.activation(group.key))
 
 
-def encodings(sim):
+def encodings(sim: SimBase) -> pd.DataFrame:
     """One row per quantized tensor, columns `qnb.columns.ENCODINGS`; tied tensors repeat their encoding.
 
     ``bits`` is 32 and ``scale`` a list for biases. Float grids have NaN scales; before calibration all have.
@@ -133,7 +141,7 @@ def _shape(node) -> str:
     return " x ".join("N" if d is None else str(d) for d in node.meta.get("shape", ()))
 
 
-def document(sim) -> Document:
+def document(sim: SimBase) -> Document:
     """What it is, and its layers."""
     frame = layers(sim).drop(columns=["source", "enabled"])
     facts = {

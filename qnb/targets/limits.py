@@ -89,7 +89,7 @@ def to_json(limit: Limit) -> dict:
 def of_json(stored: list[dict]) -> tuple[Limit, ...]:
     """From dictionaries of `SCHEMA`."""
     lists = ("ops", "weights", "activations")
-    return tuple(Limit(**row | {name: tuple(row[name]) for name in lists}) for row in stored)
+    return tuple(Limit(**row | {name: tuple(row[name]) for name in lists}) for row in stored)  # pyright: ignore[reportArgumentType]
 
 
 def _bits(grid: Grid | FloatGrid | None) -> int | None:

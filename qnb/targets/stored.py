@@ -92,4 +92,4 @@ def from_json(stored: Any, operation: str, remedy: str) -> Target:
         }
     )
     known = TARGETS[target.name] if target.name in TARGETS else None
-    return known if known == target else target
+    return target if known is None or known != target else known

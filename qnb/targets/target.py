@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from qnb.errors import TargetError
 from qnb.graph import ops
@@ -95,6 +96,6 @@ def get(target: str | Target) -> Target:
     return target if isinstance(target, Target) else TARGETS[target]
 
 
-def variant(base: Target, name: str, **changes) -> Target:
+def variant(base: Target, name: str, **changes: Any) -> Target:
     """Register a target that differs from ``base`` in a few rows."""
     return TARGETS.add(name, replace(base, name=name, **changes))

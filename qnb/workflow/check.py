@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from qnb.graph.captured import as_call
 from qnb.graph.structure import flatten
 from qnb.measures.layers.error import ErrorStats
 from qnb.numerics import Precision
+from qnb.progress import Report
 from qnb.sim import QuantSim, limits
 from qnb.sim.graph_model import ReferenceModel
 from qnb.sim.recurrent_notes import notes
@@ -26,6 +27,7 @@ from qnb.workflow.jobs.progress import shown
 from qnb.workflow.results import check_has_data
 
 if TYPE_CHECKING:
+    from qnb.graph.captured import Captured
     from qnb.workflow.workflow import Workflow
 
 FEW_SAMPLES = 64
@@ -67,7 +69,7 @@ class Check(Shown):
         return documents.check(self)
 
 
-def check(flow: Workflow, progress: Callable | None = None) -> Check:
+def check(flow: Workflow, progress: Report | None = None) -> Check:
     """Does the model export and run, what is in it, what needs attention? Do this first.
 
     Args:
@@ -81,7 +83,7 @@ def check(flow: Workflow, progress: Callable | None = None) -> Check:
     return flow.check_result
 
 
-def _look(flow: Workflow, report: Callable) -> Check:
+def _look(flow: Workflow, report: Report) -> Check:
     """Capture the model, run it beside its captured graph, and look at what is in it."""
     report(0, None, "capturing the model")
     captured = flow.captured
@@ -114,7 +116,9 @@ def _equality(sqnr_db: float) -> str:
     return f"equals the model to {decibel(sqnr_db)}" if sqnr_db > 100 else f"{decibel(sqnr_db)} from the model"
 
 
-def _issues(flow: Workflow, captured, sim, sqnr_db: float, samples: int, batch) -> Iterable[Issue]:
+def _issues(
+    flow: Workflow, captured: Captured, sim: QuantSim, sqnr_db: float, samples: int, batch: Any
+) -> Iterable[Issue]:
     if sqnr_db < 60:
         yield Issue(
             "bad",
@@ -150,7 +154,7 @@ def _issues(flow: Workflow, captured, sim, sqnr_db: float, samples: int, batch) 
         yield Issue("warn", note)
 
 
-def _limits(sim) -> Iterable[Issue]:
+def _limits(sim: QuantSim) -> Iterable[Issue]:
     """What the target does not run, or only coarsely, with the layers that it is about."""
     for limit, said in limits.sentences(limits.met(sim), sim.target):
         yield Issue("bad" if limit.refused and not limit.when else "warn", said)
@@ -169,7 +173,7 @@ def _difference(model, reference, batch) -> float:
     return stats.sqnr_db
 
 
-def _batch_is_free(captured) -> bool:
+def _batch_is_free(captured: Captured) -> bool:
     return all(not i.shape or not isinstance(i.shape[0], int) for i in captured.inputs)
 
 
@@ -185,7 +189,7 @@ def _count(batches: Iterable[Any]) -> tuple[int, int]:
     return length(batches) or count, samples
 
 
-def _ops(sim) -> pd.DataFrame:
+def _ops(sim: QuantSim) -> pd.DataFrame:
     layers = sim.layers()
     counts = Counter(layers.op)
     weights = layers.groupby("op").weight_numel.sum()
@@ -193,7 +197,7 @@ def _ops(sim) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["op", "layers", "weights"])
 
 
-def supported(flow, precision: str) -> bool:
+def supported(flow: Workflow, precision: str) -> bool:
     """Whether the target runs a precision; targets that list none run all."""
     names = flow.target.precisions
     return not names or Precision.parse(precision).name in names

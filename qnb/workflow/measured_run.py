@@ -4,22 +4,36 @@ from __future__ import annotations
 
 import time
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qnb.measures import Score, activation_bytes, compare_layers, cost, model_bytes
 from qnb.measures.layers.float16 import Float16Watch
 from qnb.measures.layers.outputs import output_db
 from qnb.measures.metrics.evaluation import score_of
+from qnb.progress import Report
 from qnb.workflow import settings
 from qnb.workflow.jobs.stage_progress import Ticks
 from qnb.workflow.run import Run
 from qnb.workflow.verdict import judge, judge_control
 
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
+    from qnb.workflow.workflow import Workflow
+
 COMPARED_BATCHES = 8
 """Layers are compared on the first calibration batches, this many at most."""
 
 
-def measured(flow, sim, name: str, reference: Score, settings: dict[str, Any], report, start: float, **more) -> Run:
+def measured(
+    flow: Workflow,
+    sim: QuantSim,
+    name: str,
+    reference: Score,
+    settings: dict[str, Any],
+    report: Report,
+    start: float,
+    **more: Any,
+) -> Run:
     """The Run of a calibrated sim.
 
     Args:
@@ -58,11 +72,11 @@ def measured(flow, sim, name: str, reference: Score, settings: dict[str, Any], r
     )
 
 
-def comparison_batches(flow):
+def comparison_batches(flow: Workflow) -> list:
     return list(islice(iter(flow.batches), COMPARED_BATCHES))
 
 
-def settings_of(flow, method: str, options: dict) -> dict[str, Any]:
+def settings_of(flow: Workflow, method: str, options: dict) -> dict[str, Any]:
     """Seed, target, calibration method, tolerance, versions, and the fingerprint of the data (FP32 has none)."""
     return {
         "seed": flow.seed,

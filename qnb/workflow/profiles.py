@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from qnb.arguments import short
 from qnb.errors import InputError
 from qnb.measures import LayerProfile
 from qnb.measures.layers.profile import profile_layers
+from qnb.progress import Report
 from qnb.sim import selection
 from qnb.workflow.documents.display import LayerView
 from qnb.workflow.jobs.progress import shown
@@ -40,7 +40,7 @@ class Profiles:
         self._read = self._read | {run.name: (run, found)}
 
 
-def profile(flow: Workflow, run: str, progress: Callable | None = None) -> dict[str, LayerProfile]:
+def profile(flow: Workflow, run: str, progress: Report | None = None) -> dict[str, LayerProfile]:
     """Every layer's values in one run, layer to `qnb.measures.LayerProfile`; kept until the run is replaced.
 
     Args:
@@ -75,7 +75,7 @@ def _one_layer(run: Run, layer: str) -> str:
     return found[0]
 
 
-def _read(flow: Workflow, name: str, progress: Callable | None, layers: list[str] | None = None) -> dict:
+def _read(flow: Workflow, name: str, progress: Report | None, layers: list[str] | None = None) -> dict:
     """Layers' values (of all by default), from the batches that layers are compared on."""
     run, title = check_simulated(flow, name, OPERATION), f"reading the layers of {name}"
     with shown(title, progress, 1) as report:

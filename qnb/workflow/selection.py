@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from qnb.errors import InputError
 from qnb.sim import selection
 from qnb.workflow.jobs.signal import Signal
+
+if TYPE_CHECKING:
+    from qnb.workflow.workflow import Workflow
 
 
 class Selection:
@@ -16,7 +20,7 @@ class Selection:
     does not exist is an error that says what does. ``changed`` is a `Signal`.
     """
 
-    def __init__(self, flow):
+    def __init__(self, flow: Workflow):
         self._flow = flow
         self._run: str | None = None
         self._compared_to: str | None = None
@@ -57,7 +61,7 @@ class Selection:
     def layers(self, names: str | Iterable[str]) -> None:
         self.set(layers=names)
 
-    def set(self, **changes) -> None:
+    def set(self, **changes: Any) -> None:
         """Change ``run``, ``compared_to`` and ``layers`` together; all or nothing, one signal."""
         run, compared_to = changes.get("run", self._run), changes.get("compared_to", self._compared_to)
         for name in (run, compared_to):

@@ -14,7 +14,7 @@ from qnb import __version__
 from qnb.graph.batches import length
 from qnb.graph.captured import as_call
 from qnb.graph.structure import flatten
-from qnb.sim.calibration import Progress
+from qnb.progress import Report
 
 if TYPE_CHECKING:
     from qnb.workflow.workflow import Workflow
@@ -26,7 +26,7 @@ def versions() -> dict[str, str]:
     return {"qnb": __version__, "torch": str(torch.__version__), "python": platform.python_version()}
 
 
-def fingerprint(batches: Iterable[Any], progress: Progress | None = None) -> str:
+def fingerprint(batches: Iterable[Any], progress: Report | None = None) -> str:
     """SHA-256 over shapes, dtypes and bytes of the first 64 batches, 16 digits.
 
     >>> fingerprint([torch.zeros(2)]) == fingerprint([torch.zeros(2)]) != fingerprint([torch.ones(2)])
@@ -74,7 +74,7 @@ class _Digest:
         self._hash.update(repr(structure.to_json()).encode())
         for leaf in leaves:
             self._hash.update(f"{tuple(leaf.shape)}{leaf.dtype}".encode())
-            self._hash.update(leaf.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            self._hash.update(leaf.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
 
     @property
     def text(self) -> str:

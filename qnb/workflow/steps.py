@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from qnb.errors import InputError
 from qnb.measures import Score, activation_bytes, cost, model_bytes
 from qnb.measures.metrics.evaluation import score_of
 from qnb.numerics import Precision
+from qnb.progress import Report
 from qnb.ranges import RULES
 from qnb.sim import QuantSim
 from qnb.sim.graph_model import ReferenceModel
@@ -115,7 +116,7 @@ def run(
     name: str | None = None,
     layers: Mapping[str, str] | None = None,
     calibration_method: str | Mapping[str, str] | None = None,
-    progress: Callable | None = None,
+    progress: Report | None = None,
     **options: Any,
 ) -> Run:
     """Simulate a precision: calibrate, evaluate, compare with FP32 layer by layer.
@@ -159,7 +160,7 @@ def _check_reference(name: str | None, changed: dict) -> None:
         raise InputError(RUN, f"name={name!r} for fp32, the reference, whose name is 'fp32'", "leave name out")
 
 
-def _runs(flow: Workflow, step: Step, progress: Callable | None) -> list[Run]:
+def _runs(flow: Workflow, step: Step, progress: Report | None) -> list[Run]:
     """The Runs of a step: the new one last, FP32 before it where the workflow has none yet."""
     simulates = step.precision.name != "fp32"
     first = "fp32" not in flow.runs or not simulates
@@ -172,7 +173,7 @@ def _runs(flow: Workflow, step: Step, progress: Callable | None) -> list[Run]:
     return found
 
 
-def _reference(flow: Workflow, report: Callable) -> Run:
+def _reference(flow: Workflow, report: Report) -> Run:
     start = time.perf_counter()
     model = ReferenceModel(flow.captured, flow.captured.module)
     sim = QuantSim(flow.captured, precision="fp32", target=flow.target)
@@ -192,7 +193,7 @@ def _reference(flow: Workflow, report: Callable) -> Run:
     )
 
 
-def _simulate(flow: Workflow, step: Step, reference: Score, report: Callable) -> Run:
+def _simulate(flow: Workflow, step: Step, reference: Score, report: Report) -> Run:
     start = time.perf_counter()
     sim = QuantSim(flow.captured, precision=step.precision, target=flow.target)
     _give(flow, sim, step, report)
@@ -201,7 +202,7 @@ def _simulate(flow: Workflow, step: Step, reference: Score, report: Callable) ->
     return measured(flow, sim, step.name, reference, settings, report, start)
 
 
-def _give(flow: Workflow, sim: QuantSim, step: Step, report: Callable) -> None:
+def _give(flow: Workflow, sim: QuantSim, step: Step, report: Report) -> None:
     """The sim its precisions and encodings, layers' own ones last; the workflow the fingerprint of its data."""
     for pattern, other in step.layers.items():
         sim.set_precision(pattern, other)

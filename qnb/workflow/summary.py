@@ -55,4 +55,4 @@ def compare(flow: Workflow, *runs: str) -> Comparison:
     frames = {name: flow[name].comparison for name in names}
     if without := [name for name, frame in frames.items() if frame is None]:
         raise InputError(operation, f"{without[0]!r}, which is the reference itself", "name another run")
-    return Comparison(frames)
+    return Comparison(frames)  # pyright: ignore[reportArgumentType]

@@ -154,7 +154,7 @@ class Workflow(Shown):
         return written_out(capture(self.model, example, self.dynamic_shapes), self.target.written_out)
 
     @property
-    def batches(self) -> Iterable:
+    def batches(self) -> Seeded:
         """The calibration data, in the same order at each pass: what a loader draws comes from ``seed``."""
         return Seeded(self.calibration, self.seed)
 

@@ -18,7 +18,8 @@ from qnb.measures import Drop, Score, cost, model_bytes
 from qnb.methods import check_order, mixed_precision
 from qnb.methods.mixed_precision import cheapest_within
 from qnb.methods.precision.candidates import apply_choice, layer_groups
-from qnb.methods.precision.precision_front import Choices, PrecisionFront, precision_front
+from qnb.methods.precision.choices import Choices
+from qnb.methods.precision.precision_front import PrecisionFront, precision_front
 from qnb.methods.precision.predicted_loss import passes
 from qnb.numerics import Precision
 from tests.methods.states import CancelAfter, digits_sim, same, state

@@ -98,6 +98,6 @@ def _are_numbers(value, depth: int = 8) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def short(value) -> str:
+def short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:37]}..."

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qnb import __version__
 from qnb.atomic import write_atomically
@@ -23,8 +24,13 @@ from qnb.methods import METHODS
 from qnb.numerics import FloatGrid, Grid
 from qnb.ranges import RULES
 
+if TYPE_CHECKING:
+    from os import PathLike
 
-def export_encodings(sim, path, version: str = "1.0.0") -> Path:
+    from qnb.sim.quantsim import QuantSim
+
+
+def export_encodings(sim: QuantSim, path: str | PathLike, version: str = "1.0.0") -> Path:
     """Write the encodings of a QuantSim.
 
     Args:
@@ -61,7 +67,7 @@ def export_encodings(sim, path, version: str = "1.0.0") -> Path:
     return path
 
 
-def _content_1(sim, tensors: list[FileTensor]) -> dict:
+def _content_1(sim: QuantSim, tensors: list[FileTensor]) -> dict:
     return {
         "activation_encodings": [_entry_1(t) for t in tensors if t.constant is None],
         "param_encodings": [_entry_1(t) for t in tensors if t.constant is not None],
@@ -70,7 +76,7 @@ def _content_1(sim, tensors: list[FileTensor]) -> dict:
     }
 
 
-def _arguments(sim) -> dict:
+def _arguments(sim: QuantSim) -> dict:
     """The settings behind the encodings, for whoever reads the file; no tool computes with them."""
     weights, activations = sim.precision.weights, sim.precision.activations
     bits = [grid.bits if grid is not None else 32 for grid in (activations, weights)]
@@ -84,7 +90,7 @@ def _arguments(sim) -> dict:
     }
 
 
-def _scheme(sim) -> dict[str, str]:
+def _scheme(sim: QuantSim) -> dict[str, str]:
     """The one rule that all ranges come from; nothing where there are several, where ranges were searched for or
     learned, or where AIMET has no word for it."""
     chosen = any(METHODS[name].stage in ("range", "train") for name in sim.applied_methods)
@@ -115,7 +121,7 @@ def _entry_1(tensor: FileTensor) -> dict:
     }
 
 
-def _content_2(sim, tensors: list[FileTensor]) -> dict:
+def _content_2(sim: QuantSim, tensors: list[FileTensor]) -> dict:
     return {"encodings": [_entry_2(t) for t in tensors if not isinstance(t.grid, FloatGrid)]}
 
 

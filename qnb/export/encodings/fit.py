@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 
 from qnb.export.encodings.entries import Encoding, Entry
@@ -9,11 +11,14 @@ from qnb.export.onnx.tensors import FileTensor
 from qnb.numerics import FloatGrid, Grid
 from qnb.sim.placement.plan import WeightSite
 
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
+
 
 class Fit:
     """Fits encodings to the quantizers of one sim."""
 
-    def __init__(self, sim):
+    def __init__(self, sim: QuantSim):
         self.sim = sim
         self.weights = {sim.weight(key): site for key, site in sim.plan.weights.items()}
         self.activations = {sim.activation(key): site for key, site in sim.plan.activations.items()}
@@ -34,11 +39,13 @@ class Fit:
         if tensor.factor != 1.0:
             scale = (scale.double() / tensor.factor).float()
         device = next((p.device for p in self.sim.graph_module.parameters()), None)
-        quantizer.set_encoding(scale.to(device), zero_point.to(device))
-        quantizer.minimum, quantizer.maximum = (end.detach() for end in quantizer.limits())
+        quantizer.set_encoding(scale.to(device), zero_point.to(device))  # pyright: ignore[reportCallIssue]
+        quantizer.minimum, quantizer.maximum = (end.detach() for end in quantizer.limits())  # pyright: ignore[reportCallIssue]
         quantizer.statistics = quantizer.rule = None
 
-    def layout(self, tensor: FileTensor, entry: Entry, encoding: Encoding):
+    def layout(
+        self, tensor: FileTensor, entry: Entry, encoding: Encoding
+    ) -> tuple[Grid, int | None, torch.Tensor, torch.Tensor]:
         """(grid, axis, scale, zero_point) as a `Quantizer` has them.
 
         Raises:
@@ -54,7 +61,7 @@ class Fit:
             axis = site.axis if encoding.layout == "channel" else site.block_axis
             if encoding.axis not in (None, axis, axis - len(sizes)):
                 raise entry.error(f"axis {encoding.axis}", f"use axis {axis}")
-            shape = (sizes[axis],) if encoding.layout == "channel" else _blocks(site, sizes, entry, encoding)
+            shape = (sizes[axis],) if encoding.layout == "channel" else _blocks(site, sizes, entry, encoding)  # pyright: ignore[reportCallIssue]
         wanted = torch.Size(shape).numel()
         if encoding.scale.numel() != wanted:
             raise entry.error(f"{encoding.scale.numel()} scales where {wanted} fit", f"give it {wanted}")
@@ -71,7 +78,7 @@ class Fit:
 
 def _blocks(site: WeightSite, sizes: torch.Size, entry: Entry, encoding: Encoding) -> tuple[int, ...]:
     """Shape of the scales of blocks: shared off the two axes, unless the file has one for each place."""
-    along = sizes[site.block_axis]
+    along = sizes[site.block_axis]  # pyright: ignore[reportCallIssue]
     if along % encoding.block_size:
         raise entry.error(f"block_size {encoding.block_size}", f"use one that divides {along}")
     places = [n // encoding.block_size if i == site.block_axis else n for i, n in enumerate(sizes)]
@@ -82,5 +89,5 @@ def _blocks(site: WeightSite, sizes: torch.Size, entry: Entry, encoding: Encodin
 
 def _order(values: torch.Tensor, encoding: Encoding, site: WeightSite | None, shape: tuple[int, ...]) -> torch.Tensor:
     if encoding.channels_first and site is not None and len(shape) > 1 and site.block_axis < site.axis:
-        values = values.reshape(shape[site.axis], -1).T
+        values = values.reshape(shape[site.axis], -1).T  # pyright: ignore[reportCallIssue]
     return values.reshape(shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -19,13 +20,18 @@ from qnb.numerics import FloatGrid
 from qnb.sim.quantizer import Quantizer
 from qnb.sim.quantizer_state import unchanged_on_error
 
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from qnb.sim.quantsim import QuantSim
+
 READERS = {"1.0.0": (("activation_encodings", "param_encodings"), read_1), "2.0.0": (("encodings",), read_2)}
 AGAIN = "write the file again"
 TOLERANCE = 1e-6
 """By how much, relatively, two scales may differ that are the same: float32 rounding of a factor."""
 
 
-def load_encodings(sim, path) -> None:
+def load_encodings(sim: QuantSim, path: str | PathLike) -> None:
     """See `QuantSim.load_encodings`."""
     operation = f"QuantSim.load_encodings from {path}"
     try:
@@ -34,7 +40,7 @@ def load_encodings(sim, path) -> None:
         raise FileError(operation, "the file is damaged: it is nested too deeply", AGAIN) from error
 
 
-def _load(sim, operation: str, path) -> None:
+def _load(sim: QuantSim, operation: str, path: str | PathLike) -> None:
     entries, read = _entries(operation, path)
     with unchanged_on_error(sim):
         tensors = program(sim, quantized=False).tensors
@@ -47,7 +53,7 @@ def _load(sim, operation: str, path) -> None:
         _complete(sim, operation)
 
 
-def _entries(operation: str, path):
+def _entries(operation: str, path: str | PathLike):
     """Entries by tensor name, and the function that reads one."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -98,7 +104,7 @@ def _sources(tensors: dict[str, FileTensor], encodings: dict[str, Encoding]) -> 
     return found
 
 
-def _agree(sim, fit: Fit, entries: dict[str, Entry], read, sources: dict[Quantizer, str]) -> None:
+def _agree(sim: QuantSim, fit: Fit, entries: dict[str, Entry], read, sources: dict[Quantizer, str]) -> None:
     """Every entry names a tensor and says what the sim now has. (Some names depend on the bit-widths.)"""
     tensors = program(sim, quantized=False).tensors
     own = sim.tensors()
@@ -121,7 +127,7 @@ def _agree(sim, fit: Fit, entries: dict[str, Entry], read, sources: dict[Quantiz
                 raise entry.error(
                     "another encoding than its layer's, which is frozen", "unfreeze it or delete the entry"
                 )
-            other = sources.get(tensor.quantizer, tensor.quantizer.name)
+            other = sources.get(tensor.quantizer, tensor.quantizer.name)  # pyright: ignore[reportCallIssue]
             raise entry.error(
                 f"it shares its encoding with {other!r}, to which the file gives another one",
                 "give both the same, or delete one entry",
@@ -143,7 +149,7 @@ def _same(fit: Fit, tensor: FileTensor, entry: Entry, encoding: Encoding) -> boo
     return close and torch.equal(zero_point - grid.qmin, tensor.zero_point.cpu() - tensor.grid.qmin)
 
 
-def _complete(sim, operation: str) -> None:
+def _complete(sim: QuantSim, operation: str) -> None:
     missing = [q.name for q in sim.quantizers() if q.active and q.needs_calibration]
     if missing:
         some = ", ".join(map(repr, missing[:3])) + (", ..." if len(missing) > 3 else "")

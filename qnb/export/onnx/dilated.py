@@ -7,16 +7,22 @@ a convolution without dilation down the columns: 83 dB.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import fx
 
 from qnb.graph import ops
 from qnb.numerics import Grid
 
+if TYPE_CHECKING:
+    from qnb.export.onnx.program import _Writer
+    from qnb.sim.quantsim import QuantSim
+
 aten = torch.ops.aten
 
 
-def column_weights(sim) -> dict[str, fx.Node]:
+def column_weights(sim: QuantSim) -> dict[str, fx.Node]:
     """Keys of the weights that such convolutions read -> the convolution's node in the captured graph."""
     if sim.target.htp_arch is None:
         return {}
@@ -31,7 +37,7 @@ def column_weights(sim) -> dict[str, fx.Node]:
     }
 
 
-def conv1d(writer, node: fx.Node) -> fx.Node | None:
+def conv1d(writer: _Writer, node: fx.Node) -> fx.Node | None:
     """``[N, C, T] -> [N, C, T / d, d]``, convolved down the columns, and back once the result is quantized."""
     if node.name not in {user.name for user in writer.columns.values()} or writer.encoding(node.args[0]) is None:
         return None

@@ -6,14 +6,22 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qnb.errors import CalibrationError, ExportError, FileError, InputError
 from qnb.export.onnx.float_model import batch_symbol, float_model
 from qnb.export.onnx.program import Program, program
 from qnb.numerics import FloatGrid
+from qnb.progress import Report
 from qnb.targets import Target
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    import onnx_ir as ir
+
+    from qnb.sim.quantsim import QuantSim
 
 FORMS = ("qdq", "fp16", "fp32")
 LARGEST_FILE = 2_000_000_000
@@ -23,13 +31,13 @@ IR_VERSION = 10
 
 
 def export_onnx(
-    sim,
-    path,
+    sim: QuantSim,
+    path: str | PathLike,
     *,
     form: str | None = None,
     batch: int | None = None,
     integer_io: bool = False,
-    progress: Callable | None = None,
+    progress: Report | None = None,
 ) -> Path:
     """Write a QuantSim as ONNX (opset 21).
 
@@ -70,12 +78,12 @@ def export_onnx(
     return path
 
 
-def default_form(sim) -> str:
+def default_form(sim: QuantSim) -> str:
     """The form that is closest to what the sim computes."""
     return sim.precision.name if sim.precision.name in ("fp16", "fp32") else "qdq"
 
 
-def finish(model, exported: Program, form: str, integer_io: bool, target: Target) -> None:
+def finish(model: ir.Model, exported: Program, form: str, integer_io: bool, target: Target) -> None:
     """Names, quantization, and ops in the form that runtimes know."""
     from qnb.export.onnx.passes import drop_ones, global_pooling, signed_second_inputs, whole_gathers
     from qnb.export.onnx.qdq import name_tensors
@@ -94,7 +102,7 @@ def finish(model, exported: Program, form: str, integer_io: bool, target: Target
     _forget_types(model)
 
 
-def _forget_types(model) -> None:
+def _forget_types(model: ir.Model) -> None:
     """Shapes and types of inner values are inferred by whoever reads the file; in a small one they are a quarter."""
     graph = model.graph
     outside = {*graph.inputs, *graph.outputs}
@@ -103,7 +111,7 @@ def _forget_types(model) -> None:
             value.shape = value.type = None
 
 
-def _check(sim, path: Path, form: str, batch: int | None, integer_io: bool) -> None:
+def _check(sim: QuantSim, path: Path, form: str, batch: int | None, integer_io: bool) -> None:
     if form not in FORMS:
         raise InputError("export_onnx", f"form={form!r}", f"use one of {', '.join(FORMS)}")
     if not sim.calibrated and form == "qdq":
@@ -123,7 +131,7 @@ def _check(sim, path: Path, form: str, batch: int | None, integer_io: bool) -> N
         raise FileError(f"export_onnx to {path}", "the folder does not exist", "create it first")
 
 
-def _metadata(sim, exported: Program, form: str, integer_io: bool) -> dict:
+def _metadata(sim: QuantSim, exported: Program, form: str, integer_io: bool) -> dict:
     """What a runtime needs to know about the file."""
     tensors = exported.tensors if form == "qdq" else {}
     codes = {
@@ -153,7 +161,7 @@ def _observed(name: str, exported: Program) -> str:
     return f"{name}_dequantized" if name in exported.narrowed else f"{name}_quantized"
 
 
-def write(model, path: Path, half: bool = False) -> None:
+def write(model: ir.Model, path: Path, half: bool = False) -> None:
     """Check a model and put it in place of ``path``, its data file first.
 
     Raises:

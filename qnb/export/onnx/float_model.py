@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -11,11 +12,17 @@ from qnb.export.onnx import marker, recurrent
 from qnb.export.onnx.program import Program
 from qnb.quiet import quiet
 
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from qnb.graph.captured import Captured
+    from qnb.sim.quantsim import QuantSim
+
 OPSET = 21
 DYNAMIC = "batch"
 
 
-def float_model(sim, exported: Program, batch: int | None):
+def float_model(sim: QuantSim, exported: Program, batch: int | None) -> ir.Model:
     """Translate a program with PyTorch's exporter.
 
     Args:
@@ -57,7 +64,7 @@ def float_model(sim, exported: Program, batch: int | None):
     return made.model
 
 
-def _tidy(model) -> None:
+def _tidy(model: ir.Model) -> None:
     """The open dimension gets a name that says what it is, where the exporter numbers it; its notes on how it made
     each node go."""
     import onnx_ir as ir
@@ -74,12 +81,12 @@ def _tidy(model) -> None:
             )
 
 
-def batch_symbol(captured) -> str | None:
+def batch_symbol(captured: Captured) -> str | None:
     """The variable size that the inputs share as their first dimension."""
     return next((i.shape[0] for i in captured.inputs if i.shape and isinstance(i.shape[0], str)), None)
 
 
-def _example(captured, symbol: str | None, batch: int | None):
+def _example(captured: Captured, symbol: str | None, batch: int | None):
     """Inputs to trace with, and which dimensions vary."""
     placeholders = [n for n in captured.module.graph.nodes if n.op == "placeholder"]
     dimension = torch.export.Dim(DYNAMIC, min=1) if symbol is not None and batch is None else None

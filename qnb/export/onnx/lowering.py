@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import fx
 
@@ -10,10 +12,13 @@ from qnb.export.onnx.shuffles import pixel_shuffle, pixel_unshuffle
 from qnb.graph import ops
 from qnb.numerics import Grid
 
+if TYPE_CHECKING:
+    from qnb.export.onnx.program import _Writer
+
 aten = torch.ops.aten
 
 
-def linear(writer, node: fx.Node) -> fx.Node | None:
+def linear(writer: _Writer, node: fx.Node) -> fx.Node | None:
     """Rows first: ``[.., K] -> [rows, K]``, Gemm, and back once the result is quantized. As MatMul and Add, the sum
     between the two would have no encoding."""
     x = node.args[0]
@@ -31,7 +36,7 @@ def linear(writer, node: fx.Node) -> fx.Node | None:
     return writer.call(node.target, rows, *(writer.new[a] for a in node.args[1:]))
 
 
-def _apart(writer, x: fx.Node) -> bool:
+def _apart(writer: _Writer, x: fx.Node) -> bool:
     """Whether rows must be made of this value in two steps.
 
     HTP (v73 to v79, measured) reads the rows of a 16-bit LayerNorm over 16 positions in a wrong order when its
@@ -40,14 +45,14 @@ def _apart(writer, x: fx.Node) -> bool:
     return writer.sim.target.htp_arch is not None and _is_wide(writer, x)
 
 
-def _is_wide(writer, x: fx.Node) -> bool:
+def _is_wide(writer: _Writer, x: fx.Node) -> bool:
     """Whether a value has more than 8 bits."""
     encoding = writer.encoding(x)
     quantizer = writer.sim.activation(encoding[0]) if encoding else None
     return quantizer is not None and quantizer.active and isinstance(quantizer.grid, Grid) and quantizer.grid.bits > 8
 
 
-def mean(writer, node: fx.Node) -> fx.Node | None:
+def mean(writer: _Writer, node: fx.Node) -> fx.Node | None:
     """A mean over height and width keeps its dimensions until it is quantized: that is a global average pooling."""
     x, axes = node.args[0], node.args[1]
     kept = node.args[2] if len(node.args) > 2 else node.kwargs.get("keepdim", False)
@@ -60,7 +65,7 @@ def mean(writer, node: fx.Node) -> fx.Node | None:
     return writer.graph.call_function(node.target, (writer.new[x], list(axes), True), dict(node.kwargs))
 
 
-def unbound(writer, node: fx.Node) -> fx.Node | None:
+def unbound(writer: _Writer, node: fx.Node) -> fx.Node | None:
     """A part that unbind makes, selected by itself: a Slice and a Squeeze would have a bare tensor between."""
     parts, index = node.args
     if parts.op != "call_function" or ops.name(parts) != "unbind":
@@ -69,7 +74,7 @@ def unbound(writer, node: fx.Node) -> fx.Node | None:
     return writer.call(aten.select.int, writer.new[parts.args[0]], axis, index)
 
 
-def gate(writer, node: fx.Node) -> fx.Node | None:
+def gate(writer: _Writer, node: fx.Node) -> fx.Node | None:
     """The sigmoid of ``x * sigmoid(x)`` in another shape, where activations have 16 bits.
 
     HTP (v75, measured) makes one op of the two. Of 16 bits and four dimensions, that op gives other values where a
@@ -88,7 +93,7 @@ def gate(writer, node: fx.Node) -> fx.Node | None:
     return writer.call(node.target, writer.follow(flat, f"{node.meta['layer']}.input_rows", x))
 
 
-def one_pixel(writer, node: fx.Node) -> fx.Node | None:
+def one_pixel(writer: _Writer, node: fx.Node) -> fx.Node | None:
     """A depthwise convolution of one pixel, of a value that was cut in height or width: over ``[N, C, H * W, 1]``.
 
     HTP (v75, measured) computes other values (-9 dB) for it at 8 bits where a Slice stands before it.

@@ -49,10 +49,10 @@ def _takes_all(node: ir.Node) -> bool:
         return False
     if "batch_dims" in node.attributes and node.attributes["batch_dims"].as_int():
         return False
-    if np.prod(indices.shape[:-1]) != np.prod(data):
+    if np.prod(indices.shape[:-1]) != np.prod(data):  # pyright: ignore[reportCallIssue]
         return False
-    every = np.stack(np.unravel_index(np.arange(np.prod(data)), tuple(data)), -1)
-    return np.array_equal(indices.numpy().reshape(-1, indices.shape[-1]), every)
+    every = np.stack(np.unravel_index(np.arange(np.prod(data)), tuple(data)), -1)  # pyright: ignore[reportCallIssue]
+    return np.array_equal(indices.numpy().reshape(-1, indices.shape[-1]), every)  # pyright: ignore[reportCallIssue]
 
 
 def drop_ones(model: ir.Model, tensors: dict[str, FileTensor]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import fx
@@ -15,6 +16,10 @@ from qnb.graph import ops
 from qnb.graph.attributes import attribute
 from qnb.sim.placement.recurrent_sites import initial_states, is_zero
 from qnb.sim.placement.superfluous import superfluous
+
+if TYPE_CHECKING:
+    from qnb.sim.quantizer import Quantizer
+    from qnb.sim.quantsim import QuantSim
 
 
 @dataclass
@@ -39,7 +44,7 @@ class Program:
     recurrent: dict[str, Layer] = field(default_factory=dict)
 
 
-def program(sim, quantized: bool = True) -> Program:
+def program(sim: QuantSim, quantized: bool = True) -> Program:
     """Rewrite a sim's graph for export.
 
     Args:
@@ -51,7 +56,7 @@ def program(sim, quantized: bool = True) -> Program:
 
 
 class _Writer:
-    def __init__(self, sim, quantized: bool):
+    def __init__(self, sim: QuantSim, quantized: bool):
         self.sim, self.plan, self.graph = sim, sim.plan, fx.Graph()
         self.new: dict[fx.Node, fx.Node] = {}
         self.restore: dict[fx.Node, list[tuple]] = {}
@@ -175,9 +180,9 @@ class _Writer:
             return self.constant(value, str(source.target), "weight", site.layer, sim.activation(key), tensor)
         if source.op == "placeholder":
             return self.activation(value, self.input_name[source], site.layer, key, kind="input")
-        layer = self.layer_of.get(source.name, source.meta["layer"])
+        layer = self.layer_of.get(source.name, source.meta["layer"])  # pyright: ignore[reportCallIssue]
         wanted = self.output_name.get(node) or self.names(layer)
-        for step in self.restore.get(source, ()):
+        for step in self.restore.get(source, ()):  # pyright: ignore[reportCallIssue]
             value = self.activation(value, self.names(f"{wanted}.rows"), layer, key, follows=True)
             value = self.call(step[0], value, *step[1:])
         self.layers[layer] = wanted
@@ -198,7 +203,9 @@ class _Writer:
         self.tensors[name] = FileTensor(name, kind, layer, self.sim.activation(key), factor, follows=follows)
         return self._mark(value, name)
 
-    def constant(self, value, wanted: str, kind: str, layer: str, quantizer, tensor: torch.Tensor) -> fx.Node:
+    def constant(
+        self, value, wanted: str, kind: str, layer: str, quantizer: Quantizer, tensor: torch.Tensor
+    ) -> fx.Node:
         name = self.names(wanted)
         self.tensors[name] = FileTensor(name, kind, layer, quantizer, constant=tensor.detach())
         return self._mark(value, name)

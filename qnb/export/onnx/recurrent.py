@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
 import torch
 
 from qnb.export.onnx.marker import DOMAIN
 from qnb.export.onnx.tensors import FileTensor, Names
 from qnb.sim.placement.recurrent_sites import RecurrentSite
+
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
 
 RECURRENCE = "Recurrence"
 
@@ -79,7 +83,7 @@ class Layer:
     tensors: dict[str, FileTensor]
 
 
-def layer_of(sim, site: RecurrentSite, steps: int, hidden: int, zero: bool, names: Names) -> Layer:
+def layer_of(sim: QuantSim, site: RecurrentSite, steps: int, hidden: int, zero: bool, names: Names) -> Layer:
     """The layer with a named tensor for every value of every step; the projection of the inputs is one for all."""
     found = Layer(site, steps, hidden, zero, {}, {})
     for place, keys in enumerate(site.keys):

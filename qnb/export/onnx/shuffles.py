@@ -7,15 +7,20 @@ the height and one for the width agree with the simulation as other moves do.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import fx
 
 from qnb.graph import ops
 
+if TYPE_CHECKING:
+    from qnb.export.onnx.program import _Writer
+
 aten = torch.ops.aten
 
 
-def pixel_shuffle(writer, node: fx.Node) -> fx.Node | None:
+def pixel_shuffle(writer: _Writer, node: fx.Node) -> fx.Node | None:
     """``[N, C * r * r, H, W] -> [N, C, r * H, r * W]``, the width first: its part of the channels is the last."""
     if not _behind_a_fixed_range(writer, node):
         return None
@@ -40,7 +45,7 @@ def pixel_shuffle(writer, node: fx.Node) -> fx.Node | None:
     )
 
 
-def pixel_unshuffle(writer, node: fx.Node) -> fx.Node | None:
+def pixel_unshuffle(writer: _Writer, node: fx.Node) -> fx.Node | None:
     """``[N, C, r * H, r * W] -> [N, C * r * r, H, W]``, the height first."""
     if not _behind_a_fixed_range(writer, node):
         return None
@@ -66,7 +71,7 @@ def pixel_unshuffle(writer, node: fx.Node) -> fx.Node | None:
 
 
 def _step(
-    writer,
+    writer: _Writer,
     node: fx.Node,
     value: fx.Node,
     parted: list[int],
@@ -88,7 +93,7 @@ def _step(
     return value
 
 
-def _behind_a_fixed_range(writer, node: fx.Node) -> bool:
+def _behind_a_fixed_range(writer: _Writer, node: fx.Node) -> bool:
     x, target = node.args[0], writer.sim.target
     if target.htp_arch is None or writer.encoding(x) is None or writer.value_of(x).dim() != 4:
         return False

@@ -57,7 +57,7 @@ class FileTensor:
         if self.kind == "bias":
             scale = self.quantizer.scale
             return spread(scale, self.constant.numel()) if scale.dim() else scale
-        scale, _ = self.quantizer.encoding()
+        scale, _ = self.quantizer.encoding()  # pyright: ignore[reportCallIssue]
         return (scale.detach().double() * self.factor).float() if self.factor != 1.0 else scale.detach()
 
     @property
@@ -65,7 +65,7 @@ class FileTensor:
         """Integers, of the scale's shape."""
         if self.kind == "bias":
             return torch.zeros_like(self.scale)
-        return self.quantizer.encoding()[1].detach().round()
+        return self.quantizer.encoding()[1].detach().round()  # pyright: ignore[reportCallIssue]
 
     @property
     def stored(self) -> tuple[Grid | FloatGrid, torch.Tensor]:

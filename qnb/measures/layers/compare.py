@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -11,11 +12,15 @@ from qnb.errors import CalibrationError, InputError
 from qnb.graph.batches import length, reiterable
 from qnb.measures.layers.error import ErrorStats, NoiseStats, beyond, sqnr_db
 from qnb.measures.layers.lockstep import LayerValues, Lockstep, Visitor
+from qnb.progress import Report
 from qnb.sim.placement.masking import attended
+
+if TYPE_CHECKING:
+    from qnb.sim.base import SimBase
 
 
 def compare_layers(
-    sim, batches: Iterable, *, own: bool = True, progress=None, watch: Visitor | None = None
+    sim: SimBase, batches: Iterable, *, own: bool = True, progress: Report | None = None, watch: Visitor | None = None
 ) -> pd.DataFrame:
     """Compare FP32 and QuantSim at every layer, in one pass over the data.
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
+
+if TYPE_CHECKING:
+    from qnb.sim.quantizer import Quantizer
 
 CHUNK = 1 << 17
 """Elements handled at once: small enough that all passes over them stay in the processor's cache."""
@@ -122,7 +126,7 @@ def sqnr_db(signal: float, noise: float) -> float:
     return 10 * math.log10(signal / noise)
 
 
-def beyond(values: torch.Tensor, quantizer) -> int | torch.Tensor:
+def beyond(values: torch.Tensor, quantizer: Quantizer) -> int | torch.Tensor:
     """How many values lie outside a quantizer's range; within half a step of its ends they only round.
 
     On a GPU the number stays there: reading it would wait for all that runs.

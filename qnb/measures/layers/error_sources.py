@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
@@ -12,11 +13,15 @@ from qnb.columns import LAYER
 from qnb.measures.layers.compare import compare_layers
 from qnb.measures.layers.outputs import output_db
 from qnb.measures.layers.profile import CHANNEL_FIRST
+from qnb.progress import Report
+
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
 
 HALVES = ("weight", "activation")
 
 
-def halves(sim, batches: Iterable, progress=None) -> tuple[dict[str, float], pd.DataFrame]:
+def halves(sim: QuantSim, batches: Iterable, progress: Report | None = None) -> tuple[dict[str, float], pd.DataFrame]:
     """The output's SQNR with only the weights quantized, and with only the activations; and outlier channels.
 
     Returns:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx
@@ -17,6 +17,9 @@ from qnb.graph.attributes import attribute
 from qnb.sim.placement.plan import LayerGroup
 from qnb.sim.quantizer import Quantizer
 from qnb.sim.recurrent_steps import Steps
+
+if TYPE_CHECKING:
+    from qnb.sim.base import SimBase
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Lockstep:
         own: also compute every layer's own error.
     """
 
-    def __init__(self, sim, own: bool = True):
+    def __init__(self, sim: SimBase, own: bool = True):
         self.sim, self.own = sim, own
         self.graph = sim.graph_module.graph
         self.modules = dict(sim.graph_module.named_modules())
@@ -144,7 +147,7 @@ def call(node: fx.Node, value: Callable[[fx.Node], Any], exact: bool = False) ->
     """The op itself; ``exact``: in the place of it the runtime's integer rule, where the sim has one."""
     args, kwargs = fx.map_arg((node.args, node.kwargs), value)
     target = node.target if exact and "exact" in node.meta else node.meta.get("pure", node.target)
-    return target(*args, **kwargs)
+    return target(*args, **kwargs)  # pyright: ignore[reportCallIssue]
 
 
 def _last_uses(graph: fx.Graph) -> dict[fx.Node, list[fx.Node]]:

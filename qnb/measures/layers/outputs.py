@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
 from torch import fx
 
 from qnb.sim.placement.plan import LayerGroup
 
+if TYPE_CHECKING:
+    from qnb.sim.base import SimBase
 
-def output_groups(sim) -> list[LayerGroup]:
+
+def output_groups(sim: SimBase) -> list[LayerGroup]:
     """The layers whose values, perhaps moved or reshaped, the model returns."""
     by_output = {g.output: g for g in sim.groups}
     output: fx.Node = next(n for n in sim.captured.module.graph.nodes if n.op == "output")
@@ -21,7 +26,7 @@ def output_groups(sim) -> list[LayerGroup]:
     return found
 
 
-def output_db(sim, table: pd.DataFrame) -> float:
+def output_db(sim: SimBase, table: pd.DataFrame) -> float:
     """The lowest SQNR among the outputs, from a table of `compare_layers`; ``inf`` without any."""
     found = table[table.layer.isin([g.layer for g in output_groups(sim)])]
     return float(found.sqnr_db.min()) if len(found) else float("inf")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -18,8 +19,14 @@ from qnb.graph.batches import length, reiterable
 from qnb.measures.layers.error import beyond
 from qnb.measures.layers.lockstep import LayerValues, Lockstep
 from qnb.measures.layers.weights import weight_channels
+from qnb.progress import Report
 from qnb.sim import selection
 from qnb.sim.placement.masking import attended
+
+if TYPE_CHECKING:
+    from qnb.measures.layers.lockstep import Visitor
+    from qnb.sim.base import SimBase
+    from qnb.sim.quantizer import Quantizer
 
 BINS, PAIRS, CHANNELS, SAMPLES = 100, 1000, 12, 12
 """Bins of a histogram, pairs of values that are kept, and how many of the worst."""
@@ -56,7 +63,12 @@ class LayerProfile:
 
 
 def profile_layers(
-    sim, batches: Iterable, layers: Iterable[str] | None = None, *, progress=None, watch=None
+    sim: SimBase,
+    batches: Iterable,
+    layers: Iterable[str] | None = None,
+    *,
+    progress: Report | None = None,
+    watch: Visitor | None = None,
 ) -> dict[str, LayerProfile]:
     """Profile some or all layers of a calibrated sim.
 
@@ -183,7 +195,7 @@ class _Gatherer:
             )
         )
 
-    def profile(self, layer: str, quantizer, weights: pd.DataFrame | None) -> LayerProfile:
+    def profile(self, layer: str, quantizer: Quantizer, weights: pd.DataFrame | None) -> LayerProfile:
         edges = np.linspace(*self.ends(), BINS + 1)
         histogram = _frame(columns.HISTOGRAM, edges[:-1], edges[1:], *self.counts)
         pairs = self.pairs or (np.zeros(0), np.zeros(0))

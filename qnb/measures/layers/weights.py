@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 
 from qnb import columns
 from qnb.sim import selection
 
+if TYPE_CHECKING:
+    from qnb.sim.base import SimBase
 
-def weight_channels(sim, layer: str) -> pd.DataFrame:
+
+def weight_channels(sim: SimBase, layer: str) -> pd.DataFrame:
     """Range and scale of each output channel of a layer's weight, columns `qnb.columns.CHANNELS`."""
     keys = [k for k, s in sim.plan.weights.items() if s.layer == layer]
     if not keys:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -19,9 +19,13 @@ from qnb.measures.sensitivity.fisher import Fisher
 from qnb.measures.sensitivity.single_quantizer import Alone
 from qnb.measures.sensitivity.trial import check_plain
 from qnb.measures.sensitivity.trials import Trial, check_executor, evaluate_trials
+from qnb.progress import Report
 from qnb.randomness import Seeded
 from qnb.registry import Registry
 from qnb.sim.quantizer_state import QuantizerState, quantizer_modules
+
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
 
 WAYS: Registry[Callable] = Registry("way to measure sensitivity")
 """Name -> ``way(alone, batches, options, report)``, which gives (score, low, high) of each of ``alone.sites``."""
@@ -30,7 +34,7 @@ Scores = list[tuple[float, float, float]]
 
 
 def sensitivity(
-    sim,
+    sim: QuantSim,
     batches: Iterable | None = None,
     *,
     estimator: str = "fisher",
@@ -39,7 +43,7 @@ def sensitivity(
     executor: Executor | None = None,
     layers: str | Iterable[str] | None = None,
     seed: int = 0,
-    progress=None,
+    progress: Report | None = None,
 ) -> pd.DataFrame:
     """How much each active quantizer costs when it is the only one on; the most sensitive first.
 
@@ -109,7 +113,7 @@ def _check(estimator: str, **options) -> None:
         raise InputError(_OPERATION, "estimator='evaluate' without evaluate=", "pass evaluate=your_function")
 
 
-def _over_batches(measure: Callable[..., Any], alone: Alone, batches: Iterable, report) -> Scores:
+def _over_batches(measure: Callable[..., Any], alone: Alone, batches: Iterable, report: Report) -> Scores:
     """Let ``measure(tick)`` take the batches, one after the other."""
     count, done = length(batches), 0
 
@@ -130,18 +134,18 @@ def _over_batches(measure: Callable[..., Any], alone: Alone, batches: Iterable, 
 
 
 @WAYS.register("fisher")
-def _fisher(alone: Alone, batches, options, report) -> Scores:
+def _fisher(alone: Alone, batches: Iterable, options: dict[str, Any], report: Report) -> Scores:
     measure = lambda tick: Fisher(alone, options["loss"], options["seed"], tick, _OPERATION)  # noqa: E731
     return _over_batches(measure, alone, batches, report)
 
 
 @WAYS.register("sqnr")
-def _sqnr(alone: Alone, batches, options, report) -> Scores:
+def _sqnr(alone: Alone, batches: Iterable, options: dict[str, Any], report: Report) -> Scores:
     return _over_batches(lambda tick: ExactNoise(alone, tick, _OPERATION), alone, batches, report)
 
 
 @WAYS.register("evaluate")
-def _evaluate(alone: Alone, batches, options, report) -> Scores:
+def _evaluate(alone: Alone, batches: Iterable, options: dict[str, Any], report: Report) -> Scores:
     """Against the FP32 reference, from the same seed; biases, whose scale needs their input's, stay in FP32."""
     off = alone.sim.copy()
     for quantizer in off.quantizers():

@@ -10,7 +10,7 @@ draws too rare to come up.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, fx
@@ -18,6 +18,9 @@ from torch import Tensor, fx
 from qnb.errors import EvaluateError, InputError
 from qnb.graph import ops
 from qnb.graph.capture_errors import at
+
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
 
 FAMILIES = ("softmax", "squares")
 LEAST = 1e-3
@@ -76,7 +79,7 @@ def class_axis(z: Tensor) -> int:
     return 1 if z.dim() >= 4 else -1
 
 
-def families(sim, said: str | None, operation: str) -> dict[int, str]:
+def families(sim: QuantSim, said: str | None, operation: str) -> dict[int, str]:
     """What each output of a model is: place -> family. Outputs that are no floating-point numbers do not count.
 
     An output called ``logits``, or the only one if it is ``[N, classes]``, is logits, unless it is the result of a
@@ -146,7 +149,7 @@ def user_loss(loss: Callable, output: Any, target: Any, operation: str) -> Tenso
     return found.sum()
 
 
-def split(sim, batch: Any, operation: str) -> tuple[Any, Any]:
+def split(sim: QuantSim, batch: Any, operation: str) -> tuple[Any, Any]:
     """``(inputs, target)``: the last element of a tuple; of a dict, what the model does not take."""
     if isinstance(batch, tuple | list) and len(batch) > 1:
         return (batch[0] if len(batch) == 2 else tuple(batch[:-1])), batch[-1]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+if TYPE_CHECKING:
+    from qnb.graph.captured import Captured
 
-def sample_count(captured, flat: Sequence[Tensor]) -> int:
+
+def sample_count(captured: Captured, flat: Sequence[Tensor]) -> int:
     """Samples in a batch: the first dimension of an input whose first dimension varies, or of any; 1 without."""
     inputs = list(zip(captured.inputs, flat, strict=True))
     varying = [x for i, x in inputs if i.shape and isinstance(i.shape[0], str)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx
@@ -20,6 +20,9 @@ from qnb.measures.layers.lockstep import call
 from qnb.sim import selection
 from qnb.sim.placement.masking import attended
 from qnb.sim.recurrent_steps import Steps
+
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
 
 Values = dict[fx.Node, Any]
 
@@ -56,7 +59,7 @@ class Alone:
         PrecisionError: no quantizer of these layers is on.
     """
 
-    def __init__(self, sim, layers: str | Iterable[str] | None = None, operation: str = "qnb.sensitivity"):
+    def __init__(self, sim: QuantSim, layers: str | Iterable[str] | None = None, operation: str = "qnb.sensitivity"):
         self.sim, self.graph = sim, sim.graph_module.graph
         self.nodes = [n for n in self.graph.nodes if n.op != "output"]
         self.constant = constant_nodes(self.nodes)
@@ -152,7 +155,7 @@ class Alone:
         found = tuple(None if a is None else a - b for a, b in pairs)
         if not site.masked:
             return found
-        return tuple(torch.where(attended(x), e, 0.0) for x, e in zip(reference, found, strict=True))
+        return tuple(torch.where(attended(x), e, 0.0) for x, e in zip(reference, found, strict=True))  # pyright: ignore[reportCallIssue]
 
 
 def tensors(value: Any) -> tuple[torch.Tensor | None, ...]:

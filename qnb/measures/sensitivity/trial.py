@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -28,7 +28,7 @@ class Trial:
     changes: Mapping[str, QuantizerState] = field(default_factory=dict)
 
     @classmethod
-    def between(cls, sim, changed, name: str = "trial") -> Trial:
+    def between(cls, sim: QuantSim, changed: QuantSim, name: str = "trial") -> Trial:
         """What is set otherwise in ``changed``, a changed copy of ``sim``.
 
         Raises:
@@ -54,7 +54,7 @@ class Trial:
         return cls(name, {n: new for n, old, new in states if new != old})
 
     @contextmanager
-    def applied(self, sim):
+    def applied(self, sim: QuantSim) -> Iterator[QuantSim]:
         """Inside, the sim is set like this; afterwards as before."""
         modules = quantizer_modules(sim)
         before = {name: QuantizerState.of(modules[name]) for name in self.changes}
@@ -69,7 +69,7 @@ class Trial:
                     state.restore(modules[name])
 
 
-def check_plain(sim, operation: str) -> None:
+def check_plain(sim: object, operation: str) -> None:
     """Whether the quantizers of a sim can be set otherwise: those of an exact simulation are fixed.
 
     Raises:

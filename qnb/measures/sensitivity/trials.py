@@ -20,6 +20,7 @@ from qnb.measures.metrics.evaluation import score_of
 from qnb.measures.metrics.score import Score
 from qnb.measures.sensitivity.trial import Trial as Trial
 from qnb.measures.sensitivity.trial import check_plain
+from qnb.progress import Report
 from qnb.sim import QuantSim, storage
 
 CHUNKS = 16
@@ -32,14 +33,14 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 def evaluate_trials(
-    sim,
+    sim: QuantSim,
     trials: Iterable[Trial],
     evaluate: Callable,
     *,
     executor: Executor | None = None,
     seed: int = 0,
     message: str = "evaluating",
-    progress=None,
+    progress: Report | None = None,
 ) -> list[Score]:
     """The metric of a sim with each trial's settings, in order; the sim is not changed.
 
@@ -82,7 +83,9 @@ def check_executor(executor: object, operation: str) -> None:
         raise InputError(operation, f"executor={short(executor)}", "pass a concurrent.futures.Executor, or None")
 
 
-def _serial(sim, trials: Sequence[Trial], evaluate, seed: int, tick: Callable[[int], None]) -> Iterator[Score]:
+def _serial(
+    sim: QuantSim, trials: Sequence[Trial], evaluate: Callable, seed: int, tick: Callable[[int], None]
+) -> Iterator[Score]:
     """One after the other; ``tick(done)`` before each forward pass."""
     for done, trial in enumerate(trials):
         tick(done)
@@ -92,7 +95,7 @@ def _serial(sim, trials: Sequence[Trial], evaluate, seed: int, tick: Callable[[i
 
 
 def _shared_out(
-    sim, trials: list[Trial], evaluate, executor: Executor, seed: int, tick: Callable[[int], None]
+    sim: QuantSim, trials: list[Trial], evaluate: Callable, executor: Executor, seed: int, tick: Callable[[int], None]
 ) -> list[Score]:
     """By the workers of an executor, some trials at a time."""
     setting = {

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx
 
 from qnb.graph import ops
 from qnb.graph.attributes import attribute
+
+if TYPE_CHECKING:
+    pass
 
 _POOLS = {f"{kind}_pool{n}d": n for kind in ("max", "avg", "adaptive_max", "adaptive_avg") for n in (1, 2, 3)}
 _SAME = ("dropout", "feature_dropout", "alpha_dropout", "clone", "contiguous", "detach", "alias")
@@ -46,7 +50,7 @@ class ChainStep:
     shifts: bool = True
 
 
-def through(module, node: fx.Node, axis: int) -> ChainStep | None:
+def through(module: torch.nn.Module, node: fx.Node, axis: int) -> ChainStep | None:
     """None where the op does not let a scale through."""
     found = rectifier(module, node)
     if found is not None:
@@ -73,7 +77,7 @@ def _pads_average(node: fx.Node) -> bool:
     return any(many(padding)) or bool(divisor)
 
 
-def many(value) -> list:
+def many(value: Any) -> list:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 

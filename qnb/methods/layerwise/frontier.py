@@ -7,9 +7,9 @@ a whole walk costs one forward pass of each model, however many layers stop it o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx
@@ -18,6 +18,9 @@ from qnb.graph.attributes import attribute
 from qnb.graph.constants import constant_nodes
 from qnb.measures.layers.lockstep import call
 from qnb.methods.layerwise.spill import Shelf
+
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
 
 
 class Frontier:
@@ -34,8 +37,8 @@ class Frontier:
 
     def __init__(
         self,
-        sim,
-        batches,
+        sim: QuantSim,
+        batches: Iterable,
         *,
         reference: bool = True,
         memory_bytes: int = 2**30,

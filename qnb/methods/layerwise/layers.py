@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from torch import fx
 
@@ -11,6 +12,9 @@ from qnb.errors import PrecisionError
 from qnb.graph import ops
 from qnb.numerics import Grid
 from qnb.sim.placement.plan import LayerGroup, WeightSite
+
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,9 @@ class WeightedLayer:
         return self.site.key
 
 
-def weighted_layers(sim, layers: str | Iterable[str] | None = None, operation: str = "methods") -> list[WeightedLayer]:
+def weighted_layers(
+    sim: QuantSim, layers: str | Iterable[str] | None = None, operation: str = "methods"
+) -> list[WeightedLayer]:
     """In graph order. Embeddings (a table, no product) and recurrent layers (several weights) are none of them.
 
     Args:
@@ -75,7 +81,9 @@ def _bias(user: fx.Node, op) -> str | None:
     return str(bias.target) if isinstance(bias, fx.Node) and bias.op == "get_attr" else None
 
 
-def integer_layers(sim, layers=None, operation: str = "methods") -> list[WeightedLayer]:
+def integer_layers(
+    sim: QuantSim, layers: str | Iterable[str] | None = None, operation: str = "methods"
+) -> list[WeightedLayer]:
     """The `weighted_layers` whose weight is on an integer grid.
 
     Raises:

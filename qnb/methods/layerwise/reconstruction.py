@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -11,6 +12,9 @@ from qnb.graph.attributes import attribute
 from qnb.measures.layers.error import sqnr_db
 from qnb.methods.layerwise.frontier import Frontier
 from qnb.methods.layerwise.unfold import Product
+
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
 
 
 @dataclass
@@ -40,7 +44,7 @@ class Reconstruction:
         return sqnr_db(float(self.signal.sum()), float(self.error(d).sum().clamp(min=0)))
 
 
-def reconstruction(sim, walk: Frontier, product: Product, tick: Callable[[], None]) -> Reconstruction:
+def reconstruction(sim: QuantSim, walk: Frontier, product: Product, tick: Callable[[], None]) -> Reconstruction:
     """Gather a layer's sums over all batches; the walk stands before the layer.
 
     Where the walk carries no FP32 values, ``x = x'``: what the layers before did wrong is then not to be made up for.

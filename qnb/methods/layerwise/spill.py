@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from typing import Any
 
 import torch
 
@@ -25,7 +26,7 @@ class Shelf:
         self._kept: dict[int, int] = {}
         self._count = 0
 
-    def keep(self, value):
+    def keep(self, value: Any) -> Any:
         """The value, or its copy in a file; anything but a tensor on the CPU stays as it is."""
         if not isinstance(value, torch.Tensor) or value.device.type != "cpu" or value.numel() == 0:
             return value
@@ -39,7 +40,7 @@ class Shelf:
         self.spilled_bytes += size
         return self._write(value)
 
-    def release(self, value) -> None:
+    def release(self, value: object) -> None:
         """Say that a kept value is needed no more."""
         self.used_bytes -= self._kept.pop(id(value), 0)
 

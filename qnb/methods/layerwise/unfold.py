@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,10 @@ from qnb.methods.layerwise.frontier import Frontier
 from qnb.methods.layerwise.layers import WeightedLayer
 from qnb.methods.layerwise.weights import as_matrix, from_matrix, nodes
 from qnb.numerics.layout import align
+
+if TYPE_CHECKING:
+    from qnb.sim.quantizer import Quantizer
+    from qnb.sim.quantsim import QuantSim
 
 ELEMENTS = 2**22
 """Of the unfolded input that exist at once."""
@@ -148,7 +153,7 @@ def _spread(x: torch.Tensor, stride: list[int]) -> torch.Tensor:
     return spread
 
 
-def products(sim, layers: list[WeightedLayer]) -> tuple[list[Product], list[str]]:
+def products(sim: QuantSim, layers: list[WeightedLayer]) -> tuple[list[Product], list[str]]:
     """The layers as products, and a sentence about each whose weight is no single matrix (a vector, many matrices)."""
     graph, found, notes = nodes(sim), [], []
     for layer in layers:
@@ -163,7 +168,7 @@ def products(sim, layers: list[WeightedLayer]) -> tuple[list[Product], list[str]
     return found, notes
 
 
-def by_element(value: torch.Tensor, weight: torch.Tensor, quantizer) -> torch.Tensor:
+def by_element(value: torch.Tensor, weight: torch.Tensor, quantizer: Quantizer) -> torch.Tensor:
     """A weight quantizer's scale (or something of its shape) for each element of the weight."""
     blocks, value, _ = align(weight, value, value, quantizer.axis, quantizer.block_size)
     return value.expand(blocks.shape).reshape(weight.shape)

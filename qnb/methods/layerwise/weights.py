@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import fx, nn
 
 from qnb.graph import ops
 from qnb.graph.attributes import attribute, set_tensor
+
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
 
 
 def as_matrix(weight: torch.Tensor, node: fx.Node) -> torch.Tensor:
@@ -63,7 +68,7 @@ def by_channel(value: torch.Tensor, axis: int) -> torch.Tensor:
     return value.movedim(axis, 0).flatten(1)
 
 
-def put(sim, name: str, value: torch.Tensor) -> None:
+def put(sim: QuantSim, name: str, value: torch.Tensor) -> None:
     """A tensor of the sim's own in place of the one called ``name``; a parameter stays one."""
     old = attribute(sim.graph_module, name)
     value = value.detach().to(old.dtype)
@@ -72,12 +77,12 @@ def put(sim, name: str, value: torch.Tensor) -> None:
     )
 
 
-def nodes(sim) -> dict[str, fx.Node]:
+def nodes(sim: QuantSim) -> dict[str, fx.Node]:
     """The ops of the captured graph by name, without quantizers, with the statistics of folded batch norms."""
     return {node.name: node for node in sim.captured.module.graph.nodes}
 
 
-def sole_readers(sim) -> dict[str, bool]:
+def sole_readers(sim: QuantSim) -> dict[str, bool]:
     """Name of a tensor -> whether a single op reads it: a tied or twice used one cannot change for one reader."""
     module = sim.captured.module
     constants = [n for n in module.graph.nodes if n.op == "get_attr"]

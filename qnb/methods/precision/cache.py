@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -15,6 +15,9 @@ from qnb.atomic import write_atomically
 from qnb.errors import FileError
 from qnb.measures.metrics.score import Score
 from qnb.sim.storage.file import dumps
+
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
 
 FORMAT, VERSION = "qnb.precision_search", 1
 
@@ -72,7 +75,7 @@ class SearchCache:
         return self.scores.setdefault(f"{getattr(evaluate, '__module__', '')}.{name}", {})
 
 
-def fingerprint(sim, batches: Iterable, *settings: Any) -> str:
+def fingerprint(sim: QuantSim, batches: Iterable, *settings: Any) -> str:
     """SHA-256 over the sim (graph, tensors, encodings), the data and settings, as far as ``repr`` tells them apart."""
     digest = hashlib.sha256(dumps(sim))
     for batch in batches:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from qnb.arguments import is_number
 from qnb.errors import CalibrationError, InputError, PrecisionError
@@ -11,6 +12,10 @@ from qnb.numerics import Grid, Precision
 from qnb.sim.build import activation_grid, weight_grid
 from qnb.sim.limits import refuse_unsupported
 from qnb.targets import runs
+
+if TYPE_CHECKING:
+    from qnb.sim.quantizer import Quantizer
+    from qnb.sim.quantsim import QuantSim
 
 CANDIDATES = ("w16a16", "w8a16", "w8a8", "w4a16", "w4a8")
 """Where none are given: those of them that the target runs."""
@@ -34,7 +39,7 @@ class Group:
     option_of: tuple[int, ...]
 
 
-def parse(sim, candidates: Iterable[str | Precision] | None, operation: str) -> tuple[Precision, ...]:
+def parse(sim: QuantSim, candidates: Iterable[str | Precision] | None, operation: str) -> tuple[Precision, ...]:
     """The candidates, each once.
 
     Raises:
@@ -56,7 +61,7 @@ def parse(sim, candidates: Iterable[str | Precision] | None, operation: str) -> 
 
 
 def layer_groups(
-    sim,
+    sim: QuantSim,
     candidates: Sequence[Precision],
     layers: str | Iterable[str] | None = None,
     operation: str = "mixed_precision",
@@ -74,11 +79,11 @@ def layer_groups(
     """
     parts = movable(sim, candidates, layers, operation)
     _check_ranges(sim, {key for _, keys, _ in parts for key in keys}, operation)
-    return [Group(*map(tuple, part), *_options(sim, candidates, part[1], part[2])) for part in parts]
+    return [Group(*map(tuple, part), *_options(sim, candidates, part[1], part[2])) for part in parts]  # pyright: ignore[reportCallIssue]
 
 
 def movable(
-    sim, candidates: Sequence[Precision], layers, operation: str
+    sim: QuantSim, candidates: Sequence[Precision], layers: str | Iterable[str] | None, operation: str
 ) -> list[tuple[list[str], list[str], list[str]]]:
     """(layers, activation keys, weight keys) of what changes together, if it can have the candidates; the sim need not
     be calibrated. Args and errors: as for `layer_groups`."""
@@ -94,7 +99,7 @@ def movable(
     return parts
 
 
-def layer_order(sim) -> list[str]:
+def layer_order(sim: QuantSim) -> list[str]:
     """Inputs, constants that are operands, and layers, in graph order."""
     place = {node.name: i for i, node in enumerate(sim.graph_module.graph.nodes)}
     sites = [(place[site.first.name], site.layer) for site in sim.plan.activations.values()]
@@ -102,7 +107,7 @@ def layer_order(sim) -> list[str]:
     return list(dict.fromkeys(layer for _, layer in rows))
 
 
-def _connected(sim, layers: list[str]) -> list[tuple[list[str], list[str], list[str]]]:
+def _connected(sim: QuantSim, layers: list[str]) -> list[tuple[list[str], list[str], list[str]]]:
     """(layers, activation keys, weight keys) of each component of layers that share a key."""
     found: list[tuple[list[str], set[str]]] = []
     for layer in layers:
@@ -117,16 +122,18 @@ def _connected(sim, layers: list[str]) -> list[tuple[list[str], list[str], list[
     ]
 
 
-def _quantizers(sim, _, activations: list[str], weights: list[str]):
+def _quantizers(sim: QuantSim, _: list[str], activations: list[str], weights: list[str]):
     return [*(sim.activation(k) for k in activations), *(sim.weight(k) for k in weights)]
 
 
-def _movable(quantizer) -> bool:
+def _movable(quantizer: Quantizer) -> bool:
     """On an integer grid, or switched off, where nothing changes; and not frozen."""
     return (isinstance(quantizer.grid, Grid) or not quantizer.enabled) and not quantizer.frozen
 
 
-def _options(sim, candidates: Sequence[Precision], activations, weights):
+def _options(
+    sim: QuantSim, candidates: Sequence[Precision], activations: list[str], weights: list[str]
+) -> tuple[tuple[Precision, ...], tuple[int, ...]]:
     """(precisions with different grids, place of each candidate's among them)."""
     found: dict[tuple, Precision] = {}
     grids = []
@@ -138,7 +145,7 @@ def _options(sim, candidates: Sequence[Precision], activations, weights):
     return tuple(found.values()), tuple(list(found).index(g) for g in grids)
 
 
-def _check_ranges(sim, keys: set[str], operation: str) -> None:
+def _check_ranges(sim: QuantSim, keys: set[str], operation: str) -> None:
     for key in keys:
         quantizer, site = sim.activation(key), sim.plan.activations[key]
         counted = quantizer.statistics is not None and quantizer.statistics.count
@@ -146,7 +153,7 @@ def _check_ranges(sim, keys: set[str], operation: str) -> None:
             raise CalibrationError(operation, f"{site.layer!r}, whose range is not known", "calibrate the sim again")
 
 
-def apply_choice(sim, groups: Sequence[Group], choice: Sequence[int]) -> None:
+def apply_choice(sim: QuantSim, groups: Sequence[Group], choice: Sequence[int]) -> None:
     """Give each group its option; encodings follow from the statistics of the last calibration."""
     wanted: dict[Precision, list[str]] = {}
     for group, option in zip(groups, choice, strict=True):

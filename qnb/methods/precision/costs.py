@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,10 @@ from qnb.measures.cost import bits_of, cost, products, stored
 from qnb.methods.precision.candidates import Group
 from qnb.registry import Registry
 from qnb.sim.build import activation_grid, weight_grid
+
+if TYPE_CHECKING:
+    from qnb.sim.quantizer import Quantizer
+    from qnb.sim.quantsim import QuantSim
 
 COSTS: Registry[Callable] = Registry("cost")
 """Name -> ``(sim, groups) -> Costs``."""
@@ -34,9 +39,9 @@ class Costs:
         if g is None and h is None:
             self.groups[0] += of.item()
         elif g == h:
-            self.groups[g] += np.diagonal(of)
+            self.groups[g] += np.diagonal(of)  # pyright: ignore[reportCallIssue]
         elif g is None or h is None:
-            self.groups[h if g is None else g] += of.ravel()
+            self.groups[h if g is None else g] += of.ravel()  # pyright: ignore[reportCallIssue]
         else:
             (g, h), of = ((g, h), of) if g < h else ((h, g), of.T)
             self.pairs[g, h] = self.pairs.get((g, h), 0.0) + of
@@ -45,7 +50,7 @@ class Costs:
 class OptionBits:
     """Bits of each quantizer under each option of its group."""
 
-    def __init__(self, sim, groups: Sequence[Group]):
+    def __init__(self, sim: QuantSim, groups: Sequence[Group]):
         self.of: dict[int, tuple[int, np.ndarray]] = {}
         for index, group in enumerate(groups):
             for key in group.activations:
@@ -55,22 +60,22 @@ class OptionBits:
                 site, shape = sim.plan.weights[key], sim.weight_tensor(key).shape
                 self._set(sim.weight(key), index, [weight_grid(site, shape, p)[0].bits for p in group.options])
 
-    def _set(self, quantizer, index: int, bits: list[int]) -> None:
+    def _set(self, quantizer: Quantizer, index: int, bits: list[int]) -> None:
         if quantizer.active:
             self.of[id(quantizer)] = index, np.array(bits, dtype=np.float64)
 
-    def __call__(self, quantizer) -> tuple[int | None, np.ndarray]:
+    def __call__(self, quantizer: Quantizer) -> tuple[int | None, np.ndarray]:
         """(group, bits by option); (None, its bits) where it has no choice."""
         return self.of.get(id(quantizer), (None, np.array([bits_of(quantizer)], dtype=np.float64)))
 
-    def at(self, quantizer, choice: Sequence[int]) -> int:
+    def at(self, quantizer: Quantizer, choice: Sequence[int]) -> int:
         """Its bits where the groups choose so."""
         group, bits = self(quantizer)
         return int(bits[0 if group is None else choice[group]])
 
 
 @COSTS.register("bops")
-def bops(sim, groups: Sequence[Group]) -> Costs:
+def bops(sim: QuantSim, groups: Sequence[Group]) -> Costs:
     """Multiply-accumulates times the bits of both factors (UNIQ, arXiv 1804.10969), of one sample.
 
     A layer's input has the bits of the layer that made it: what one group chooses, another one pays for too.
@@ -83,7 +88,7 @@ def bops(sim, groups: Sequence[Group]) -> Costs:
 
 
 @COSTS.register("weight_bytes")
-def weight_bytes(sim, groups: Sequence[Group]) -> Costs:
+def weight_bytes(sim: QuantSim, groups: Sequence[Group]) -> Costs:
     """Bytes of all weights, biases and tables, as `qnb.measures.model_bytes` counts them."""
     found, bits = Costs.zero(groups), OptionBits(sim, groups)
     for _, numel, quantizer in stored(sim):
@@ -94,7 +99,7 @@ def weight_bytes(sim, groups: Sequence[Group]) -> Costs:
 
 
 def by_layer(
-    function: Callable[[pd.DataFrame], Sequence[float]], sim, groups: Sequence[Group], operation: str
+    function: Callable[[pd.DataFrame], Sequence[float]], sim: QuantSim, groups: Sequence[Group], operation: str
 ) -> Costs:
     """A cost of the user's own: one number per row of a table of layers.
 
@@ -130,7 +135,7 @@ def by_layer(
     return found
 
 
-def _first_inputs(sim) -> dict[str, object]:
+def _first_inputs(sim: QuantSim) -> dict[str, object]:
     """Layer -> quantizer of its first input."""
     nodes = {n.name: n for n in sim.captured.module.graph.nodes}
     found = {}

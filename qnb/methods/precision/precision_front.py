@@ -4,109 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from qnb.arguments import whole
 from qnb.columns import BITS, FRONT
-from qnb.errors import FileError, InputError
+from qnb.errors import InputError
 from qnb.graph.batches import reiterable
 from qnb.measures.metrics.score import Drop, Score, paired_drop
-from qnb.measures.sensitivity.estimate import WAYS
-from qnb.measures.sensitivity.trials import Trial, check_executor, evaluate_trials
+from qnb.measures.sensitivity.trials import Trial, evaluate_trials
 from qnb.methods.precision.cache import SearchCache, fingerprint
-from qnb.methods.precision.candidates import Group, apply_choice, layer_groups, layer_order, movable, parse
-from qnb.methods.precision.costs import COSTS, OptionBits, by_layer
-from qnb.methods.precision.front import Point, Problem, lowest_cost, pareto_front
+from qnb.methods.precision.candidates import apply_choice, layer_order
+from qnb.methods.precision.choices import OPERATION, Choices
+from qnb.methods.precision.costs import OptionBits
+from qnb.methods.precision.front import Point, pareto_front
 from qnb.methods.precision.predicted_loss import given_losses, measured_losses
 from qnb.numerics import Precision
+from qnb.progress import Report
 
-OPERATION = "mixed_precision"
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+    from os import PathLike
 
-
-class Choices:
-    """What there is to choose from: groups of layers, their options, and what these cost.
-
-    Args:
-        sim: a calibrated QuantSim; it is not changed.
-        candidates, cost, layers: as for `qnb.methods.mixed_precision`.
-
-    ``lowest`` is the least cost of any choice, ``highest`` that of the most expensive candidate in all groups.
-    """
-
-    def __init__(self, sim, candidates=None, cost: str | Callable = "bops", layers=None):
-        self.sim = sim
-        self.candidates = parse(sim, candidates, OPERATION)
-        self.groups: list[Group] = layer_groups(sim, self.candidates, layers, OPERATION)
-        self.cost = cost if isinstance(cost, str) else getattr(cost, "__name__", "cost")
-        costs = by_layer(cost, sim, self.groups, OPERATION) if callable(cost) else COSTS[cost](sim, self.groups)
-        self.problem = Problem([np.zeros(len(g.options)) for g in self.groups], costs.groups, costs.pairs)
-        uniform = ([g.option_of[i] for g in self.groups] for i in range(len(self.candidates)))
-        self.highest = max(self.problem.point(choice).cost for choice in uniform)
-        self.lowest = lowest_cost(self.problem)
-
-    @classmethod
-    def known(
-        cls,
-        sim,
-        candidates: tuple[Precision, ...],
-        groups: list[Group],
-        cost: str,
-        problem: Problem,
-        lowest: float,
-        highest: float,
-    ) -> Choices:
-        """Choices that were found before, with the costs that they had then: what made these is not asked again."""
-        made = cls.__new__(cls)
-        made.sim, made.candidates, made.groups, made.cost = sim, candidates, groups, cost
-        made.problem, made.lowest, made.highest = problem, lowest, highest
-        return made
-
-    def with_losses(self, losses: Sequence[np.ndarray]) -> Problem:
-        return Problem(losses, self.problem.cost, self.problem.pairs)
-
-
-def check(
-    sim,
-    *,
-    candidates=None,
-    cost: str | Callable = "bops",
-    sensitivity: str | pd.DataFrame = "fisher",
-    layers=None,
-    cache=None,
-    executor=None,
-    seed: int = 0,
-) -> None:
-    """Whether a search can be made of a sim, before any work. The sim need not be calibrated.
-
-    Args: as for `qnb.methods.mixed_precision`.
-    """
-    movable(sim, parse(sim, candidates, OPERATION), layers, OPERATION)
-    check_executor(executor, OPERATION)
-    whole(OPERATION, "seed", seed, None)
-    if not callable(cost):
-        COSTS[cost]
-    if not isinstance(sensitivity, pd.DataFrame):
-        WAYS[sensitivity]
-    if cache is not None and not Path(cache).parent.is_dir():
-        raise FileError(OPERATION, f"cache {str(cache)!r} in a folder that does not exist", "choose a folder that does")
+    from qnb.sim.quantsim import QuantSim
 
 
 def precision_front(
-    sim,
+    sim: QuantSim,
     batches: Iterable,
     *,
-    candidates=None,
+    candidates: Iterable[str | Precision] | None = None,
     cost: str | Callable = "bops",
     sensitivity: str | pd.DataFrame = "fisher",
     evaluate: Callable | None = None,
-    executor=None,
-    cache=None,
-    layers=None,
+    executor: Executor | None = None,
+    cache: str | PathLike | None = None,
+    layers: str | Iterable[str] | None = None,
     seed: int = 0,
-    progress=None,
+    progress: Report | None = None,
 ) -> PrecisionFront:
     """The whole front, without choosing: what `qnb.methods.mixed_precision` chooses from. The sim stays.
 
@@ -131,7 +67,16 @@ def precision_front(
     )
 
 
-def solved(choices: Choices, batches, sensitivity, evaluate, executor, cache, seed: int, progress) -> PrecisionFront:
+def solved(
+    choices: Choices,
+    batches: Iterable,
+    sensitivity: str | pd.DataFrame,
+    evaluate: Callable | None,
+    executor: Executor | None,
+    cache: str | PathLike | None,
+    seed: int,
+    progress: Report,
+) -> PrecisionFront:
     """The front of choices: sensitivities, then one exact program per budget."""
     sim, groups = choices.sim, choices.groups
     given = isinstance(sensitivity, pd.DataFrame)
@@ -184,7 +129,14 @@ class PrecisionFront:
     def __len__(self) -> int:
         return len(self.points)
 
-    def verify(self, points: Iterable[int], evaluate: Callable, *, executor=None, progress=None) -> None:
+    def verify(
+        self,
+        points: Iterable[int],
+        evaluate: Callable,
+        *,
+        executor: Executor | None = None,
+        progress: Report | None = None,
+    ) -> None:
         """Measure points, and FP32, with the metric; what is known already is not measured again.
 
         Raises:
@@ -216,7 +168,7 @@ class PrecisionFront:
         options = zip(self.choices.groups, self._point(point).choice, strict=True)
         return " ".join(repr(group.options[i]) for group, i in options)
 
-    def _trials(self, points: Sequence[int], scratch) -> list[Trial]:
+    def _trials(self, points: Sequence[int], scratch: QuantSim) -> list[Trial]:
         """Of points; -1 is FP32, all quantizers off."""
         sim, found = self.choices.sim, []
         for point in points:
@@ -227,7 +179,7 @@ class PrecisionFront:
                 found.append(Trial.between(sim, scratch, f"point {point}"))
         return found
 
-    def apply(self, sim, point: int) -> None:
+    def apply(self, sim: QuantSim, point: int) -> None:
         """Give a sim the precisions of a point; encodings follow from the statistics of its last calibration.
 
         Raises:

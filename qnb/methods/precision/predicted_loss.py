@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,10 @@ from qnb.measures.sensitivity.estimate import WAYS
 from qnb.measures.sensitivity.single_quantizer import Alone
 from qnb.methods.precision.candidates import Group, layer_order
 from qnb.numerics import Precision
+from qnb.progress import Report
+
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
 
 PRECISION, SCORE = "precision", "score"
 
@@ -37,8 +42,8 @@ def _grids(precision: Precision) -> set[tuple]:
 
 
 def measured_losses(
-    sim,
-    batches,
+    sim: QuantSim,
+    batches: Iterable,
     groups: Sequence[Group],
     candidates: Sequence[Precision],
     known: dict[str, dict[str, float]],
@@ -46,7 +51,7 @@ def measured_losses(
     estimator: str,
     options: dict,
     keep: Callable[[], None],
-    progress,
+    progress: Report,
 ) -> list[np.ndarray]:
     """Per group ``[options]``: the sum of its quantizers' scores, each alone on its grid (`qnb.sensitivity`).
 
@@ -69,18 +74,20 @@ def measured_losses(
     return [np.array([_loss(sim, group, option, wanted, known) for option in group.options]) for group in groups]
 
 
-def _scores(sim, batches, layers: list[str], estimator: str, options: dict, progress) -> dict[str, float]:
+def _scores(
+    sim: QuantSim, batches: Iterable, layers: list[str], estimator: str, options: dict, progress: Report
+) -> dict[str, float]:
     alone = Alone(sim, layers, "mixed_precision")
     scores = WAYS[estimator](alone, batches, options, progress)
     # A mean of squares is not below 0; only a metric's difference can be, by chance.
     return {site.path: max(score, 0.0) for site, (score, *_) in zip(alone.sites, scores, strict=True)}
 
 
-def _numbered(progress, index: int, count: int):
+def _numbered(progress: Report, index: int, count: int):
     return lambda done, total, message: progress(done, total, f"{message}, grids {index + 1} of {count}")
 
 
-def _loss(sim, group: Group, option: Precision, wanted: list[Precision], known: dict) -> float:
+def _loss(sim: QuantSim, group: Group, option: Precision, wanted: list[Precision], known: dict) -> float:
     by_weights = next(known[p.name] for p in wanted if p.weights == option.weights)
     by_activations = next(known[p.name] for p in wanted if p.activations == option.activations)
     total = sum(by_activations.get(f"activation_quantizers.{key}", 0.0) for key in group.activations)
@@ -90,7 +97,7 @@ def _loss(sim, group: Group, option: Precision, wanted: list[Precision], known: 
     return total
 
 
-def given_losses(sim, groups: Sequence[Group], scores: pd.DataFrame, operation: str) -> list[np.ndarray]:
+def given_losses(sim: QuantSim, groups: Sequence[Group], scores: pd.DataFrame, operation: str) -> list[np.ndarray]:
     """Per group ``[options]``: the sum over its layers of a table with columns ``layer, precision, score``.
 
     A layer without a row loses nothing.
@@ -102,7 +109,7 @@ def given_losses(sim, groups: Sequence[Group], scores: pd.DataFrame, operation: 
     source = "pass columns layer, precision, score: one row per layer and candidate"
     if missing := [c for c in (LAYER, PRECISION, SCORE) if c not in scores.columns]:
         raise InputError(operation, f"a sensitivity table without {', '.join(missing)}", source)
-    values = pd.to_numeric(scores[SCORE], errors="coerce").to_numpy(dtype=np.float64)
+    values = pd.to_numeric(scores[SCORE], errors="coerce").to_numpy(dtype=np.float64)  # pyright: ignore[reportCallIssue]
     if not (np.isfinite(values) & (values >= 0)).all():
         raise InputError(operation, "a sensitivity that is below 0 or not finite", source)
     if unknown := sorted(set(scores[LAYER]) - set(layer_order(sim))):

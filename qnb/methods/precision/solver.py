@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -24,14 +25,14 @@ class Solver(Process):
     def __init__(self):
         super().__init__(solver_worker.__file__, OPERATION)
 
-    def load(self, **program) -> None:
+    def load(self, **program: Any) -> None:
         """The program that is solved from now on: arguments of `solver_worker.Program`."""
         try:
             self.tell(**program)
         except Ended as error:
             raise _ended(error) from error
 
-    def solve(self, wait: Callable[[], None], **question) -> np.ndarray:
+    def solve(self, wait: Callable[[], None], **question: Any) -> np.ndarray:
         """The integers of the best solution.
 
         Args:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 IDLE_S = 60.0
@@ -20,13 +22,17 @@ class Program:
         integers: so many first variables are whole; the others follow from them.
     """
 
-    def __init__(self, values, rows, columns, right, size, integers):
+    def __init__(
+        self, values: np.ndarray, rows: np.ndarray, columns: np.ndarray, right: np.ndarray, size: float, integers: float
+    ):
         from scipy.sparse import coo_array
 
         self.correct_count, self.integers = right, int(integers)
         self.equations = coo_array((values, (rows, columns)), shape=(right.size, int(size))).tocsr()
 
-    def solve(self, objective, upper, row=None, most=None) -> dict:
+    def solve(
+        self, objective: np.ndarray, upper: np.ndarray, row: np.ndarray | None = None, most: float | None = None
+    ) -> dict:
         """``x`` of the integers.
 
         Raises:
@@ -57,7 +63,7 @@ class Worker:
     def __init__(self):
         self.idle_s, self.program = IDLE_S, None
 
-    def answer(self, **message) -> dict | None:
+    def answer(self, **message: Any) -> dict | None:
         """``x`` for the arguments of `Program.solve`; nothing for those of `Program`."""
         if "right" in message:
             self.program = Program(**message)

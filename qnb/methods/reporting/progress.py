@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
+
+from qnb.progress import Report
 
 
 class MethodProgress:
@@ -20,7 +21,12 @@ class MethodProgress:
     0     1   0.5
     """
 
-    def __init__(self, progress: Callable | None = None):
+    @classmethod
+    def of(cls, progress: Report | None) -> MethodProgress:
+        """What a method was called with: `qnb.methods.method.method` has made one of it already."""
+        return progress if isinstance(progress, cls) else cls(progress)
+
+    def __init__(self, progress: Report | None = None):
         self._progress = progress or (lambda *_: None)
         self._row = getattr(progress, "row", None)
         self.rows: list[dict[str, Any]] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from torch import fx
 
@@ -12,6 +13,9 @@ from qnb.methods.layerwise.channel_steps import ChainStep, many, through
 from qnb.methods.layerwise.layers import WeightedLayer
 from qnb.methods.layerwise.weights import channel_axis, nodes, sole_readers
 from qnb.sim.quantizer import Quantizer
+
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Pair:
     shifts: bool = True
 
 
-def pairs(sim, layers: list[WeightedLayer]) -> tuple[list[Pair], list[str]]:
+def pairs(sim: QuantSim, layers: list[WeightedLayer]) -> tuple[list[Pair], list[str]]:
     """The pairs among these layers in graph order, and a sentence about each that is left out for a tied weight, or for
     a range that is frozen."""
     by_node = {layer.node: layer for layer in layers}
@@ -57,13 +61,13 @@ def _tensors(pair: Pair) -> list[str]:
     return [n for n in names if n is not None]
 
 
-def _quantizers(sim, pair: Pair) -> list[Quantizer]:
+def _quantizers(sim: QuantSim, pair: Pair) -> list[Quantizer]:
     """All whose range changes with the pair's scales."""
     keys = {sim.plan.encoding_of[name] for name in pair.between if name in sim.plan.encoding_of}
     return [*map(sim.activation, keys), *(sim.weight(layer.weight_key) for layer in (pair.first, pair.second))]
 
 
-def _pair(sim, first: fx.Node, by_node: dict[str, WeightedLayer]) -> Pair | None:
+def _pair(sim: QuantSim, first: fx.Node, by_node: dict[str, WeightedLayer]) -> Pair | None:
     """The pair that starts here, if there is one."""
     node, between, steps = first, [first.name], [ChainStep(channel_axis(first))]
     if not _plain(first):
@@ -99,7 +103,7 @@ def _only_reader(node: fx.Node) -> fx.Node | None:
 
 def _plain(node: fx.Node) -> bool:
     """A constant weight on the right of the op, read as it is stored."""
-    op, weight = ops.of(node), node.args[ops.of(node).weight]
+    op, weight = ops.of(node), node.args[ops.of(node).weight]  # pyright: ignore[reportCallIssue]
     return (
         isinstance(weight, fx.Node)
         and weight.op == "get_attr"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -10,6 +11,9 @@ from qnb.graph.attributes import attribute
 from qnb.methods.layerwise.weights import as_matrix, nodes
 from qnb.methods.rescaling.chains import Pair
 from qnb.methods.rescaling.spread import Spread
+
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
 
 CONVERGED = 1e-3
 """Octaves; when no scale moves further in an iteration, there are no more iterations."""
@@ -47,7 +51,7 @@ def allowed(scales: torch.Tensor, spread: Spread, pair: Pair) -> torch.Tensor:
 class Ranges:
     """Largest weights over each kernel, ``[groups, outputs / groups, inputs / groups]``: all that scales depend on."""
 
-    def __init__(self, sim, found: list[Pair]):
+    def __init__(self, sim: QuantSim, found: list[Pair]):
         graph = nodes(sim)
         self.of = {
             layer.node: as_matrix(attribute(sim.reference, layer.weight).detach().abs(), graph[layer.node])
@@ -69,7 +73,7 @@ class Ranges:
 
 
 def settle(
-    sim, found: list[Pair], spread: Mapping[str, Spread], iterations: int, tick: Callable[[int], None]
+    sim: QuantSim, found: list[Pair], spread: Mapping[str, Spread], iterations: int, tick: Callable[[int], None]
 ) -> tuple[list[torch.Tensor], list[float]]:
     """The scale of every pair's channels, and the largest change in octaves by iteration.
 

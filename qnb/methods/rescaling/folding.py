@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import fx
@@ -19,6 +20,9 @@ from qnb.methods.layerwise.weights import nodes, sole_readers
 from qnb.methods.rescaling.moved_channels import MovedChannels, Reading
 from qnb.sim.placement.supergroups import norm_weight
 from qnb.sim.quantizer import Quantizer
+
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
 
 
 @dataclass(frozen=True)
@@ -61,12 +65,12 @@ class Fold:
         own = [self.maker.weight, *([self.maker.bias] if self.maker.bias else [])]
         return [*own, *(r.product.layer.weight for r in self.readings)]
 
-    def weight_keys(self, sim) -> set[str]:
+    def weight_keys(self, sim: QuantSim) -> set[str]:
         """Of the quantizers of all weights that change."""
         names = set(self.names)
         return {key for key, site in sim.plan.weights.items() if site.tensor in names}
 
-    def quantizers(self, sim) -> list[Quantizer]:
+    def quantizers(self, sim: QuantSim) -> list[Quantizer]:
         """All whose range changes."""
         return [*map(sim.weight, sorted(self.weight_keys(sim))), *map(sim.activation, sorted(self.keys))]
 
@@ -100,7 +104,7 @@ class Fold:
         }
 
 
-def find_folds(sim, chosen: set[str]) -> tuple[list[Fold], list[str]]:
+def find_folds(sim: QuantSim, chosen: set[str]) -> tuple[list[Fold], list[str]]:
     """In graph order, those with a reader among ``chosen`` layers; and a sentence about the layers without one."""
     alone = sole_readers(sim)
     found, _ = products(sim, [layer for layer in weighted_layers(sim) if alone[layer.weight]])
@@ -120,7 +124,7 @@ def find_folds(sim, chosen: set[str]) -> tuple[list[Fold], list[str]]:
     return folds, [note] if left else []
 
 
-def _makers(sim, by_node: Mapping[str, Product]) -> list[Maker]:
+def _makers(sim: QuantSim, by_node: Mapping[str, Product]) -> list[Maker]:
     """Everything with a constant vector (or rows) to divide, in graph order."""
     graph, layer_of = nodes(sim), {name: group for group in reversed(sim.groups) for name in group.nodes}
     written_out = {group.nodes[-1]: group for group in sim.groups if group.op == "rms_norm" and len(group.nodes) > 1}
@@ -158,7 +162,7 @@ def _norm(node: fx.Node, layer: str, weight: int | None, bias: int | None) -> Ma
     return Maker(layer, node, node.meta["val"].dim() - 1, names[0], names[1])
 
 
-def _scaled_quantizers(sim, path: set[str]) -> frozenset[str] | None:
+def _scaled_quantizers(sim: QuantSim, path: set[str]) -> frozenset[str] | None:
     """Keys of the activation quantizers on the way; None where one serves values elsewhere too."""
     touched = {key: site for key, site in sim.plan.activations.items() if any(n.name in path for n in site.nodes)}
     tied = any(n.name not in path for site in touched.values() for n in site.nodes)

@@ -89,7 +89,7 @@ class MovedChannels:
         name, numbers = ops.name(node), self.numbers[source]
         if name in _MOVES and node.args[0] is source:
             args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: numbers if n is source else n.meta["val"])
-            return node.target(*args, **kwargs)
+            return node.target(*args, **kwargs)  # pyright: ignore[reportCallIssue]
         if name in _SAME and node.args[0] is source:
             return numbers
         shape = node.meta["val"].shape if isinstance(node.meta["val"], torch.Tensor) else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import fx, nn
@@ -15,9 +16,12 @@ from torch import fx, nn
 from qnb.errors import InputError
 from qnb.graph.attributes import attribute, set_tensor
 
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
+
 
 def replace_reference(
-    sim,
+    sim: QuantSim,
     tensors: Mapping[str, torch.Tensor],
     operation: str,
     statistics: Mapping[str, Mapping[str, torch.Tensor]] | None = None,

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from qnb.numerics import Grid
+from qnb.progress import Report
 from qnb.sim.calibration import weight_encodings
 
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
 
-def renew_encodings(sim, nodes: Iterable[str], batches: Iterable | None, progress) -> bool:
+
+def renew_encodings(sim: QuantSim, nodes: Iterable[str], batches: Iterable | None, progress: Report) -> bool:
     """Encodings of all weights, and of activations each by its own calibration method.
 
     Args:

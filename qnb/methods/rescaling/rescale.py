@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
@@ -16,6 +17,7 @@ from qnb.measures.layers.error import sqnr_db
 from qnb.methods.layerwise.frontier import Frontier, Segment
 from qnb.methods.layerwise.layers import integer_layers
 from qnb.methods.layerwise.weights import put
+from qnb.methods.reporting.progress import MethodProgress
 from qnb.methods.reporting.result import Found
 from qnb.methods.rescaling.folding import Fold, find_folds
 from qnb.methods.rescaling.reference import replace_reference
@@ -23,6 +25,9 @@ from qnb.numerics import Grid
 from qnb.ranges import RULES
 from qnb.sim.calibration import activation_encodings, guard_bias_overflow, weight_encodings
 from qnb.sim.quantizer_state import QuantizerState
+
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
 
 COLUMNS = [LAYER, "alpha", "readers", "fit_before_db", "fit_after_db"]
 
@@ -50,12 +55,21 @@ class Rescaling:
             errors are compared; False is for weights alone, with FP32 inputs.
     """
 
-    def __init__(self, sim, scales: Callable[[Magnitudes, float], torch.Tensor], activations: bool, operation: str):
+    def __init__(
+        self, sim: QuantSim, scales: Callable[[Magnitudes, float], torch.Tensor], activations: bool, operation: str
+    ):
         self.sim, self.scales, self.activations, self.operation = sim, scales, activations, operation
         self.changed: dict[str, torch.Tensor] = {}
         self.statistics: dict[str, dict[str, torch.Tensor]] = {}
 
-    def run(self, batches: Iterable, layers, alphas: list[float], must: bool, progress) -> Found:
+    def run(
+        self,
+        batches: Iterable,
+        layers: str | Iterable[str] | None,
+        alphas: list[float],
+        must: bool,
+        progress: MethodProgress,
+    ) -> Found:
         """Try ``alphas`` at every fold and take the best, if it beats no scales at all or one ``must`` be taken."""
         chosen = {layer.layer for layer in integer_layers(self.sim, layers, self.operation)}
         folds, notes = find_folds(self.sim, chosen)
@@ -81,7 +95,7 @@ class Rescaling:
                     "do this first, on a sim whose weights are still the model's",
                 )
 
-    def _search(self, fold: Fold, alphas: list[float], must: bool, progress) -> dict:
+    def _search(self, fold: Fold, alphas: list[float], must: bool, progress: MethodProgress) -> dict:
         """Choose one fold's scales and leave the sim with them; a row of the table."""
         segments = [self.walk.segment(reading.product.node.name) for reading in fold.readings]
         targets = [[self._target(segment, i) for i in range(segment.count)] for segment in segments]
@@ -209,7 +223,7 @@ def _pass(x: torch.Tensor) -> None:
 
 
 @contextmanager
-def _observing(sim, observers: Mapping[str, Callable[[torch.Tensor], None]]):
+def _observing(sim: QuantSim, observers: Mapping[str, Callable[[torch.Tensor], None]]):
     """These activation quantizers show their input to an observer and let it pass."""
     try:
         for key, observe in observers.items():

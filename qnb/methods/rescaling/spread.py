@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import fx
 
 from qnb.methods.layerwise.weights import by_channel, channel_axis
+
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
 
 HEADROOM = 0.25
 """Data not seen may go beyond what was seen by this part of the range."""
@@ -34,7 +38,7 @@ class Spread:
 
 
 def spreads(
-    sim, names: Collection[str], batches: Iterable | None, tick: Callable[[], None], operation: str
+    sim: QuantSim, names: Collection[str], batches: Iterable | None, tick: Callable[[], None], operation: str
 ) -> dict[str, Spread]:
     """By node. What neither batches nor a batch norm says is unbounded.
 
@@ -84,7 +88,7 @@ class _Observer(fx.Interpreter):
         return value
 
 
-def _observe(sim, names: set[str], batches: Iterable, tick, operation: str) -> dict[str, Spread]:
+def _observe(sim: QuantSim, names: set[str], batches: Iterable, tick, operation: str) -> dict[str, Spread]:
     observer = _Observer(sim.reference, names, tick)
     with torch.no_grad():
         for batch in batches:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from torch import fx
 
 from qnb.graph import ops
 from qnb.methods.layerwise.frontier import Frontier
 from qnb.methods.layerwise.layers import WeightedLayer, weighted_layers
+
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
 
 LARGEST = 8
 """Weighted layers in a block; a longer stretch (a U-Net is one) is taken layer by layer."""
@@ -28,7 +32,7 @@ def by_layer(layers: Iterable[WeightedLayer]) -> list[Block]:
     return [Block((layer,), layer.group.output) for layer in layers]
 
 
-def by_block(sim, walk: Frontier, layers: Iterable[WeightedLayer]) -> list[Block]:
+def by_block(sim: QuantSim, walk: Frontier, layers: Iterable[WeightedLayer]) -> list[Block]:
     """Residual blocks, attention, feed-forward: what lies between two cuts of the graph (BRECQ, arXiv 2102.05426).
 
     A cut is a place where the nodes before it hand exactly one value that weights had a part in to the nodes after it;
@@ -50,7 +54,7 @@ def by_block(sim, walk: Frontier, layers: Iterable[WeightedLayer]) -> list[Block
         elif own:
             last = cuts[stop]
             last = last.args[0] if last.op == "call_module" else last
-            found.append(Block(tuple(own), outputs.get(last.name, last.name)))
+            found.append(Block(tuple(own), outputs.get(last.name, last.name)))  # pyright: ignore[reportCallIssue]
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,8 +13,11 @@ from qnb.methods.layerwise.layers import WeightedLayer
 from qnb.methods.layerwise.weights import put
 from qnb.sim.quantizer import WeightQuantizer
 
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
 
-def once_each(sim, layers: Iterable[WeightedLayer]) -> tuple[list[WeightedLayer], list[str]]:
+
+def once_each(sim: QuantSim, layers: Iterable[WeightedLayer]) -> tuple[list[WeightedLayer], list[str]]:
     """The first layer of each weight, where whatever else reads it does so on the same grid with the same scales; and a
     sentence about each layer left out."""
     first: dict[int, str] = {}
@@ -30,14 +34,14 @@ def once_each(sim, layers: Iterable[WeightedLayer]) -> tuple[list[WeightedLayer]
     return found, notes
 
 
-def _on_one_grid(sim, layer: WeightedLayer) -> bool:
+def _on_one_grid(sim: QuantSim, layer: WeightedLayer) -> bool:
     names = _names(sim, layer)
     readers = sum(len(n.users) for n in sim.captured.module.graph.nodes if n.op == "get_attr" and n.target in names)
     quantizers = [sim.weight(key) for key, site in sim.plan.weights.items() if site.tensor in names]
     return readers == len(quantizers) and all(_same(sim.weight(layer.weight_key), other) for other in quantizers)
 
 
-def _names(sim, layer: WeightedLayer) -> set[str]:
+def _names(sim: QuantSim, layer: WeightedLayer) -> set[str]:
     """What the layer's weight is called."""
     module = sim.captured.module
     weight = attribute(module, layer.weight)
@@ -52,7 +56,7 @@ def _same(a: WeightQuantizer, b: WeightQuantizer) -> bool:
     )
 
 
-def put_everywhere(sim, layer: WeightedLayer, weight: Tensor) -> None:
+def put_everywhere(sim: QuantSim, layer: WeightedLayer, weight: Tensor) -> None:
     """The layer's weight, under every name that it has."""
     for name in _names(sim, layer):
         put(sim, name, weight)

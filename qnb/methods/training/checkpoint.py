@@ -5,13 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from qnb.atomic import write_atomically
 from qnb.errors import FileError
 from qnb.graph.serialize import to_json
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from qnb.sim.quantizer import Quantizer
+    from qnb.sim.quantsim import QuantSim
 
 FORMAT, VERSION = "qnb.training", 1
 
@@ -25,7 +31,7 @@ class Checkpoint:
         resume: False reads nothing; what is there is replaced.
     """
 
-    def __init__(self, path, identity: dict[str, Any], resume: bool = True):
+    def __init__(self, path: str | PathLike, identity: dict[str, Any], resume: bool = True):
         self.resume, self.path, self.identity = resume, Path(path), json.loads(json.dumps(identity))
         self.operation = f"qnb.methods.train(checkpoint={str(self.path)!r})"
 
@@ -80,7 +86,7 @@ def _difference(stored, value) -> str:
     return f": {name} was {stored.get(name)!r}, now it is {value.get(name)!r}"
 
 
-def identity(sim, options: dict[str, Any]) -> dict[str, Any]:
+def identity(sim: QuantSim, options: dict[str, Any]) -> dict[str, Any]:
     """What a training is of: the FP32 model with its numbers, the grids, the target, the options."""
     graph, tensors = to_json(sim.captured, readable=False)
     digest = hashlib.sha256(json.dumps(graph, sort_keys=True, default=str).encode())
@@ -90,7 +96,7 @@ def identity(sim, options: dict[str, Any]) -> dict[str, Any]:
     return {"model": digest.hexdigest(), "precision": precision, "target": sim.target.name, "options": options}
 
 
-def _grid(quantizer) -> str:
+def _grid(quantizer: Quantizer) -> str:
     """``"int4 per channel"``."""
     if not quantizer.enabled:
         return "off"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -20,6 +21,9 @@ from qnb.methods.training.objective import OPERATION, Objective
 from qnb.methods.training.schedule import learning_rate_factor
 from qnb.methods.training.trained import Trained, put_encodings
 from qnb.randomness import Draws, Seeded, drawn
+
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
 
 SECONDS_BETWEEN_FILES = 60.0
 OPTIMIZERS = {"adam": torch.optim.Adam, "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True)}
@@ -68,7 +72,7 @@ class Training:
 
     def __init__(
         self,
-        sim,
+        sim: QuantSim,
         loader,
         objective: Objective,
         settings: Settings,
@@ -248,7 +252,7 @@ class Training:
             self.sim.to(device)
 
 
-def _cudnn(sim):
+def _cudnn(sim: QuantSim):
     """Off for recurrent layers on a GPU: in evaluation mode cuDNN's have no gradient."""
     if sim.device is None or sim.device.type != "cuda":
         return nullcontext()

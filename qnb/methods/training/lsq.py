@@ -12,6 +12,7 @@ positive (the log domain is Jain et al.'s, TQT, arXiv 1903.08066), and zeros giv
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -19,6 +20,9 @@ from torch import nn
 from qnb.numerics import Grid
 from qnb.numerics.affine import smallest_scale
 from qnb.sim.quantizer import Quantizer
+
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
 
 
 class LearnedRange:
@@ -72,7 +76,7 @@ class LearnedRange:
         self.quantizer.zero_point.requires_grad_(needed and self.phi is not None)
 
 
-def learned_ranges(sim, offsets: bool = True) -> dict[str, LearnedRange]:
+def learned_ranges(sim: QuantSim, offsets: bool = True) -> dict[str, LearnedRange]:
     """A `LearnedRange` for each quantizer that may learn, by its path in the sim.
 
     Not those that are frozen or of fixed ranges (a softmax's output), not masked scores, whose range keeps room for the

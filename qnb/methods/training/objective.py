@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -12,6 +12,9 @@ from qnb.errors import EvaluateError, InputError, QnbError
 from qnb.graph.capture_errors import at
 from qnb.methods.training.distill import Distillation
 from qnb.randomness import Draws
+
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
 
 OPERATION = "qnb.methods.train"
 
@@ -29,7 +32,7 @@ class Objective:
 
     def __init__(
         self,
-        sim,
+        sim: QuantSim,
         loss: Callable[[Any, Any], Tensor] | None,
         distill: float,
         temperature: float,
@@ -95,7 +98,7 @@ class Objective:
     def _users(self, output: Any, target: Any) -> Tensor:
         try:
             with self.draws:
-                value = self.loss(output, target)
+                value = self.loss(output, target)  # pyright: ignore[reportOptionalCall]
         except QnbError:
             raise
         except Exception as error:

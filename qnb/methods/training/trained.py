@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -11,6 +11,9 @@ from qnb.methods.training.lsq import LearnedRange, learned_ranges
 from qnb.numerics import Grid
 from qnb.sim.calibration import guard_bias_overflow, weight_encodings
 from qnb.sim.quantizer import Quantizer
+
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
 
 
 class Trained:
@@ -23,7 +26,7 @@ class Trained:
     Weights on symmetric 16-bit grids follow min-max, as in calibration, with the headroom that the target asks for.
     """
 
-    def __init__(self, sim, scales: bool = True, offsets: bool = True):
+    def __init__(self, sim: QuantSim, scales: bool = True, offsets: bool = True):
         self.sim = sim
         self.start = encodings(sim)
         self.parameters = parameters(sim)
@@ -87,7 +90,7 @@ class Trained:
         guard_bias_overflow(self.sim)
 
 
-def parameters(sim) -> dict[str, nn.Parameter]:
+def parameters(sim: QuantSim) -> dict[str, nn.Parameter]:
     """The model's parameters that require gradients, each once, by name."""
     found: dict[int, tuple[str, nn.Parameter]] = {}
     for name, tensor in sim.tensors().items():
@@ -96,7 +99,7 @@ def parameters(sim) -> dict[str, nn.Parameter]:
     return dict(found.values())
 
 
-def encodings(sim) -> dict[str, torch.Tensor]:
+def encodings(sim: QuantSim) -> dict[str, torch.Tensor]:
     """Of all quantizers that have one: ``scale/<quantizer>`` and ``zero_point/<quantizer>``, cloned."""
     found = {}
     for path, quantizer in _quantizers(sim).items():
@@ -106,14 +109,14 @@ def encodings(sim) -> dict[str, torch.Tensor]:
     return found
 
 
-def put_encodings(sim, tensors: dict[str, torch.Tensor]) -> None:
+def put_encodings(sim: QuantSim, tensors: dict[str, torch.Tensor]) -> None:
     """Give every quantizer what `encodings` found."""
     for path, quantizer in _quantizers(sim).items():
         if f"scale/{path}" in tensors:
             quantizer.set_encoding(*(tensors[f"{part}/{path}"].to(sim.device) for part in ("scale", "zero_point")))
 
 
-def _quantizers(sim) -> dict[str, Quantizer]:
+def _quantizers(sim: QuantSim) -> dict[str, Quantizer]:
     activations = {f"activation_quantizers.{k}": sim.activation(k) for k in sim.plan.activations}
     return activations | {f"weight_quantizers.{k}": sim.weight(k) for k in sim.plan.weights}
 

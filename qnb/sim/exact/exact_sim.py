@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import torch
 from torch import fx
@@ -21,6 +22,9 @@ from qnb.sim.placement.plan import LayerGroup
 from qnb.sim.placement.superfluous import superfluous
 from qnb.sim.quantizer import spread
 
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
+
 
 class ExactSim(SimBase):
     """What ``sim.exact(runtime)`` returns: a copy of the QuantSim, fixed as it was then.
@@ -32,7 +36,7 @@ class ExactSim(SimBase):
     ``layers_exact`` names the layers that are computed in the runtime's integers.
     """
 
-    def __init__(self, sim, runtime: str):
+    def __init__(self, sim: QuantSim, runtime: str):
         super().__init__(sim.captured, sim.graph_module, sim.plan, sim.target, sim.precision)
         self.__dict__["sim"] = sim  # so that it is no submodule: its tensors are this one's
         self._shared = sim._shared
@@ -62,7 +66,7 @@ class ExactSim(SimBase):
         return f"{super().__repr__()[:-1]}, {len(self.layers_exact)} layers in {self.runtime}'s integers)"
 
 
-def exact(sim, runtime: str) -> ExactSim:
+def exact(sim: QuantSim, runtime: str) -> ExactSim:
     """See `QuantSim.exact`."""
     if runtime not in KERNELS:
         raise InputError("QuantSim.exact", f"runtime {runtime!r}", f"use one of {', '.join(KERNELS)}")

@@ -6,9 +6,10 @@ dequantized values; it returns the dequantized output.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,14 +39,23 @@ class Layer:
     bias: Tensor | None = None
 
 
-def conv(rules: ModuleType, layer: Layer, x: Tensor, weight: Tensor, bias=None, *rest, **named) -> Tensor:
+def conv(
+    rules: ModuleType, layer: Layer, x: Tensor, weight: Tensor, bias: Tensor | None = None, *rest: Any, **named: Any
+) -> Tensor:
     strided = layer.weight.shape[1] == 1 < x.shape[1] and any(n > 1 for n in (rest[0] if rest else ()))
     rule = "requantize_strided" if strided and hasattr(rules, "requantize_strided") else "requantize"
     return conv_transpose(rules, layer, x, weight, bias, *rest, rule=rule, **named)
 
 
 def conv_transpose(
-    rules: ModuleType, layer: Layer, x: Tensor, weight: Tensor, bias=None, *rest, rule: str = "requantize", **named
+    rules: ModuleType,
+    layer: Layer,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *rest: Any,
+    rule: str = "requantize",
+    **named: Any,
 ) -> Tensor:
     """Any convolution: its sums, and a rule."""
     channels = [1, -1] + [1] * (x.dim() - 2)
@@ -53,7 +63,7 @@ def conv_transpose(
     return _requantized(rules, layer, total, layer.inputs[0].scale, layer.weight_scale.reshape(-1), channels, rule)
 
 
-def linear(rules: ModuleType, layer: Layer, x: Tensor, weight: Tensor, bias=None) -> Tensor:
+def linear(rules: ModuleType, layer: Layer, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     total = layer.inputs[0].centred(x) @ layer.weight.T
     return _requantized(rules, layer, total, layer.inputs[0].scale, layer.weight_scale.reshape(-1), [-1])
 
@@ -96,7 +106,7 @@ def two(rule: str) -> Callable:
     return run
 
 
-def mean(rules: ModuleType, layer: Layer, x: Tensor, axes, keepdim: bool = False, **_) -> Tensor:
+def mean(rules: ModuleType, layer: Layer, x: Tensor, axes: list[int], keepdim: bool = False, **_: Any) -> Tensor:
     """Over some axes; an adaptive pooling to one element is the mean over the last two."""
     operand, y = layer.inputs[0], layer.output
     if layer.op is aten.adaptive_avg_pool2d.default:
@@ -105,7 +115,9 @@ def mean(rules: ModuleType, layer: Layer, x: Tensor, axes, keepdim: bool = False
     return y.real(rules.mean(total, x.numel() // max(total.numel(), 1), *operand.encoding, *y.encoding, *y.ends))
 
 
-def average_pool(rules: ModuleType, layer: Layer, x: Tensor, kernel, stride=(), *_) -> Tensor:
+def average_pool(
+    rules: ModuleType, layer: Layer, x: Tensor, kernel: int | Sequence[int], stride: int | Sequence[int] = (), *_: Any
+) -> Tensor:
     """2-D, without padding."""
     operand, y = layer.inputs[0], layer.output
     (high, wide), steps = _pair(kernel), _pair(stride or kernel)
@@ -119,7 +131,7 @@ def _pair(value) -> tuple[int, int]:
     return (values[0], values[-1])
 
 
-def softmax(rules: ModuleType, layer: Layer, x: Tensor, *_) -> Tensor:
+def softmax(rules: ModuleType, layer: Layer, x: Tensor, *_: Any) -> Tensor:
     operand, y = layer.inputs[0], layer.output
     return y.real(rules.softmax(operand.codes(x), *operand.encoding, *y.encoding, *y.ends))
 
@@ -129,7 +141,7 @@ def silu(rules: ModuleType, layer: Layer, *args: Tensor, at: int) -> Tensor:
     return _table(rules, layer, args[at], torch.nn.functional.silu, at)
 
 
-def unary(rules: ModuleType, layer: Layer, x: Tensor, *rest, **named) -> Tensor:
+def unary(rules: ModuleType, layer: Layer, x: Tensor, *rest: Any, **named: Any) -> Tensor:
     """An elementwise op that the runtime reads from a table."""
     return _table(rules, layer, x, lambda real: layer.op(real, *rest, **named))
 

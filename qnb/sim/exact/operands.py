@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from qnb.sim.base import SimBase
 
 
 @dataclass(frozen=True)
@@ -18,7 +22,7 @@ class Operand:
     qmax: int
 
     @staticmethod
-    def of(sim, key: str, factor: float = 1.0) -> Operand:
+    def of(sim: SimBase, key: str, factor: float = 1.0) -> Operand:
         """The encoding of an activation quantizer, times a factor; unsigned, as files hold it."""
         quantizer = sim.activation(key)
         scale, zero_point = quantizer.encoding()

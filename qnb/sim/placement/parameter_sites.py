@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import fx
 
 from qnb.graph import ops
@@ -10,6 +12,9 @@ from qnb.sim.placement.encoding_source import Sources
 from qnb.sim.placement.plan import BiasSite, Plan, WeightSite
 from qnb.sim.placement.recurrent_sites import recurrent_biases, runs_in_steps
 from qnb.targets import Target
+
+if TYPE_CHECKING:
+    from os import PathLike
 
 
 def add_parameter_sites(
@@ -41,7 +46,7 @@ def add_parameter_sites(
 def _weights(node: fx.Node, layer: str, target: Target) -> list[WeightSite]:
     op, name = ops.of(node), ops.name(node)
     if op.kind == "norm":
-        arg = node.args[op.weight] if len(node.args) > op.weight else None
+        arg = node.args[op.weight] if len(node.args) > op.weight else None  # pyright: ignore[reportCallIssue]
         return [] if arg is None else [_site(node, arg, (op.weight,), layer, None, None, target.norm_weights)]
     position = tensor_roles.weight_position(node)
     if position is None:
@@ -65,7 +70,7 @@ def _weights(node: fx.Node, layer: str, target: Target) -> list[WeightSite]:
     return [_site(node, weight, (index,), layer, axis, block_axis, grid)]
 
 
-def _site(node, weight: fx.Node, path, layer: str, axis, block_axis, grid: str) -> WeightSite:
+def _site(node, weight: fx.Node, path: str | PathLike, layer: str, axis, block_axis, grid: str) -> WeightSite:
     source = tensor_roles.constant_source(weight) or weight
     rank = source.meta["val"].dim()
     if rank < 2:

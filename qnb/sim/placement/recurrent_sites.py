@@ -133,5 +133,6 @@ def recurrent_biases(plan: Plan, node: fx.Node, encoding: Callable) -> list[Bias
             bias = node.args[2][place[1] + 2]
             weight, key = f"{node.name}_arg2_{place[1]}", f"{node.name}_arg2_{place[1] + 2}"
             if read is not None and read[0] is not None and bias.op == "get_attr" and weight in plan.weights:
-                found.append(BiasSite(key, str(bias.target), site.layer, bias, node, (2, place[1] + 2), *read, weight))
+                at = (2, place[1] + 2)
+                found.append(BiasSite(key, str(bias.target), site.layer, bias, node, at, read[0], read[1], weight))
     return found

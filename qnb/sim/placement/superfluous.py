@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import fx
 
 from qnb.graph import ops
 from qnb.numerics import Grid
 
+if TYPE_CHECKING:
+    from qnb.sim.base import SimBase
 
-def superfluous(sim) -> set[fx.Node]:
+
+def superfluous(sim: SimBase) -> set[fx.Node]:
     """ReLUs and clips right before a quantizer whose own ends clip as much: they change no code."""
     nodes = {n.name: n for n in sim.graph_module.graph.nodes}
     found = set()

@@ -65,7 +65,7 @@ def weight_position(node: fx.Node) -> tuple[int, int, int] | None:
     op = ops.of(node)
     if op.kind != "weighted":
         return None
-    if constant_source(node.args[op.weight]) is not None or not isinstance(node.args[op.weight], fx.Node):
+    if constant_source(node.args[op.weight]) is not None or not isinstance(node.args[op.weight], fx.Node):  # pyright: ignore[reportCallIssue]
         return op.weight, op.axis, op.block_axis
     if ops.name(node) in ("matmul", "mm", "bmm") and constant_source(node.args[0]) is not None:
         return 0, -2, -1

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qnb import schema, tensor_file
 from qnb.atomic import write_atomically
 from qnb.errors import FileError
 from qnb.sim.storage import packing
-from qnb.sim.storage.packing import Make, Shared, Tensors
+from qnb.sim.storage.packing import Make, Shared, Sim, Tensors
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from qnb.sim.base import SimBase
 
 FORMAT, VERSION = "qnb.quantsim", 3
 REMEDY = "save the sim again with sim.save(path)"
 
 
-def dumps(sim, shared: Shared | None = None) -> bytes:
+def dumps(sim: SimBase, shared: Shared | None = None) -> bytes:
     """The sim as bytes, to send to another process.
 
     Args:
@@ -24,12 +30,12 @@ def dumps(sim, shared: Shared | None = None) -> bytes:
     return tensor_file.dumps(FORMAT, {"version": VERSION, **header}, tensors)
 
 
-def save(sim, path) -> None:
+def save(sim: SimBase, path: str | PathLike) -> None:
     """Write the sim to ``path``; the file is replaced as a whole or not at all."""
     write_atomically(path, dumps(sim))
 
 
-def load(make: Make, path):
+def load(make: Make[Sim], path: str | PathLike) -> Sim:
     """Read a sim that `save` wrote.
 
     Args:
@@ -47,8 +53,8 @@ def load(make: Make, path):
 
 
 def loads(
-    make: Make, data: bytes, operation: str = "QuantSim.loads", remedy: str = REMEDY, shared: Shared | None = None
-):
+    make: Make[Sim], data: bytes, operation: str = "QuantSim.loads", remedy: str = REMEDY, shared: Shared | None = None
+) -> Sim:
     """A sim from bytes that `dumps` made, with the same ``shared``."""
     return of(make, *read(data, operation, remedy), operation, remedy, shared)
 
@@ -60,7 +66,9 @@ def read(data: bytes, operation: str, remedy: str) -> tuple[dict, Tensors]:
     return header, tensors
 
 
-def of(make: Make, header: dict, tensors: Tensors, operation: str, remedy: str, shared: Shared | None = None):
+def of(
+    make: Make[Sim], header: dict, tensors: Tensors, operation: str, remedy: str, shared: Shared | None = None
+) -> Sim:
     """The sim of what `read` gave.
 
     Raises:

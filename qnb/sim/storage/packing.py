@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -26,7 +26,8 @@ from qnb.sim.storage import quantizers
 from qnb.targets import stored as targets
 
 Tensors = dict[str, torch.Tensor]
-Make = Callable[..., SimBase]
+Sim = TypeVar("Sim", bound=SimBase)
+Make = Callable[..., Sim]
 """``make(captured, precision=, target=)``: `QuantSim`."""
 HEADER = schema.record(
     {
@@ -55,7 +56,7 @@ class Shared:
         return cls(captured, *to_json(captured))
 
 
-def pack(sim, shared: Shared | None = None) -> tuple[dict[str, Any], Tensors]:
+def pack(sim: SimBase, shared: Shared | None = None) -> tuple[dict[str, Any], Tensors]:
     """(header, tensors) of a sim as it is at this moment.
 
     Tensors: ``reference/<name>`` of the FP32 graph, ``model/<name>`` where the sim has another one, and of each
@@ -100,7 +101,9 @@ def same(a: torch.Tensor, b: torch.Tensor) -> bool:
     )
 
 
-def unpack(make: Make, header: Any, tensors: Tensors, operation: str, remedy: str, shared: Shared | None = None):
+def unpack(
+    make: Make[Sim], header: Any, tensors: Tensors, operation: str, remedy: str, shared: Shared | None = None
+) -> Sim:
     """The sim of what `pack` gave: a new one, with what was stored of it.
 
     Raises:
@@ -143,7 +146,7 @@ def _captured(header: Mapping, own: Tensors, shared: Shared | None, operation: s
     return captured
 
 
-def _change(sim, tensors: Tensors, operation: str, remedy: str) -> None:
+def _change(sim: SimBase, tensors: Tensors, operation: str, remedy: str) -> None:
     """Give the sim the weights that are no longer its reference's."""
     known = sim.tensors()
     for name, tensor in tensors.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -16,6 +16,9 @@ from qnb.ranges import RULES
 from qnb.ranges import stored as statistics
 from qnb.sim.quantizer import BiasQuantizer, Quantizer
 from qnb.sim.quantizer_state import QuantizerState, quantizer_modules
+
+if TYPE_CHECKING:
+    from qnb.sim.base import SimBase
 
 Tensors = dict[str, torch.Tensor]
 _AXIS = schema.maybe({"type": "integer", "minimum": 0, "maximum": 64})
@@ -46,7 +49,7 @@ def pack(name: str, module: Quantizer | BiasQuantizer, tensors: Tensors) -> dict
     return found
 
 
-def unpack(sim, stored: Mapping[str, dict], tensors: Tensors, operation: str, remedy: str) -> set[str]:
+def unpack(sim: SimBase, stored: Mapping[str, dict], tensors: Tensors, operation: str, remedy: str) -> set[str]:
     """Set a sim's quantizers to what was stored of them. Returns the names of the tensors that it took.
 
     Raises:
@@ -102,13 +105,13 @@ class _Reader:
                 raise self.error(f"a {part} that is not finite float32")
         return found[0], found[1]
 
-    def state(self, sim, stored: Mapping[str, Any], weight_key: str | None) -> QuantizerState:
+    def state(self, sim: SimBase, stored: Mapping[str, Any], weight_key: str | None) -> QuantizerState:
         """All that was stored of it."""
         grid = grid_from_json(stored["grid"], self.operation, self.remedy)
         found = self.encoding(sim, grid, stored["axis"], weight_key) | self.seen(stored, weight_key is not None)
         return QuantizerState(stored["enabled"], grid, stored["axis"], frozen=stored.get("frozen", False), **found)
 
-    def encoding(self, sim, grid: Any, axis: int | None, weight_key: str | None) -> dict[str, torch.Tensor]:
+    def encoding(self, sim: SimBase, grid: Any, axis: int | None, weight_key: str | None) -> dict[str, torch.Tensor]:
         """Scale and zero point in the shape that grid and axis ask for, and the range they came from."""
         found, ends = self.numbers(ENCODING), self.numbers(RANGE)
         site = None if weight_key is None else sim.plan.weights[weight_key]
@@ -130,7 +133,9 @@ class _Reader:
             read |= zip(RANGE, ends, strict=True)
         return read
 
-    def _check_shape(self, shape: torch.Size, grid: Grid, axis: int | None, found: tuple) -> None:
+    def _check_shape(
+        self, shape: torch.Size, grid: Grid, axis: int | None, found: tuple[torch.Tensor, torch.Tensor]
+    ) -> None:
         try:
             check_layout(shape, *found, axis, grid.block_size, self.operation)
         except QnbError as error:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from shlex import quote
+from typing import TYPE_CHECKING
 
 from qnb.export.onnx.file import default_form
 from qnb.workflow.deployment import device_inputs
 from qnb.workflow.deployment.performance import sim_of
+
+if TYPE_CHECKING:
+    from qnb.workflow.deployment.order import Order
+    from qnb.workflow.workflow import Workflow
 
 DEVICE = "/data/local/tmp/qnb"
 SDK = "$QNN_SDK_ROOT"
 """Where QAIRT is; its envsetup.sh says so."""
 
 
-def text(flow, wanted, files: dict[str, Path]) -> str:
+def text(flow: Workflow, wanted: Order, files: dict[str, Path]) -> str:
     """A shell script, to be run in the files' folder: the SDK's own way from the float file and the encodings, and
     ONNX Runtime's with the context binary that is already compiled. Options as in QAIRT's public documents.
 
@@ -62,7 +67,7 @@ def text(flow, wanted, files: dict[str, Path]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _converter(flow, wanted, files: dict[str, Path]) -> str:
+def _converter(flow: Workflow, wanted: Order, files: dict[str, Path]) -> str:
     sim = sim_of(flow, wanted.run)
     quantized = default_form(sim) == "qdq"
     network = files["float"] if quantized else files.get("static", files["model"])
@@ -102,7 +107,7 @@ def _on_device(binary: str, listed: str, native: bool) -> str:
     )
 
 
-def write_settings(wanted, folder: Path) -> dict[str, Path]:
+def write_settings(wanted: Order, folder: Path) -> dict[str, Path]:
     """The two files that tell the context binary generator which SoC to compile for; role to file."""
     soc, stem = wanted.soc, f"{wanted.stem}-{wanted.soc.soc}"
     files = {"settings": folder / f"{stem}-htp.json", "extensions": folder / f"{stem}-extensions.json"}

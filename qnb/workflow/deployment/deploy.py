@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ import pandas as pd
 from qnb import columns
 from qnb.export import export_encodings, export_onnx
 from qnb.export.onnx.file import default_form
+from qnb.progress import Report
 from qnb.runtimes import RUNTIMES
 from qnb.sim import QuantSim
 from qnb.workflow.deployment import commands, device_inputs, on_runtime
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from qnb.workflow.workflow import Workflow
 
 
-def deploy(flow: Workflow, wanted: Order, progress: Callable | None) -> Deployment:
+def deploy(flow: Workflow, wanted: Order, progress: Report | None) -> Deployment:
     """Files first, into a hidden folder; they are moved to their place when all is done."""
     start = time.perf_counter()
     with shown(f"flow.deploy({wanted.run.name!r})", progress) as report, staged(wanted.folder) as stage:
@@ -49,7 +50,7 @@ def deploy(flow: Workflow, wanted: Order, progress: Callable | None) -> Deployme
     )
 
 
-def _write(flow: Workflow, wanted: Order, stage: Path, report: Callable) -> dict[str, Path]:
+def _write(flow: Workflow, wanted: Order, stage: Path, report: Report) -> dict[str, Path]:
     """Role -> file, see `WHAT`."""
     sim, stem = sim_of(flow, wanted.run), wanted.stem
     quantized = default_form(sim) == "qdq"

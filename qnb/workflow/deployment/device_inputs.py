@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from math import prod
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -24,6 +25,11 @@ from qnb.errors import InputError
 from qnb.export.onnx.program import Program, program
 from qnb.export.onnx.tensors import FileTensor, Names
 from qnb.numerics import Grid, quantize
+
+if TYPE_CHECKING:
+    from qnb.graph.captured import Captured
+    from qnb.sim.quantsim import QuantSim
+    from qnb.workflow.workflow import Workflow
 
 INPUTS, EXPECTED, LIST, CONTENTS = "inputs", "expected", "input_list.txt", "tensors.json"
 MOST_SAMPLES = 4
@@ -61,7 +67,7 @@ class Raw:
         return value.to(self.dtype).contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
-def write(flow, sim, folder: Path, stem: str, count: int, native: bool) -> dict[str, Path]:
+def write(flow: Workflow, sim: QuantSim, folder: Path, stem: str, count: int, native: bool) -> dict[str, Path]:
     """Write inputs, their list, and the outputs that a simulation expects for them.
 
     Args:
@@ -108,7 +114,7 @@ def write(flow, sim, folder: Path, stem: str, count: int, native: bool) -> dict[
     return made
 
 
-def samples(flow, sim) -> Iterator[list[torch.Tensor]]:
+def samples(flow: Workflow, sim: QuantSim) -> Iterator[list[torch.Tensor]]:
     """Flat inputs, one sample each where the batch varies: of the calibration data, or else of the example."""
     wanted, found = sizes(sim.captured), False
     example = [] if flow.example_inputs is None else [flow.example_inputs]
@@ -121,7 +127,7 @@ def samples(flow, sim) -> Iterator[list[torch.Tensor]]:
             return
 
 
-def _single(sim, batch) -> Iterator[list[torch.Tensor]]:
+def _single(sim: QuantSim, batch: Any) -> Iterator[list[torch.Tensor]]:
     """The samples of a batch; the batch itself where its size is fixed."""
     flat = sim.flatten(batch, "flow.deploy")
     varies = [bool(i.shape) and isinstance(i.shape[0], str) for i in sim.captured.inputs]
@@ -130,7 +136,7 @@ def _single(sim, batch) -> Iterator[list[torch.Tensor]]:
         yield [x[index : index + 1] if open_ and len(x) > 1 else x for x, open_ in zip(flat, varies, strict=True)]
 
 
-def sizes(captured) -> list[tuple[int, ...]]:
+def sizes(captured: Captured) -> list[tuple[int, ...]]:
     """Each input's sizes in a file with a batch of one, where the batch varies; others are the example's."""
     nodes = [n for n in captured.module.graph.nodes if n.op == "placeholder"]
     return [

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qnb.errors import DependencyError, QnbError, TargetError
 from qnb.measures import Score
 from qnb.measures.metrics.evaluation import score_of
+from qnb.progress import Report
 from qnb.runtimes import RUNTIMES, Runtime, RuntimeModel, differences, fidelity, wiring
 from qnb.sim import limits
 from qnb.workflow.deployment.order import Order, samples
@@ -15,11 +17,16 @@ from qnb.workflow.deployment.performance import sim_of
 from qnb.workflow.deployment.result import COMPLETED, DISAGREES, MISSING, REFUSED, RuntimeResult
 from qnb.workflow.verdict import judge
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from qnb.workflow.workflow import Workflow
+
 PATIENCE_SECONDS = 120
 """An emulated evaluation that would take longer is left out, unless asked for."""
 
 
-def run(flow, wanted: Order, name: str, stage: Path, files: dict[str, Path], report) -> RuntimeResult:
+def run(flow: Workflow, wanted: Order, name: str, stage: Path, files: dict[str, Path], report: Report) -> RuntimeResult:
     """Everything about one runtime; what it cannot do is part of the result, not an error."""
     of = RUNTIMES[name]
     title = of.title_for(wanted.soc)
@@ -56,20 +63,20 @@ def run(flow, wanted: Order, name: str, stage: Path, files: dict[str, Path], rep
     )
 
 
-def _known(flow, wanted: Order, of: type[Runtime]) -> tuple[str, ...]:
+def _known(flow: Workflow, wanted: Order, of: type[Runtime]) -> tuple[str, ...]:
     """What the target is known not to run of the run's model, or to compute differently."""
     sim = sim_of(flow, wanted.run)
     refused = (found for found in limits.holding(sim) if found[2].refused) if of.device else ()
     return tuple(said for _, said in limits.sentences(refused, sim.target))
 
 
-def _compile(wanted: Order, runtime: Runtime, stage: Path, files: dict[str, Path], report) -> None:
+def _compile(wanted: Order, runtime: Runtime, stage: Path, files: dict[str, Path], report: Report) -> None:
     report(0, None, f"compiling for {wanted.soc.soc}")
-    files["context"] = runtime.compile(stage / f"{wanted.stem}-{wanted.soc.soc}-context.onnx")
+    files["context"] = runtime.compile(stage / f"{wanted.stem}-{wanted.soc.soc}-context.onnx")  # pyright: ignore[reportAttributeAccessIssue]
     files["binary"] = next(p for p in stage.iterdir() if p.suffix == ".bin")
 
 
-def _fidelity(flow, wanted: Order, runtime: Runtime, report):
+def _fidelity(flow: Workflow, wanted: Order, runtime: Runtime, report: Report):
     """(plain, exact) tables; no exact one where the runtime does not compute in integers from end to end."""
     sim, batches = sim_of(flow, wanted.run), samples(flow, wanted.samples)
     tick = lambda done, total, message: report(done, total, message)  # noqa: E731
@@ -83,7 +90,7 @@ def _fidelity(flow, wanted: Order, runtime: Runtime, report):
     return table, fidelity(exact, runtime, batches, progress=tick)
 
 
-def _differences(flow, wanted: Order, table) -> tuple[differences.Difference, ...]:
+def _differences(flow: Workflow, wanted: Order, table: pd.DataFrame) -> tuple[differences.Difference, ...]:
     """What of the plain simulation's table is further away than expected."""
     known = wanted.run.comparison
     known = [] if known is None else zip(known.layer, known.sqnr_db, strict=True)
@@ -91,7 +98,7 @@ def _differences(flow, wanted: Order, table) -> tuple[differences.Difference, ..
     return differences.find(table, wiring.of(sim_of(flow, wanted.run)), own_db)
 
 
-def _score(flow, wanted: Order, runtime: Runtime, report) -> tuple[Score | None, str]:
+def _score(flow: Workflow, wanted: Order, runtime: Runtime, report: Report) -> tuple[Score | None, str]:
     """The user's metric on the runtime, and why there is none."""
     if wanted.evaluate is False:
         return None, ""
@@ -106,7 +113,7 @@ def _score(flow, wanted: Order, runtime: Runtime, report) -> tuple[Score | None,
     return score_of(flow.evaluate, model, f"{wanted.run.name} on {runtime.title}", tick, flow.seed), ""
 
 
-def _seconds(flow, wanted: Order, runtime: Runtime) -> float:
+def _seconds(flow: Workflow, wanted: Order, runtime: Runtime) -> float:
     """What one sample takes once the file is compiled."""
     sample, taken = samples(flow, 1)[0], []
     inputs = sim_of(flow, wanted.run).flatten(sample, f"flow.deploy({wanted.run.name!r})")
@@ -117,12 +124,12 @@ def _seconds(flow, wanted: Order, runtime: Runtime) -> float:
     return min(taken)
 
 
-def _samples_evaluated(flow) -> int:
+def _samples_evaluated(flow: Workflow) -> int:
     score = flow["fp32"].score
     return score.n or 32 * (flow.evaluation_forwards or 1)
 
 
-def _latency(flow, wanted: Order, runtime: Runtime, report):
+def _latency(flow: Workflow, wanted: Order, runtime: Runtime, report: Report):
     if why := runtime.untimed(sim_of(flow, wanted.run)):
         return None, f"No latency: {why}."
     report(0, None, f"timing on {runtime.title}")

@@ -6,14 +6,20 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from qnb import columns
 from qnb.arguments import whole
 from qnb.export import export_onnx
+from qnb.progress import Report
 from qnb.runtimes import Latency, OnnxRuntime, interleaved
 from qnb.sim import QuantSim
+
+if TYPE_CHECKING:
+    from qnb.workflow.run import Run
+    from qnb.workflow.workflow import Workflow
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,7 @@ class Performance:
     note: str = ""
 
 
-def sim_of(flow, run) -> QuantSim:
+def sim_of(flow: Workflow, run: Run) -> QuantSim:
     """The run's simulation; FP32's is one without quantizers."""
     return run.sim or QuantSim(flow.captured, precision="fp32", target=flow.target)
 
@@ -43,7 +49,9 @@ def check_threads(operation: str, threads: object) -> None:
         whole(operation, "threads", threads)
 
 
-def measure(flow, names: Iterable[str], threads: int | None, runs: int, report) -> dict[str, Performance]:
+def measure(
+    flow: Workflow, names: Iterable[str], threads: int | None, runs: int, report: Report
+) -> dict[str, Performance]:
     """Write each run's file, measure its size, and time those that can be: their runs take turns."""
     found, timers = {}, {}
     names = list(dict.fromkeys(names))

@@ -71,7 +71,7 @@ class RuntimeResult:
     @property
     def output(self) -> pd.DataFrame | None:
         """The fidelity table's rows of the model's outputs."""
-        return None if self.fidelity is None else self.fidelity[self.fidelity.op == "output"]
+        return None if self.fidelity is None else self.fidelity[self.fidelity.op == "output"]  # pyright: ignore[reportReturnType]
 
     @property
     def output_sqnr_db(self) -> float:

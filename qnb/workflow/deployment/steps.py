@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from qnb.arguments import whole
+from qnb.progress import Report
 from qnb.workflow.deployment import deploy as deployments
 from qnb.workflow.deployment import performance
 from qnb.workflow.deployment.order import order
@@ -30,7 +31,7 @@ def deploy(
     evaluate: bool | None = None,
     integer_io: bool = False,
     threads: int | None = None,
-    progress: Callable | None = None,
+    progress: Report | None = None,
 ) -> Deployment:
     """Write a run's files for the device, run them on real runtimes, compare with the simulation layer by layer.
 
@@ -60,7 +61,7 @@ def deploy(
 
 
 def measure(
-    flow: Workflow, *runs: str, threads: int | None = None, repeats: int = 30, progress: Callable | None = None
+    flow: Workflow, *runs: str, threads: int | None = None, repeats: int = 30, progress: Report | None = None
 ) -> pd.DataFrame:
     """File size of runs and, where ONNX Runtime's CPU computes them as a device would (FP32, FP16, W8A8), the
     latency of one sample, their runs taking turns. `Workflow.summary` shows both from then on.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -15,6 +16,12 @@ from qnb.text import amount, decibel, metric_text, size
 from qnb.workflow.documents.figures import figure
 from qnb.workflow.guidance import stages
 from qnb.workflow.guidance.next_step import FOLDER, deploy_code
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from qnb.workflow.deployment.result import Deployment, RuntimeResult
+    from qnb.workflow.workflow import Workflow
 
 PROMISE = (
     "it writes the files that a device loads, runs them on real runtimes, and compares every layer with what the "
@@ -31,7 +38,7 @@ FORMS = {
 }
 
 
-def table(deployment) -> pd.DataFrame:
+def table(deployment: Deployment) -> pd.DataFrame:
     """One row per runtime."""
     rows = []
     for found in deployment.runtimes:
@@ -56,20 +63,20 @@ def table(deployment) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(columns.DEPLOYMENT)).astype({"fallback_nodes": "Int64"})
 
 
-def deployment(deployed) -> Document:
+def deployment(deployed: Deployment) -> Document:
     """The page of one deployment."""
     found = (Facts(_facts(deployed)), *blocks(deployed), commands(deployed))
     return Document("deployment", title(deployed), found, tone(deployed))
 
 
-def blocks(deployed) -> tuple:
+def blocks(deployed: Deployment) -> tuple:
     """What a failure means, files, runtimes with their notes, and where simulation and runtime diverge."""
     found = [*(Text(words, "bad") for words in failure(deployed)), files(deployed), runtimes(deployed)]
     found += [*outputs(deployed), *(Text(note) for note in notes(deployed))]
     return (*found, figure(chart(deployed))) if deployed.completed else tuple(found)
 
 
-def failure(deployed) -> list[str]:
+def failure(deployed: Deployment) -> list[str]:
     """Beside the title: what else happened where the deployment fails, what it means, and what to do."""
     titled = deployed.disagreeing.disagreement if deployed.disagreeing else None
     found = [
@@ -90,7 +97,7 @@ def failure(deployed) -> list[str]:
     return found
 
 
-def meaning(deployed, on) -> str:
+def meaning(deployed: Deployment, on: RuntimeResult) -> str:
     """What it means that a runtime disagrees."""
     return (
         f"What it means: the files in {deployed.folder} are written, but {on.name} computes something else from "
@@ -104,7 +111,7 @@ def cause(known: str) -> str:
     return f"Known: {known}."
 
 
-def remedy(on) -> str:
+def remedy(on: RuntimeResult) -> str:
     """What to do about a runtime that disagrees."""
     if on.known:
         return f"{' '.join(map(cause, on.known))} Do not ship these files before a deployment agrees."
@@ -116,7 +123,7 @@ def remedy(on) -> str:
     )
 
 
-def commands(deployed) -> Code:
+def commands(deployed: Deployment) -> Code:
     why = f"commands.sh in {deployed.folder}"
     if deployed.disagreeing is not None:
         why += "; these files do not compute what the simulation says"
@@ -125,9 +132,9 @@ def commands(deployed) -> Code:
     return Code(deployed.commands.rstrip(), "On the device", why)
 
 
-def panel(flow, name: str | None) -> Document:
+def panel(flow: Workflow, name: str | None) -> Document:
     """The deploy panel as a page: the deployment, or how to make one, and all runs."""
-    deployed = flow.deployments.get(name)
+    deployed = flow.deployments.get(name or "")
     runs = (figure(flow.chart()),) if flow.runs else ()
     if deployed is not None:
         page = deployment(deployed)
@@ -138,14 +145,14 @@ def panel(flow, name: str | None) -> Document:
     return Document("deployment", f"{name}: not deployed yet", (Code(code, "Next: deploy it", PROMISE), *runs))
 
 
-def by_layer(deployed) -> pd.DataFrame:
+def by_layer(deployed: Deployment) -> pd.DataFrame:
     """Layer, op, and the SQNR on each runtime."""
     frames = [r.fidelity.set_index(["layer", "op"]).sqnr_db.rename(r.title) for r in deployed.completed]
     found = pd.concat(frames, axis=1).reset_index() if frames else pd.DataFrame({"layer": [], "op": []})
-    return found[found.op != "output"].reset_index(drop=True)
+    return found[found.op != "output"].reset_index(drop=True)  # pyright: ignore[reportReturnType]
 
 
-def chart(deployed):
+def chart(deployed: Deployment) -> go.Figure:
     """SQNR of simulation against runtime, by layer."""
     from qnb import charts
 
@@ -153,7 +160,7 @@ def chart(deployed):
     return charts.fidelity({r.title: r.fidelity for r in deployed.completed}, begins=begins)
 
 
-def title(deployed) -> str:
+def title(deployed: Deployment) -> str:
     """Whether the simulation was right. "Deployed" is said only where all runtimes that were asked for agree."""
     said = "; ".join(f"{stages.agreement(r.output_sqnr_db)} on {r.name}" for r in deployed.completed)
     agrees = f"the simulation agrees {said}" if said else ""
@@ -173,11 +180,11 @@ def _names(runtimes) -> str:
     return " and ".join(r.name for r in runtimes)
 
 
-def tone(deployed) -> str:
+def tone(deployed: Deployment) -> str:
     return "bad" if deployed.failure else "good" if deployed.simulation_confirmed else "warn"
 
 
-def outputs(deployed) -> list[Table]:
+def outputs(deployed: Deployment) -> list[Table]:
     """Every output on every runtime, where there are several or one differs more than expected."""
     found = [row for r in deployed.completed for row in _outputs(r)]
     if len({output for output, *_ in found}) < 2 and not any(r.differences for r in deployed.completed):
@@ -186,20 +193,20 @@ def outputs(deployed) -> list[Table]:
     return [Table(frame, "Output by output", 40)]
 
 
-def _outputs(on) -> list[tuple[str, str, str, str]]:
+def _outputs(on: RuntimeResult) -> list[tuple[str, str, str, str]]:
     """Those of one runtime, then the layers joined in them that disagree."""
     said = {d.output: f"yes: {d.why}" if d.why else f"no: {d.figures}" for d in on.differences if not d.part}
-    rows = [(row.layer, on.name, decibel(row.sqnr_db), said.get(row.layer, "yes")) for row in on.output.itertuples()]
+    rows = [(row.layer, on.name, decibel(row.sqnr_db), said.get(row.layer, "yes")) for row in on.output.itertuples()]  # pyright: ignore[reportAttributeAccessIssue]
     parts = [d for d in on.differences if d.part]
     return rows + [(d.part, on.name, decibel(d.sqnr_db), f"no: {d.figures}") for d in parts]
 
 
-def files(deployed) -> Table:
+def files(deployed: Deployment) -> Table:
     frame = deployed.files.assign(size=[size(b) for b in deployed.files.size_bytes])
     return Table(frame[["file", "what", "size"]], f"Files in {deployed.folder}", 12)
 
 
-def runtimes(deployed) -> Table:
+def runtimes(deployed: Deployment) -> Table:
     """A column per runtime: their names are long, their figures many."""
     found = deployed.table.drop(columns="note")
     rows = {"": [columns.title(c) for c in found.columns[1:]]}
@@ -210,12 +217,12 @@ def runtimes(deployed) -> Table:
     return Table(table[(table.iloc[:, 1:] != "").any(axis=1)], "Simulation vs runtime, at the outputs", 12)
 
 
-def notes(deployed) -> list[str]:
+def notes(deployed: Deployment) -> list[str]:
     """Why a number is missing, or a runtime."""
     return [f"{r.title}: {r.note}" for r in deployed.runtimes if r.note]
 
 
-def _facts(deployed) -> dict[str, str]:
+def _facts(deployed: Deployment) -> dict[str, str]:
     found = {
         "precision": deployed.precision,
         "target": f"{deployed.target} ({deployed.soc})",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -12,6 +13,11 @@ from qnb.measures import LayerProfile
 from qnb.text import decibel
 from qnb.workflow.documents import layers as layer_documents
 from qnb.workflow.documents.figures import figure_json, figure_title, histogram
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from qnb.workflow.workflow import Workflow
 
 PLOTLY = "application/vnd.plotly.v1+json"
 
@@ -52,9 +58,9 @@ class Comparison(Charted):
         """The figures of one run; with several, all of them with a column ``run`` first."""
         if len(self.frames) == 1:
             return next(iter(self.frames.values()))
-        return pd.concat([f.assign(run=n)[["run", *f.columns]] for n, f in self.frames.items()], ignore_index=True)
+        return pd.concat([f.assign(run=n)[["run", *f.columns]] for n, f in self.frames.items()], ignore_index=True)  # pyright: ignore[reportReturnType]
 
-    def chart(self):
+    def chart(self) -> go.Figure:
         """Bars of SQNR per layer as a Plotly figure; with one run, its own error too."""
         from qnb import charts
 
@@ -119,7 +125,7 @@ class LayerView(Charted):
         return Document("layer", self.caption(), (Table(frame, formats=layer_documents.FORMS),))
 
 
-def summary_chart(flow, x: str = "size_bytes"):
+def summary_chart(flow: Workflow, x: str = "size_bytes") -> go.Figure:
     """Metric against size or latency, a point per run."""
     from qnb import charts
 

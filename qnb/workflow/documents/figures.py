@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 def figure_json(figure: go.Figure) -> dict[str, Any]:
     """A figure as Plotly's own MIME type takes it, as wide as its cell."""
-    return json.loads(figure.to_json()) | {"config": {"responsive": True, "displaylogo": False}}
+    return json.loads(figure.to_json()) | {"config": {"responsive": True, "displaylogo": False}}  # pyright: ignore[reportArgumentType]
 
 
 def figure_title(figure: go.Figure) -> str:
     """What a figure says, as plain text."""
-    return html.unescape(figure.layout.title.text or "chart")
+    return html.unescape(figure.layout.title.text or "chart")  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def histogram(profile: LayerProfile, title: str) -> go.Figure:

@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 from qnb.document import Document, Table
 from qnb.sim import tables
 from qnb.text import count, decibel, number, percent
 from qnb.workflow.documents.figures import figure, histogram
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from qnb.workflow.run import Run
+    from qnb.workflow.workflow import Workflow
+
 SHOWN = ["layer", "op", "sqnr_db", "own_sqnr_db", "saturated_fraction", "fp32_min", "fp32_max"]
 FORMS = {"sqnr_db": decibel, "own_sqnr_db": decibel, "saturated_fraction": percent}
 
 
-def comparison(frames) -> Document:
+def comparison(frames: Mapping[str, pd.DataFrame]) -> Document:
     return Document("comparison", "FP32 vs QuantSim", tuple(worst(n, f) for n, f in frames.items()))
 
 
-def worst(name: str, frame) -> Table:
+def worst(name: str, frame: pd.DataFrame) -> Table:
     """The layers with the largest own error."""
     caption = f"{name}: the layers with the largest own error (of {len(frame)})"
     return Table(frame.nsmallest(5, "own_sqnr_db")[SHOWN], caption, 12, FORMS)
 
 
-def comparison_text(frames) -> str:
+def comparison_text(frames: Mapping[str, pd.DataFrame]) -> str:
     lines = []
     for name, frame in frames.items():
         worst = frame.nsmallest(3, "own_sqnr_db")
-        named = ", ".join(f"{r.layer} {decibel(r.own_sqnr_db)}" for r in worst.itertuples())
+        named = ", ".join(f"{r.layer} {decibel(r.own_sqnr_db)}" for r in worst.itertuples())  # pyright: ignore[reportAttributeAccessIssue]
         lines.append(f"{name}: {len(frame)} layers; largest own error: {named}")
     return "\n".join(lines)
 
 
-def layer_figures(flow, layer: str):
+def layer_figures(flow: Workflow, layer: str) -> pd.DataFrame:
     """A selected layer's figures in the selected run, and in the one it is compared with: a DataFrame of text."""
     import pandas as pd
 
@@ -43,7 +52,7 @@ def layer_figures(flow, layer: str):
     return pd.DataFrame(found)
 
 
-def _bits(run, layer: str) -> str:
+def _bits(run: Run, layer: str) -> str:
     if run.sim is None:
         return ""
     group = next(g for g in run.sim.groups if g.layer == layer)
@@ -65,16 +74,16 @@ _LAYER_FORMS = {
 }
 
 
-def explorer(flow) -> Document:
+def explorer(flow: Workflow) -> Document:
     """The layer explorer as a page: bars, the worst layers, the selected layer's values."""
     from qnb import charts
 
     selection = flow.selection
     runs = {n: flow[n].comparison for n in (selection.run, selection.compared_to) if n is not None}
-    blocks = [figure(charts.layer_sqnr(runs, own=len(runs) == 1)), *(worst(n, f) for n, f in runs.items())]
+    blocks = [figure(charts.layer_sqnr(runs, own=len(runs) == 1)), *(worst(n, f) for n, f in runs.items())]  # pyright: ignore[reportArgumentType]
     if selection.layer is not None:
-        if flow.profiles.of(flow[selection.run]) is not None:
-            profile = flow.profile(selection.run)[selection.layer]
+        if flow.profiles.of(flow[selection.run]) is not None:  # pyright: ignore[reportArgumentType]
+            profile = flow.profile(selection.run)[selection.layer]  # pyright: ignore[reportArgumentType]
             blocks.append(figure(histogram(profile, f"{selection.run}, {selection.layer}")))
         blocks.append(Table(layer_figures(flow, selection.layer), selection.layer, 40))
     return Document("explorer", f"Layers of {' and '.join(runs)}", tuple(blocks))

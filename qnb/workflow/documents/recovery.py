@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -13,6 +14,12 @@ from qnb.text import amount, decibel, metric_text, size
 from qnb.workflow.documents.figures import figure
 from qnb.workflow.documents.layers import worst
 from qnb.workflow.guidance.next_step import recover_code
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from qnb.workflow.run import Run
+    from qnb.workflow.workflow import Workflow
 
 PROMISE = (
     "a new run beside the old one, at the same precision, with weights and ranges improved by the methods you choose"
@@ -30,7 +37,7 @@ def in_order() -> list[Method]:
     return sorted((METHODS[name] for name in METHODS), key=lambda row: STAGES.index(row.stage))
 
 
-def results(run) -> Table | None:
+def results(run: Run) -> Table | None:
     """One row per method that the run has had."""
     if not run.recovery:
         return None
@@ -40,7 +47,7 @@ def results(run) -> Table | None:
     return Table(frame, caption, 12, {"before_db": decibel, "after_db": decibel})
 
 
-def attempts(run) -> Table | None:
+def attempts(run: Run) -> Table | None:
     """What "auto" tried."""
     if run.attempts is None:
         return None
@@ -57,23 +64,23 @@ def attempts(run) -> Table | None:
     return Table(frame, "What auto tried, cheapest first", 20, forms)
 
 
-def facts(run) -> dict[str, str]:
+def facts(run: Run) -> dict[str, str]:
     """Lines of a run's own document."""
     if not run.recovery:
         return {}
     return {"recovered by": ", then ".join(r.method for r in run.recovery), "from": str(run.settings.get("from", ""))}
 
 
-def blocks(run) -> tuple:
+def blocks(run: Run) -> tuple:
     notes = [Text(f"{r.method}: {note}") for r in run.recovery for note in r.notes]
     return (*(b for b in (attempts(run), results(run)) if b is not None), *notes)
 
 
-def in_full(run) -> tuple:
+def in_full(run: Run) -> tuple:
     """`blocks`, and of each method its options, notes, layers before and after, and the loss on the way."""
     from qnb import charts
 
-    found = [b for b in (attempts(run), results(run)) if b is not None]
+    found: list = [b for b in (attempts(run), results(run)) if b is not None]
     for r in run.recovery:
         found += [Text(r.sentence()), *r.document().blocks]
         if "loss" in r.history:
@@ -81,7 +88,7 @@ def in_full(run) -> tuple:
     return tuple(found)
 
 
-def change(before, after) -> str:
+def change(before: Run, after: Run) -> str:
     """What a recovery brought, in one line."""
     said = [
         f"metric {metric_text(before.score.value)} → {metric_text(after.score.value)}",
@@ -93,12 +100,12 @@ def change(before, after) -> str:
     return f"{after.name}: {', '.join(said)}"
 
 
-def before_of(flow, run):
+def before_of(flow: Workflow, run: Run) -> Run | None:
     """The run that a recovered one came from; None where it is gone."""
-    return flow.runs.get(run.settings.get("from"))
+    return flow.runs.get(run.settings.get("from", ""))
 
 
-def chart(flow, run):
+def chart(flow: Workflow, run: Run) -> go.Figure:
     """SQNR of every layer before and after."""
     from qnb import charts
 
@@ -108,10 +115,10 @@ def chart(flow, run):
     found = charts.layer_sqnr({before.name: before.comparison, run.name: run.comparison}, worst=0)
     better = (run.comparison.sqnr_db.to_numpy() > before.comparison.sqnr_db.to_numpy()).sum()
     output = f"{decibel(before.output_sqnr_db)} → {decibel(run.output_sqnr_db)}"
-    return found.update_layout(title_text=f"Output {output}; {better} of {len(run.comparison)} layers closer to FP32")
+    return found.update_layout(title_text=f"Output {output}; {better} of {len(run.comparison)} layers closer to FP32")  # pyright: ignore[reportArgumentType]
 
 
-def panel(flow, name: str | None, shown) -> Document:
+def panel(flow: Workflow, name: str | None, shown: Run | None) -> Document:
     """The recovery panel as a page: the results, or what could be tried.
 
     Args:
@@ -129,7 +136,7 @@ def panel(flow, name: str | None, shown) -> Document:
                 Text(shown.verdict.text, tone),
                 *blocks(shown),
                 figure(chart(flow, shown)),
-                worst(shown.name, shown.comparison),
+                worst(shown.name, shown.comparison),  # pyright: ignore[reportArgumentType]
             ),
             tone,
         )

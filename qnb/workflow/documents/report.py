@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from qnb.atomic import write_atomically
 from qnb.document import Document, Figure
 from qnb.errors import InputError
 from qnb.html import card, escape
 from qnb.workflow.documents import workflow as documents
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from qnb.workflow.workflow import Workflow
 
 STYLE = """
 :root { color-scheme: light dark; }
@@ -21,7 +27,7 @@ footer { margin-top: 32px; opacity: .8; font-size: 13px; }
 """
 
 
-def write(flow, path, interactive: bool = True) -> None:
+def write(flow: Workflow, path: str | PathLike, interactive: bool = True) -> None:
     """Write ``flow``'s dashboard to ``path``, replaced as a whole.
 
     Args:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 from qnb import __version__
 from qnb.document import Code, Document, Facts, Ladder, Table, Text
@@ -18,21 +20,29 @@ from qnb.workflow.documents.figures import figure
 from qnb.workflow.documents.layers import worst
 from qnb.workflow.guidance import stages
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from qnb.workflow.check import Check
+    from qnb.workflow.guidance.next_step import NextStep
+    from qnb.workflow.run import Run
+    from qnb.workflow.workflow import Workflow
+
 TONES = {"pass": "good", "fail": "bad", "unclear": "warn", "reference": "neutral"}
 MOST = 4
 """How many layers a line names."""
 VERDICTS = {status: f"{mark} {status}" for status, mark in stages.MARKS.items()}
 
 
-def headline(run) -> str:
+def headline(run: Run) -> str:
     return f"{stages.MARKS[run.verdict.status]} {run.name}: {run.verdict.text}"
 
 
-def facts(run) -> dict[str, str]:
+def facts(run: Run) -> dict[str, str]:
     low, high = run.score.interval()
     found = {"metric": str(run.score) + ("" if math.isnan(low) else f", 95 % interval {low:.4f} to {high:.4f}")}
     if run.comparison is not None:
-        layer, own_db = run.worst_layer
+        layer, own_db = run.worst_layer  # pyright: ignore[reportGeneralTypeIssues]
         found["output vs FP32"] = decibel(run.output_sqnr_db)
         all_lossless = own_db == math.inf
         found["weakest layer"] = "none" if all_lossless else f"{layer} ({decibel(own_db)} on its own)"
@@ -45,7 +55,7 @@ def facts(run) -> dict[str, str]:
     return found
 
 
-def run(run) -> Document:
+def run(run: Run) -> Document:
     return Document(
         "run",
         headline(run),
@@ -57,11 +67,11 @@ def run(run) -> Document:
     )
 
 
-def as_json(steps) -> tuple[dict, ...]:
+def as_json(steps: Iterable[NextStep]) -> tuple[dict, ...]:
     return tuple({"title": a.title, "reason": a.reason, "code": a.code} for a in steps)
 
 
-def check(check) -> Document:
+def check(check: Check) -> Document:
     if not check.ok:
         title = f"✗ {check.model} is not ready to be quantized"
     else:
@@ -75,20 +85,20 @@ def check(check) -> Document:
     return Document("check", title, blocks, tone, {"model": check.model})
 
 
-def short_summary(flow):
+def short_summary(flow: Workflow) -> pd.DataFrame:
     """The columns of the summary that a person reads first."""
     frame = flow.summary()
     frame["size"] = [size(b) for b in frame.size_bytes]
-    return frame[["run", "metric", "drop", "verdict", "size", "worst_layer", "worst_own_sqnr_db"]]
+    return frame[["run", "metric", "drop", "verdict", "size", "worst_layer", "worst_own_sqnr_db"]]  # pyright: ignore[reportReturnType]
 
 
-def runs_table(flow) -> Table:
+def runs_table(flow: Workflow) -> Table:
     aligned = partial(metric_text, aligned=True)
     forms = {"verdict": VERDICTS.get, "metric": aligned, "drop": aligned, "worst_own_sqnr_db": decibel}
     return Table(short_summary(flow), "All runs", 20, forms)
 
 
-def workflow(flow, *before, max_rows: int | None = 2) -> Document:
+def workflow(flow: Workflow, *before: Any, max_rows: int | None = 2) -> Document:
     """Title, ``before``, the runs, and what to do next, the first so many steps."""
     steps = flow.next_steps()
     blocks = [*before, *other_data(flow), *([runs_table(flow)] if flow.runs else [])]
@@ -106,7 +116,7 @@ def workflow(flow, *before, max_rows: int | None = 2) -> Document:
     )
 
 
-def other_data(flow) -> list[Text]:
+def other_data(flow: Workflow) -> list[Text]:
     """A warning where a loaded workflow goes on with other calibration data than its runs were made with."""
     known = {name: run.settings.get("data") for name, run in flow.runs.items()}
     others = [name for name, data in known.items() if flow.data_fingerprint and data and data != flow.data_fingerprint]
@@ -120,15 +130,15 @@ def other_data(flow) -> list[Text]:
     return [Text(said, "warn")]
 
 
-def panel(flow, max_rows: int | None = 2) -> Document:
+def panel(flow: Workflow, max_rows: int | None = 2) -> Document:
     """The workflow panel as a page: ladder, chart, runs, next steps."""
-    before = [Ladder(stages.as_rows(stages.stages(flow)))]
+    before: list = [Ladder(stages.as_rows(stages.stages(flow)))]
     if flow.runs:
         before.append(figure(flow.chart()))
     return workflow(flow, *before, max_rows=max_rows)
 
 
-def dashboard(flow) -> Document:
+def dashboard(flow: Workflow) -> Document:
     """Everything on one page: the panel, the check, every run with all that was found about it, what was deployed."""
     page, blocks = panel(flow, max_rows=None), []
     if flow.check_result is not None:
@@ -154,7 +164,7 @@ def _section(document: Document) -> list:
     return [Text(document.title, document.tone), *document.blocks]
 
 
-def _run_in_full(run) -> list:
+def _run_in_full(run: Run) -> list:
     from qnb import charts
 
     return [
@@ -162,11 +172,11 @@ def _run_in_full(run) -> list:
         Facts(facts(run) | made_with(run)),
         *recovery_documents.in_full(run),
         figure(charts.layer_sqnr({run.name: run.comparison}, own=True)),
-        worst(run.name, run.comparison),
+        worst(run.name, run.comparison),  # pyright: ignore[reportArgumentType]
     ]
 
 
-def _about(flow, name: str) -> list:
+def _about(flow: Workflow, name: str) -> list:
     """What was found about a run: why it loses, which quantizers cost it, mixes of precisions."""
     blocks = _section(flow.diagnoses[name].document()) if name in flow.diagnoses else []
     if found := flow.sensitivities.get(name):
@@ -176,7 +186,7 @@ def _about(flow, name: str) -> list:
     return blocks
 
 
-def made_with(run) -> dict[str, str]:
+def made_with(run: Run) -> dict[str, str]:
     """What reproduces a run's numbers, in a line."""
     kept = run.settings
     said = [f"{kept['calibration_method']} ranges"] if kept.get("calibration_method") else []
@@ -199,7 +209,7 @@ def dated(page: Document, now: datetime) -> Document:
     return replace(page, blocks=(*page.blocks, Text(written(now))))
 
 
-def identity(flow) -> dict[str, str]:
+def identity(flow: Workflow) -> dict[str, str]:
     return {
         "variable": flow.variable,
         "model": model_name(flow),
@@ -208,12 +218,12 @@ def identity(flow) -> dict[str, str]:
     }
 
 
-def model_name(flow) -> str:
+def model_name(flow: Workflow) -> str:
     if flow.capture.known is not None:
         return flow.capture.known.name
     return flow.model_name or type(flow.model).__name__
 
 
-def title(flow) -> str:
+def title(flow: Workflow) -> str:
     note = " (from a file)" if flow.model is None else ""
     return f"Workflow: {model_name(flow)} for {flow.target.name}, tolerance {flow.tolerance:g}{note}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ import pandas as pd
 from qnb.document import Code, Document, Shown, Text
 from qnb.errors import InputError
 from qnb.measures.layers.error_sources import halves
+from qnb.progress import Report
 from qnb.workflow.guidance import rules
 from qnb.workflow.jobs.progress import shown
 from qnb.workflow.results import check_simulated
@@ -72,7 +73,7 @@ class Diagnosis(Shown):
         return Document("diagnosis", f"{self.run}: {self.verdict}", tuple(blocks), tone)
 
 
-def diagnose(flow: Workflow, run: str | None = None, *, progress: Callable | None = None) -> Diagnosis:
+def diagnose(flow: Workflow, run: str | None = None, *, progress: Report | None = None) -> Diagnosis:
     """What the numbers of a run say about its loss: causes with their evidence, a remedy, the line of code. It is
     kept under the run's name in ``diagnoses``, until the run is replaced.
 
@@ -91,7 +92,7 @@ def diagnose(flow: Workflow, run: str | None = None, *, progress: Callable | Non
     return found
 
 
-def _find(flow: Workflow, run: Run, progress: Callable | None) -> Diagnosis:
+def _find(flow: Workflow, run: Run, progress: Report | None) -> Diagnosis:
     if run.verdict.status == PASS and run.drop is not None and run.drop.value <= 0:  # nothing was lost
         return Diagnosis(run.name, run.verdict.status, run.verdict.text, ())
     with shown(f"flow.diagnose({run.name!r})", progress) as report:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import fx
 
 from qnb.graph import ops
 from qnb.sim.placement import tensor_roles
+
+if TYPE_CHECKING:
+    from qnb.graph.captured import Captured
 
 FEWEST = 32
 """An input that takes fewer of the 255 steps is worth a word."""
@@ -36,7 +40,7 @@ class Crowded:
         return max(1, round((self.high - self.low) / self.step))
 
 
-def crowded(captured, flat: list[torch.Tensor]) -> Iterator[Crowded]:
+def crowded(captured: Captured, flat: list[torch.Tensor]) -> Iterator[Crowded]:
     """Inputs of concatenations whose range is small beside the whole's.
 
     Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qnb.columns import CONTROL
 from qnb.targets import runs as target_runs
@@ -12,6 +12,10 @@ from qnb.workflow.guidance import stages
 from qnb.workflow.guidance.situation import Situation, label, order, rank
 from qnb.workflow.precisions import above, answers, bits, is_float, lower, nameable, place
 from qnb.workflow.verdict import PASS, UNCLEAR, deciding_samples
+
+if TYPE_CHECKING:
+    from qnb.workflow.run import Run
+    from qnb.workflow.workflow import Workflow
 
 SEARCH, TRAIN = "mixed_precision", "train"
 
@@ -62,7 +66,7 @@ def find(runs: dict) -> OpenStep | None:
     return OpenStep(precision, tuple(group), (unmixed or plain or group)[0], min(group, key=rank))
 
 
-def read(flow, runs: dict, step: OpenStep | None) -> Situation:
+def read(flow: Workflow, runs: dict, step: OpenStep | None) -> Situation:
     """What is known of the open step, and what can be done about it."""
     if step is None:
         return Situation()
@@ -93,7 +97,7 @@ def read(flow, runs: dict, step: OpenStep | None) -> Situation:
     return found | _float(flow, step) if kind == "float" else found
 
 
-def _decision(flow, run) -> Situation:
+def _decision(flow: Workflow, run: Run) -> Situation:
     """What would decide an unclear run."""
     n, drop = run.score.n, run.drop
     wanted = None if drop is None else deciding_samples(drop, n, flow.tolerance)
@@ -110,7 +114,7 @@ def _decision(flow, run) -> Situation:
     return Situation({"decide": decide}, words)
 
 
-def _float(flow, step: OpenStep) -> Situation:
+def _float(flow: Workflow, step: OpenStep) -> Situation:
     """Layers whose values overflow can stay in FP32."""
     layers = list(dict.fromkeys(layer for run in step.runs for layer in run.overflowing))
     if not layers:
@@ -128,7 +132,7 @@ def _float(flow, step: OpenStep) -> Situation:
     )
 
 
-def _integer(flow, runs: dict, step: OpenStep) -> Situation:
+def _integer(flow: Workflow, runs: dict, step: OpenStep) -> Situation:
     base, tried = step.base, step.tried
     if f"{base.name}+auto" in flow.runs:
         tried = tried | {"auto"}
@@ -178,7 +182,7 @@ def _blame(runs: dict, precision: str) -> str:
     return f" and {passes}: {' and '.join(causes)} cause the loss" if causes else f" and {passes}"
 
 
-def _more_bits(flow, step: OpenStep) -> Situation:
+def _more_bits(flow: Workflow, step: OpenStep) -> Situation:
     """The layer that loses most by itself, at more bits."""
     wider = "w8a16" if lower(step.precision, "w8a16") else CONTROL
     worst, mixed = step.base.worst_layer, any(run.settings.get("layers") for run in step.runs)

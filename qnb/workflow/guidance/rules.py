@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -20,6 +20,10 @@ from qnb.measures.layers.error_sources import outlier_ratio
 from qnb.methods import check_order
 from qnb.text import decibel, percent
 from qnb.workflow.guidance.next_step import calibration_argument, recover_code, run_code
+
+if TYPE_CHECKING:
+    from qnb.workflow.run import Run
+    from qnb.workflow.workflow import Workflow
 
 APART_DB = 3.0
 """Weights, or activations, are the cause where they alone are this much worse than the other half."""
@@ -75,14 +79,14 @@ class Case:
     def again(self, method: str | None = None, by_layer: Mapping[str, str] | None = None) -> str:
         """The run's own call with another calibration method: for all layers, or for some."""
         kept, usual = self.run.settings, self.flow.calibration_method
-        by_layer = kept.get("calibration_methods", {}) if by_layer is None else by_layer
+        methods = kept.get("calibration_methods", {}) if by_layer is None else by_layer
         arguments = {"layers": kept["layers"]} if kept.get("layers") else {}
-        arguments |= calibration_argument(method or self.rule, by_layer, usual)
+        arguments |= calibration_argument(method or self.rule, methods, usual)
         arguments |= {} if method else kept.get("options", {})
         return run_code(self.flow.variable, {"precision": self.run.precision, **arguments})
 
 
-def findings(flow, run, halves_db: dict[str, float], outliers: pd.DataFrame) -> list[Said]:
+def findings(flow: Workflow, run: Run, halves_db: dict[str, float], outliers: pd.DataFrame) -> list[Said]:
     """What the rules say of a run, in their order."""
     case = Case(flow, run, halves_db, outliers)
     return [said for rule in RULES if (said := rule(case)) is not None]
@@ -100,7 +104,7 @@ def _half(case: Case) -> Said | None:
         way = "ranges by least squared error", case.again(method="mse")
         if case.rule == "mse" or case.run.recovery:  # that was done, or would undo what was
             way = case.remedy(worst, ("more bits for sensitive layers", "mixed_precision"), (TRAIN, "train"))
-        return "The activations are sensitive", evidence, *way
+        return "The activations are sensitive", evidence, *way  # pyright: ignore[reportReturnType]
     if min(weights, activations) == float("inf"):
         return None
     return "Weights and activations cost alike", evidence, "try recovery methods, cheapest first", case.recover("auto")
@@ -116,7 +120,7 @@ def _weight_outliers(case: Case) -> Said | None:
             ratio = outlier_ratio(torch.tensor(extent.to_numpy()))
             if ratio >= OUTLIER:  # NaN is not
                 found[layer] = ratio
-    layer = max(found, key=found.get, default=None)
+    layer = max(found, key=found.__getitem__, default=None)
     if layer is None:
         return None
     evidence = f"one scale serves all its channels, and the largest range is {found[layer]:.0f} times the median one"

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qnb.workflow.precisions import nameable
 from qnb.workflow.verdict import FAIL, PASS, UNCLEAR
+
+if TYPE_CHECKING:
+    from qnb.workflow.run import Run
+    from qnb.workflow.workflow import Workflow
 
 
 @dataclass(frozen=True)
@@ -34,13 +38,13 @@ def label(name: str) -> str:
     return name.upper() if nameable(name) else name
 
 
-def rank(run) -> tuple:
+def rank(run: Run) -> tuple:
     """The better, the lower: by verdict, then by drop, then by the output's SQNR."""
     state = (PASS, UNCLEAR, FAIL).index(run.verdict.status)
     return state, run.drop.value if run.drop else 0.0, -run.output_sqnr_db
 
 
-def free(flow, name: str) -> str:
+def free(flow: Workflow, name: str) -> str:
     """The name, or one like it, that no run has."""
     found, number = name, 2
     while found in flow.runs:
@@ -48,7 +52,7 @@ def free(flow, name: str) -> str:
     return found
 
 
-def order(flow, usual: str, **arguments: Any) -> dict[str, Any]:
+def order(flow: Workflow, usual: str, **arguments: Any) -> dict[str, Any]:
     """Arguments of `Workflow.run` that replace no run.
 
     Args:

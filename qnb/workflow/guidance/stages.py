@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from qnb.columns import BEST, CONTROL
 from qnb.text import LOSSLESS, OVERFLOW, amount, decibel, metric_text, size
 from qnb.workflow.verdict import FAIL, PASS, REFERENCE, UNCLEAR
+
+if TYPE_CHECKING:
+    from qnb.workflow.check import Check
+    from qnb.workflow.deployment.result import Deployment
+    from qnb.workflow.run import Run
+    from qnb.workflow.workflow import Workflow
 
 TODO = "todo"
 MARKS = {PASS: "✓", FAIL: "✗", UNCLEAR: "?", REFERENCE: "=", TODO: "·"}
@@ -52,7 +60,7 @@ class Stage:
     text: str = ""
 
 
-def stage_of(run) -> str:
+def stage_of(run: Run) -> str:
     """Which stage a run belongs to; empty for FP32."""
     if run.name == "fp32":
         return ""
@@ -61,13 +69,13 @@ def stage_of(run) -> str:
     return run.precision if run.precision in ("fp16", "w16a16") else "fp16" if run.precision == "bf16" else "reduce"
 
 
-def figures(run) -> dict[str, str]:
+def figures(run: Run) -> dict[str, str]:
     """A run's metric, drop and size as text."""
     drop = amount(run.drop.value) if run.drop else ""
     return {"metric": metric_text(run.score.value), "drop": drop, "size": size(run.size_bytes)}
 
 
-def row(run) -> dict[str, str]:
+def row(run: Run) -> dict[str, str]:
     """A run as a program reads it that follows a notebook."""
     status = run.verdict.status
     return {
@@ -80,7 +88,7 @@ def row(run) -> dict[str, str]:
     }
 
 
-def stages(flow) -> list[Stage]:
+def stages(flow: Workflow) -> list[Stage]:
     """All six, in order."""
     by_stage: dict[str, list] = {name: [] for name in TITLES}
     for run in flow.runs.values():
@@ -96,12 +104,12 @@ def as_rows(found: list[Stage]) -> list[dict[str, str]]:
     return [asdict(stage) for stage in found]
 
 
-def smallest(runs) -> object | None:
+def smallest(runs: Iterable[Run]) -> Run | None:
     """The run to ship, of those within tolerance: the first by `qnb.columns.BEST`, W16A16 last."""
     return min((run for run in runs if run.verdict.status == PASS), key=_rank, default=None)
 
 
-def _rank(run) -> tuple:
+def _rank(run: Run) -> tuple:
     figures = {
         "size_bytes": run.size_bytes,
         "bops": float(run.cost.bops.sum()),
@@ -110,18 +118,18 @@ def _rank(run) -> tuple:
     return run.precision == CONTROL, *(figures[name] for name in BEST)
 
 
-def best(flow) -> object | None:
+def best(flow: Workflow) -> Run | None:
     """The run to ship: `smallest` of all; the baseline and the reference are not shipped."""
     found = smallest(flow.runs.values())
     return None if found is None or is_control(found) else found
 
 
-def is_control(run) -> bool:
+def is_control(run: Run) -> bool:
     """Whether a run is W16A16 in all its layers."""
     return run.precision == CONTROL and not run.settings.get("layers")
 
 
-def _check(flow) -> Stage:
+def _check(flow: Workflow) -> Stage:
     check = flow.check_result
     if check is None:
         return Stage("check", TITLES["check"], text=ASKS["check"])
@@ -131,7 +139,7 @@ def _check(flow) -> Stage:
     return Stage("check", TITLES["check"], status, MARKS[status], text=text)
 
 
-def warnings(check) -> str:
+def warnings(check: Check) -> str:
     """What a check's title ends with: ``", 2 warnings"``."""
     count = len(check.issues)
     return f", {count} warning{'s' * (count > 1)}" if count else ""
@@ -154,14 +162,14 @@ def _stage(name: str, runs: list) -> Stage:
     )
 
 
-def _deploy(flow) -> Stage:
+def _deploy(flow: Workflow) -> Stage:
     run, title = best(flow), TITLES["deploy"]
     deployed = flow.deployments.get(run.name) if run else None
     other = next(reversed(flow.deployments.values()), None)
     if deployed is None and other is None:
         text = f"{ASKS['deploy']}: deploy {run.name}, {size(run.size_bytes)}" if run else ASKS["deploy"]
         return Stage("deploy", title, text=text)
-    status, text = on_target(deployed or other, flow.tolerance)
+    status, text = on_target(deployed or other, flow.tolerance)  # pyright: ignore[reportArgumentType]
     if deployed is None:
         status = FAIL if status == FAIL else UNCLEAR
         text += f"; {run.name} is the smallest within tolerance: deploy it" if run else ""
@@ -180,7 +188,7 @@ def _deploy(flow) -> Stage:
     )
 
 
-def on_target(deployed, tolerance: float) -> tuple[str, str]:
+def on_target(deployed: Deployment, tolerance: float) -> tuple[str, str]:
     """(status, what was found): the metric where it ran, and whether the simulation had predicted it. A file that a
     runtime refuses, or computes differently, fails."""
     if deployed.failure:

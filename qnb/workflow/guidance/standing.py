@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from qnb.columns import CONTROL
 from qnb.targets import runs as target_runs
 from qnb.text import amount, decibel, size
@@ -10,6 +12,12 @@ from qnb.workflow.guidance.next_step import FOLDER
 from qnb.workflow.guidance.situation import Situation, free, label, order, rank
 from qnb.workflow.precisions import LADDER, answers, is_float, lower, nameable
 from qnb.workflow.verdict import AGREES_DB, FAIL, PASS, REFERENCE, agrees, first_parting
+
+if TYPE_CHECKING:
+    from qnb.workflow.deployment.result import Deployment
+    from qnb.workflow.guidance.open_step import OpenStep
+    from qnb.workflow.run import Run
+    from qnb.workflow.workflow import Workflow
 
 ASKS = {
     "fp16": "Half the size without quantization; if it is fast enough on the target, you are done",
@@ -23,7 +31,7 @@ WIDER = "w8a16"
 """What a layer gets where a runtime computes it differently at 8 bits."""
 
 
-def read(flow) -> Situation:
+def read(flow: Workflow) -> Situation:
     """Of a workflow as it is now."""
     runs = {name: run for name, run in flow.runs.items() if run.verdict.status != REFERENCE}
     step = open_step.find(runs)
@@ -38,7 +46,7 @@ def read(flow) -> Situation:
     )
 
 
-def _beginning(flow, runs: dict) -> Situation:
+def _beginning(flow: Workflow, runs: dict) -> Situation:
     found = flow.check_result
     check = ("pass" if found.ok else FAIL) if found is not None else "skipped" if runs else "missing"
     words = {"tolerance": amount(flow.tolerance), "target": flow.target.name}
@@ -49,7 +57,7 @@ def _beginning(flow, runs: dict) -> Situation:
     return Situation({"check": check, "road": road}, words)
 
 
-def _control(flow, runs: dict) -> Situation:
+def _control(flow: Workflow, runs: dict) -> Situation:
     """The baseline, the best of several; which of its two tests failed."""
     controls = [run for run in runs.values() if stages.is_control(run)]
     if not controls:
@@ -65,7 +73,7 @@ def _control(flow, runs: dict) -> Situation:
     return found | _failed(flow, controls, run) if run.verdict.status == FAIL else found
 
 
-def _failed(flow, controls: list, run) -> Situation:
+def _failed(flow: Workflow, controls: list, run: Run) -> Situation:
     """A baseline that fails: at the output, or in the metric alone."""
     rules = [r.settings.get("calibration_method") or flow.calibration_method for r in controls]
     layer, own_db = _diverges(run)
@@ -85,23 +93,23 @@ def _failed(flow, controls: list, run) -> Situation:
     return Situation(facts, words, {"diverges": layer}, {"control": again})
 
 
-def _diverges(run) -> tuple[str, float]:
+def _diverges(run: Run) -> tuple[str, float]:
     """Where a baseline first diverges from FP32, or else its weakest layer; and that layer's own SQNR."""
     if run.comparison is None or run.comparison.empty:
         return "", float("nan")
     layer = first_parting(run.comparison)
     if layer is None:
-        return run.worst_layer
+        return run.worst_layer  # pyright: ignore[reportReturnType]
     own = run.comparison.own_sqnr_db[run.comparison.layer == layer]
     return layer, float(own.iloc[0])
 
 
-def _proposal(flow) -> Situation:
+def _proposal(flow: Workflow) -> Situation:
     """A recovered run that is neither kept nor discarded yet."""
     made = flow.proposal
     if made is None or flow.runs.get(made.name) is made:
         return Situation()
-    before = flow.runs.get(made.settings.get("from"))
+    before = flow.runs.get(made.settings.get("from", ""))
     better = before is None or rank(made) < rank(before)
     words = {
         "proposal": made.name,
@@ -111,7 +119,7 @@ def _proposal(flow) -> Situation:
     return Situation({"proposal": "better" if better else "worse"}, words)
 
 
-def _rest(flow, runs: dict, step) -> str | None:
+def _rest(flow: Workflow, runs: dict, step: OpenStep | None) -> str | None:
     """The first step of the ladder that was not run, to which no passing run is the answer already, and that is not
     lower than one that is open."""
     done = {run.precision for run in runs.values()}
@@ -128,14 +136,14 @@ def _rest(flow, runs: dict, step) -> str | None:
     return None
 
 
-def _following(flow, rest: str | None) -> Situation:
+def _following(flow: Workflow, rest: str | None) -> Situation:
     if rest is None:
         return Situation()
     orders = {"rest": order(flow, rest, precision=rest)}
     return Situation({"rest": "some"}, {"rest": label(rest), "asks": ASKS[rest]}, {}, orders)
 
 
-def _ship(flow, finished: bool) -> Situation:
+def _ship(flow: Workflow, finished: bool) -> Situation:
     """The best run and its deployment."""
     failed = [
         run
@@ -162,7 +170,7 @@ def _ship(flow, finished: bool) -> Situation:
     )
 
 
-def _fails(flow, best, deployed) -> Situation:
+def _fails(flow: Workflow, best: Run, deployed: Deployment) -> Situation:
     """The best run is refused on the target, or computed differently: what else could be shipped."""
     means = (
         "Rounding does not explain the difference, so what was measured here does not hold on the target"
@@ -172,7 +180,7 @@ def _fails(flow, best, deployed) -> Situation:
     return Situation({"ship": "fails"}, {"ship_means": means}) | _instead(flow, best) | _widened(flow, best, deployed)
 
 
-def _instead(flow, best) -> Situation:
+def _instead(flow: Workflow, best: Run) -> Situation:
     """The smallest of the other runs that pass, unless it was deployed and does not agree either."""
     found = {name: stages.on_target(d, flow.tolerance) for name, d in flow.deployments.items()}
     others = [
@@ -199,7 +207,7 @@ def _instead(flow, best) -> Situation:
     )
 
 
-def _widened(flow, best, deployed) -> Situation:
+def _widened(flow: Workflow, best: Run, deployed: Deployment) -> Situation:
     """The best run again, with 16-bit activations at the layer where a runtime begins to disagree."""
     found = deployed.disagreeing.disagreement if deployed.disagreeing else None
     layers = best.settings.get("layers", {})

@@ -14,6 +14,7 @@ import torch
 
 from qnb.errors import Cancelled
 from qnb.process import while_waiting
+from qnb.progress import Report
 from qnb.workflow.jobs.bar import EVERY_S
 from qnb.workflow.jobs.pace import Pace, Progress
 from qnb.workflow.jobs.signal import Signal
@@ -23,7 +24,7 @@ from qnb.workflow.jobs.signal import Signal
 class JobProgress:
     """What the work calls: itself for progress, ``row`` for its history."""
 
-    progress: Callable[[int, int | None, str], None]
+    progress: Report
     row: Callable[..., None]
 
     def __call__(self, done: int, total: int | None, message: str = "") -> None:

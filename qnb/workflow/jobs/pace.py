@@ -34,8 +34,7 @@ class Progress:
     @property
     def fraction(self) -> float | None:
         """Of the stage, 0 to 0.99; None where it is not known."""
-        known = self.total and 0 <= self.done <= self.total
-        return min(self.done / self.total, MOST) if known else None
+        return min(self.done / self.total, MOST) if self.total and 0 <= self.done <= self.total else None
 
     @property
     def percent(self) -> int | None:

@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from qnb.errors import Cancelled
+from qnb.progress import Report
 from qnb.workflow.jobs import progress_cell, progress_line
 from qnb.workflow.jobs.bar import Bar
 
-Report = Callable[[int, int | None, str], None]
-"""``report(done, total, message)``; raising `qnb.errors.Cancelled` in it cancels the step."""
 _open: list[Bar] = []
 """The bar that is shown, in the main thread; one at a time."""
 

@@ -55,7 +55,7 @@ class CellBar(Bar):
     def __init__(self, title: str, stages: int | None = None, **more):
         super().__init__(title, stages, **more)
         self.kernel = kernel()
-        self.id, self.cell = uuid.uuid4().hex, cell_of(request())
+        self.id, self.cell = uuid.uuid4().hex, cell_of(request())  # pyright: ignore[reportArgumentType]
         self._output, self._asked, self._drawn = "", 0.0, 0
 
     def open(self) -> Bar:

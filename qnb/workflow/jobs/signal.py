@@ -33,7 +33,7 @@ class Signal:
             if callback in self._callbacks:
                 self._callbacks.remove(callback)
 
-    def emit(self, *args) -> None:
+    def emit(self, *args: Any) -> None:
         with self._lock:
             callbacks = list(self._callbacks)
         for callback in callbacks:

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from qnb.progress import Report
+
+if TYPE_CHECKING:
+    from qnb.measures.layers.lockstep import LayerValues, Visitor
+
 
 class Ticks:
     """Reports one stage of a step; called in each batch too, so that it can be cancelled there.
@@ -11,7 +18,7 @@ class Ticks:
         also: another watcher of layers.
     """
 
-    def __init__(self, report, message: str, total: int | None = None, also=None):
+    def __init__(self, report: Report | None, message: str, total: int | None = None, also: Visitor | None = None):
         self.report = report or (lambda *_: None)
         self.message, self.total, self.also, self.done = message, total, also, 0
         self.report(0, total, message)
@@ -20,7 +27,7 @@ class Ticks:
         self.done, self.total = done, total
         self.report(done, total, self.message)
 
-    def watch(self, values) -> None:
+    def watch(self, values: LayerValues) -> None:
         self.report(self.done, self.total, self.message)
         if self.also is not None:
             self.also(values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -13,8 +14,10 @@ from qnb.errors import InputError
 from qnb.measures import compare_layers
 from qnb.measures.layers.outputs import output_db
 from qnb.methods.method import MEASURED_BATCHES, before_and_after, plain
-from qnb.methods.precision.precision_front import PrecisionFront, check, precision_front
+from qnb.methods.precision.choices import check
+from qnb.methods.precision.precision_front import PrecisionFront, precision_front
 from qnb.methods.reporting.result import Result
+from qnb.progress import Report
 from qnb.text import amount, count, number, size
 from qnb.workflow.documents import layers as layer_documents
 from qnb.workflow.documents.display import Charted
@@ -27,6 +30,14 @@ from qnb.workflow.names import check_name
 from qnb.workflow.recovery import recover
 from qnb.workflow.results import check_simulated, keep_run
 from qnb.workflow.run import Run
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    import plotly.graph_objects as go
+
+    from qnb.sim.quantsim import QuantSim
+    from qnb.workflow.workflow import Workflow
 
 METHOD = "mixed_precision"
 DECIDING = ("candidates", "cost", "layers", "sensitivity")
@@ -44,7 +55,7 @@ class ParetoFront(Charted):
         options: that decide what is on the front; code that makes the same run names them.
     """
 
-    def __init__(self, flow, run: str, front: PrecisionFront, options: dict):
+    def __init__(self, flow: Workflow, run: str, front: PrecisionFront, options: dict):
         self.flow, self.run, self.front, self.options = flow, run, front, options
         self.chosen = len(front) // 2
 
@@ -64,7 +75,7 @@ class ParetoFront(Charted):
         self.chosen = int(point)
         return self
 
-    def verify(self, *points: int, executor=None, progress=None) -> ParetoFront:
+    def verify(self, *points: int, executor: Executor | None = None, progress: Report | None = None) -> ParetoFront:
         """Measure points (the chosen one) with the workflow's metric."""
         points = points or (self.chosen,)
         check_simulated(self.flow, self.run, "verify")
@@ -73,7 +84,7 @@ class ParetoFront(Charted):
         self.flow.changed.emit()
         return self
 
-    def keep(self, point: int | None = None, *, name: str | None = None, progress=None) -> Run:
+    def keep(self, point: int | None = None, *, name: str | None = None, progress: Report | None = None) -> Run:
         """Make a run of a point (the chosen one), measured in full."""
         flow, point = self.flow, self.chosen if point is None else point
         check_simulated(flow, self.run, "keep")
@@ -107,7 +118,7 @@ class ParetoFront(Charted):
         options = {"budget": self.front.points[point].cost, **self.options}
         return recover_code(self.flow.variable, self.run, (METHOD,), options)
 
-    def _result(self, base: Run, sim, budget: float, start: float) -> Result:
+    def _result(self, base: Run, sim: QuantSim, budget: float, start: float) -> Result:
         """What `qnb.methods.mixed_precision` says of the same choice."""
         batches = comparison_batches(self.flow)[:MEASURED_BATCHES]
         before, after = compare_layers(base.sim, batches), compare_layers(sim, batches)
@@ -124,13 +135,13 @@ class ParetoFront(Charted):
             {"front": self.table, "bits": self.bits()},
         )
 
-    def chart(self):
+    def chart(self) -> go.Figure:
         """The front with measured points, as a Plotly figure."""
         from qnb import charts
 
         return charts.pareto(self.table)
 
-    def strip(self):
+    def strip(self) -> go.Figure:
         """Bits per layer of the chosen point, as a Plotly figure."""
         from qnb import charts
 
@@ -179,7 +190,7 @@ class ParetoFront(Charted):
         return (Text(self.front.order_text()),)
 
 
-def search(flow, name: str, options: dict, progress) -> ParetoFront:
+def search(flow: Workflow, name: str, options: dict, progress: Report | None) -> ParetoFront:
     """The front of a run, a few of its points measured; what does not fit is an error before any work."""
     operation = "flow.search_mixed_precision"
     known = [*inspect.signature(check).parameters][1:]

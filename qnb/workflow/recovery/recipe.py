@@ -10,17 +10,24 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from qnb.columns import ATTEMPTS
 from qnb.errors import Cancelled, InputError, QnbError
 from qnb.methods import METHODS, auto_order, check_order
+from qnb.progress import Report
 from qnb.workflow.jobs.job import JobProgress
 from qnb.workflow.measured_run import measured
 from qnb.workflow.recovery import recover
 from qnb.workflow.run import Run
 from qnb.workflow.verdict import PASS
+
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
+    from qnb.workflow.recovery.recover import Recovery
+    from qnb.workflow.workflow import Workflow
 
 FROM_FLOAT = ("precision", "train")
 """Stages that start from weights that are not rounded yet."""
@@ -37,7 +44,7 @@ class Attempt:
     better: bool
 
 
-def auto(flow, wanted, report) -> Run:
+def auto(flow: Workflow, wanted: Recovery, report: Report) -> Run:
     """The best run that was found, with its ``attempts``."""
     base, options = flow[wanted.base], wanted.options[recover.AUTO]
     best, made = base, [base]
@@ -80,7 +87,7 @@ def _may_follow(run: Run, name: str) -> bool:
     return True
 
 
-def techniques(sim, options: dict) -> list[str]:
+def techniques(sim: QuantSim, options: dict) -> list[str]:
     """Names, cheapest first: those that suit this sim's grids and ops and that it has not had."""
     return auto_order(sim, without=[name for name in _COSTLY if not options.get(name, True)])
 
@@ -89,7 +96,7 @@ _COSTLY = ("mixed_precision", "train")
 """Methods that an option of the same name leaves out."""
 
 
-def _attempt(flow, start: Run, best: Run, name: str, options: dict, report) -> Attempt:
+def _attempt(flow: Workflow, start: Run, best: Run, name: str, options: dict, report: Report) -> Attempt:
     began = time.perf_counter()
     sim = start.sim.copy()
     given = {"loader": options["loader"]} if name == "train" and "loader" in options else {}
@@ -112,7 +119,7 @@ def _rank(run: Run) -> tuple[bool, float, float]:
     return run.verdict.status == PASS, -run.drop.value, run.output_sqnr_db
 
 
-def _numbered(report, index: int, count: int, name: str):
+def _numbered(report: Report, index: int, count: int, name: str) -> JobProgress:
     said = f"{index + 1} of up to {count}, {name}"
     return JobProgress(
         lambda done, total, message: report(done, total, f"{said}: {message}"), getattr(report, "row", lambda **_: None)

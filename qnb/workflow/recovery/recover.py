@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from qnb.errors import InputError, PrecisionError
 from qnb.graph.batches import reiterable
 from qnb.methods import METHODS, Result, check_order
 from qnb.numerics import Precision
+from qnb.progress import Report
 from qnb.sim import QuantSim
 from qnb.workflow.measured_run import measured
 from qnb.workflow.names import FP32, check_name
@@ -45,7 +46,9 @@ class Recovery:
     name: str
 
     @staticmethod
-    def of(flow, precision, methods: str | Iterable[str], name: str | None, options: dict) -> Recovery:
+    def of(
+        flow: Workflow, precision: str | Precision, methods: str | Iterable[str], name: str | None, options: dict
+    ) -> Recovery:
         """From what `Workflow.recover` takes; what does not fit is an error here, before any work."""
         operation = "flow.recover"
         check_has_data(flow, operation)
@@ -66,7 +69,7 @@ class Recovery:
             base, precision, methods, _by_method(methods, options, operation), name or "+".join([base, *methods])
         )
 
-    def check(self, flow) -> None:
+    def check(self, flow: Workflow) -> None:
         """Whether each method takes its options, this model and this precision: captures the model, no more."""
         known = flow.runs.get(self.base)
         if self.methods == (AUTO,):
@@ -80,7 +83,7 @@ class Recovery:
         return f"flow.recover({self.base!r}, {_one_or_list(self.methods)!r})"
 
 
-def apply(flow: Workflow, wanted: Recovery, report: Callable) -> Run:
+def apply(flow: Workflow, wanted: Recovery, report: Report) -> Run:
     """The new run, by methods one after the other; the flow and the run it starts from stay as they are."""
     start, base = time.perf_counter(), flow[wanted.base]
     sim = base.sim.copy()
@@ -91,12 +94,12 @@ def apply(flow: Workflow, wanted: Recovery, report: Callable) -> Run:
     )
 
 
-def one(flow, sim, name: str, options: dict, report) -> Result:
+def one(flow: Workflow, sim: QuantSim, name: str, options: dict, report: Report) -> Result:
     """One method on a sim, with what the workflow knows: its data, its seed, its metric where a method searches."""
     return METHODS[name].apply(sim, progress=report, **given(flow, name, options))
 
 
-def given(flow, name: str, options: dict) -> dict[str, Any]:
+def given(flow: Workflow, name: str, options: dict) -> dict[str, Any]:
     """What a method is called with: its options, and what the workflow knows."""
     row = METHODS[name]
     known = set(inspect.signature(row.apply).parameters)
@@ -113,7 +116,7 @@ def given(flow, name: str, options: dict) -> dict[str, Any]:
     return found
 
 
-def settings_of(base: Run, results) -> dict[str, Any]:
+def settings_of(base: Run, results: Iterable[Result]) -> dict[str, Any]:
     """The base's settings, and what was done on top."""
     done = [*base.settings.get("recover", ()), *({"method": r.method, "options": r.options} for r in results)]
     return base.settings | {"from": base.name, "recover": done}
@@ -141,7 +144,7 @@ def _by_method(methods: tuple[str, ...], options: dict, operation: str) -> dict[
     return found
 
 
-def _base(flow, precision: str | Precision, operation: str) -> str:
+def _base(flow: Workflow, precision: str | Precision, operation: str) -> str:
     """The name of the run to start from."""
     if isinstance(precision, str) and precision in flow.runs:
         return precision

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +11,14 @@ import pandas as pd
 from qnb.arguments import check_options
 from qnb.document import Document, Table
 from qnb.measures import sensitivity
+from qnb.progress import Report
 from qnb.text import number
 from qnb.workflow.documents.display import Charted
 from qnb.workflow.jobs.progress import shown
 
 if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
     from qnb.workflow.workflow import Workflow
 
 
@@ -34,7 +36,7 @@ class Sensitivity(Charted):
     estimator: str
     table: pd.DataFrame
 
-    def chart(self):
+    def chart(self) -> go.Figure:
         """Bars with intervals, as a Plotly figure."""
         from qnb import charts
 
@@ -45,7 +47,7 @@ class Sensitivity(Charted):
 
     def caption(self) -> str:
         first = self.table.head(3)
-        named = ", ".join(f"{r.layer} ({r.kind}) {number(r.score)}" for r in first.itertuples())
+        named = ", ".join(f"{r.layer} ({r.kind}) {number(r.score)}" for r in first.itertuples())  # pyright: ignore[reportAttributeAccessIssue]
         ranked = f"{len(self.table)} quantizers ranked by {self.estimator} sensitivity"
         return f"{self.run}: {ranked}; the most sensitive: {named}"
 
@@ -53,16 +55,14 @@ class Sensitivity(Charted):
         return Document("sensitivity", self.caption(), (Table(self.table, "The most sensitive first", 12),))
 
 
-def measure(
-    flow: Workflow, name: str, estimator: str, options: dict[str, Any], progress: Callable | None
-) -> Sensitivity:
+def measure(flow: Workflow, name: str, estimator: str, options: dict[str, Any], progress: Report | None) -> Sensitivity:
     """The sensitivities of a run; what does not fit is an error before any work."""
     known = [
         o for o in inspect.signature(sensitivity).parameters if o not in ("sim", "batches", "estimator", "progress")
     ]
     check_options("flow.sensitivity", options, known, "flow.sensitivity")
     with shown(f"flow.sensitivity({name!r})", progress) as report:
-        given = {"evaluate": flow.evaluate} if estimator == "evaluate" else {}
+        given: dict[str, Any] = {"evaluate": flow.evaluate} if estimator == "evaluate" else {}
         given |= {"seed": flow.seed, **options}
         table = sensitivity(flow[name].sim, flow.batches, estimator=estimator, progress=report, **given)
     return Sensitivity(name, estimator, table)

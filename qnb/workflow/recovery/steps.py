@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from qnb.progress import Report
 from qnb.workflow.jobs.progress import shown
 from qnb.workflow.jobs.runner import prepared_by
 from qnb.workflow.recovery import pareto_front, sensitivities
@@ -43,7 +44,7 @@ def recover(
     *,
     name: str | None = None,
     keep: bool = True,
-    progress: Callable | None = None,
+    progress: Report | None = None,
     **options: Any,
 ) -> Run:
     """Improve a run's simulation by recovery methods; a new run beside the old one.
@@ -74,7 +75,7 @@ def recover(
 
 
 def sensitivity(
-    flow: Workflow, run: str, estimator: str = "fisher", *, progress: Callable | None = None, **options: Any
+    flow: Workflow, run: str, estimator: str = "fisher", *, progress: Report | None = None, **options: Any
 ) -> Sensitivity:
     """Which quantizers cost a run its accuracy, the most sensitive first: chart and table.
 
@@ -92,9 +93,7 @@ def sensitivity(
     return found
 
 
-def search_mixed_precision(
-    flow: Workflow, run: str, *, progress: Callable | None = None, **options: Any
-) -> ParetoFront:
+def search_mixed_precision(flow: Workflow, run: str, *, progress: Report | None = None, **options: Any) -> ParetoFront:
     """The Pareto front of mixed precisions of a run: cost against predicted loss, some points measured; choose
     one, ``verify`` it, ``keep`` it as a run.
 

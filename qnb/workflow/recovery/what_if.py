@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -15,6 +15,7 @@ from qnb.errors import InputError
 from qnb.measures import compare_layers, model_bytes
 from qnb.measures.layers.outputs import output_db
 from qnb.numerics import Precision
+from qnb.progress import Report
 from qnb.ranges import RULES
 from qnb.text import decibel, size
 from qnb.workflow.guidance.next_step import calibration_argument, run_code
@@ -23,6 +24,7 @@ from qnb.workflow.jobs.stage_progress import Ticks
 from qnb.workflow.run import Run
 
 if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
     from qnb.workflow.workflow import Workflow
 
 BATCHES = 2
@@ -73,7 +75,7 @@ class WhatIf(Shown):
         layers: str | Iterable[str],
         precision: str | None = None,
         calibration_method: str | None = None,
-        progress: Callable | None = None,
+        progress: Report | None = None,
     ) -> WhatIf:
         """Give layers another precision, another calibration method, or both. On any error nothing has changed.
 
@@ -119,7 +121,7 @@ class WhatIf(Shown):
             self._tables.pop()
         return self
 
-    def keep(self, name: str | None = None, progress: Callable | None = None) -> Run:
+    def keep(self, name: str | None = None, progress: Report | None = None) -> Run:
         """Run it in full, evaluation included: a new run beside the old one."""
         return self.flow.run(self.run.precision, progress=progress, **self.arguments(name))
 
@@ -185,7 +187,7 @@ class WhatIf(Shown):
 
     def document(self) -> Document:
         facts = Facts({str(i + 1): str(change) for i, change in enumerate(self.changes)})
-        forms = dict.fromkeys(("before_db", "after_db", "own_before_db", "own_after_db"), decibel)
+        forms: dict[str, Any] = dict.fromkeys(("before_db", "after_db", "own_before_db", "own_after_db"), decibel)
         return Document(
             "what-if",
             f"What if, from {self.run.name}: {self.sentence()}",
@@ -201,9 +203,9 @@ class WhatIf(Shown):
             raise InputError("what_if", "no change yet", "call change(layers, precision) first")
         table, sim = self._tables[which], self._sims[which]
         own = table[table[LAYER].isin(self._changed())][OWN_SQNR_DB].min()
-        return {"sqnr_db": output_db(sim, table), "own_sqnr_db": float(own), "size_bytes": model_bytes(sim)}
+        return {"sqnr_db": output_db(sim, table), "own_sqnr_db": float(own), "size_bytes": model_bytes(sim)}  # pyright: ignore[reportArgumentType]
 
-    def _measure(self, sim, report) -> pd.DataFrame:
+    def _measure(self, sim: QuantSim, report: Report) -> pd.DataFrame:
         ticks = Ticks(report, "comparing")
         batches = list(islice(iter(self.flow.batches), BATCHES))
         table = compare_layers(sim, batches, progress=ticks.progress, watch=ticks.watch)

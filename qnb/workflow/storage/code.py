@@ -72,7 +72,7 @@ def _is_call(node: ast.AST, roots: list[ast.Name]) -> bool:
         return node.func.id == "print" and shown and _is_workflow(node.args[0], roots)
     called = isinstance(node.func, ast.Attribute) and node.func.attr in STEPS
     arguments = [*node.args, *(k.value for k in node.keywords)]
-    return called and _is_workflow(node.func.value, roots) and all(map(_is_value, arguments))
+    return called and _is_workflow(node.func.value, roots) and all(map(_is_value, arguments))  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _is_workflow(node: ast.AST, roots: list[ast.Name]) -> bool:
@@ -98,7 +98,7 @@ def _is_value(node: ast.AST) -> bool:
     if isinstance(node, ast.UnaryOp):
         return isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant)
     named = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in VALUES
-    return named and not node.args and all(k.arg is not None and _is_value(k.value) for k in node.keywords)
+    return named and not node.args and all(k.arg is not None and _is_value(k.value) for k in node.keywords)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _renamed(code: str, roots: list[ast.Name], variable: str) -> str:

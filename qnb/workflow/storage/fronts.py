@@ -5,19 +5,26 @@ Costs are stored as numbers, so a cost function of the user's own is not needed 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from qnb import schema
 from qnb.methods.precision.cache import SearchCache
 from qnb.methods.precision.candidates import Group, layer_order
+from qnb.methods.precision.choices import OPERATION, Choices
 from qnb.methods.precision.front import Point, Problem
-from qnb.methods.precision.precision_front import OPERATION, Choices, PrecisionFront
+from qnb.methods.precision.precision_front import PrecisionFront
 from qnb.numerics import Grid, Precision
 from qnb.numerics.stored import PRECISION, precision_from_json, precision_to_json
 from qnb.workflow.recovery.pareto_front import DECIDING, ParetoFront
 from qnb.workflow.storage import tables, values
 from qnb.workflow.storage.runs import SCORE, read_score, score
 from qnb.workflow.storage.source import Source
+
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
+    from qnb.workflow.workflow import Workflow
 
 _LIST = {"type": "array", "maxItems": schema.MANY}
 _NAMES = schema.list_of(schema.TEXT)
@@ -81,7 +88,7 @@ def pack(found: ParetoFront) -> dict:
     }
 
 
-def unpack(stored: dict, flow, source: Source) -> ParetoFront:
+def unpack(stored: dict, flow: Workflow, source: Source) -> ParetoFront:
     """The front of what `FRONT` allows, of a run that the workflow has.
 
     Raises:
@@ -101,7 +108,7 @@ def unpack(stored: dict, flow, source: Source) -> ParetoFront:
     return found
 
 
-def _choices(stored: dict, sim, source: Source) -> Choices:
+def _choices(stored: dict, sim: QuantSim, source: Source) -> Choices:
     candidates = tuple(precision_from_json(p, source.operation, source.remedy) for p in stored["candidates"])
     if not all(isinstance(grid, Grid) for p in candidates for grid in (p.weights, p.activations)):
         raise source.error("a front with candidates that are not on integer grids")
@@ -118,7 +125,7 @@ def _choices(stored: dict, sim, source: Source) -> Choices:
     return Choices.known(sim, candidates, groups, stored["cost"], problem, stored["lowest"], stored["highest"])
 
 
-def _group(stored: dict, candidates: tuple[Precision, ...], sim, source: Source) -> Group:
+def _group(stored: dict, candidates: tuple[Precision, ...], sim: QuantSim, source: Source) -> Group:
     known = {"layers": set(layer_order(sim)), "activations": sim.plan.activations, "weights": sim.plan.weights}
     for part, names in known.items():
         if unknown := [name for name in stored[part] if name not in names]:
@@ -127,7 +134,7 @@ def _group(stored: dict, candidates: tuple[Precision, ...], sim, source: Source)
     option_of = [_within(i, len(options), source) for i in stored["option_of"]]
     if len(option_of) != len(candidates):
         raise source.error("a front whose groups do not know all candidates")
-    return Group(*(tuple(stored[part]) for part in known), tuple(options), tuple(option_of))
+    return Group(*(tuple(stored[part]) for part in known), tuple(options), tuple(option_of))  # pyright: ignore[reportCallIssue]
 
 
 def _costs(stored: list, count: int, source: Source) -> np.ndarray:
@@ -148,7 +155,7 @@ def _point(stored: dict, choices: Choices, source: Source) -> Point:
     return Point(stored["cost"], stored["loss"], tuple(chosen))
 
 
-def _read_scores(front: PrecisionFront, stored: dict, flow, source: Source) -> None:
+def _read_scores(front: PrecisionFront, stored: dict, flow: Workflow, source: Source) -> None:
     front.reference = read_score(stored["reference"], source)
     for row in stored["scores"]:
         front.scores[_within(row["point"], len(front), source)] = read_score(row["score"], source)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qnb import schema, tensor_file
 from qnb.errors import FileError, InputError
@@ -18,10 +19,21 @@ from qnb.workflow.storage.simulations import Simulations
 from qnb.workflow.storage.source import Source
 from qnb.workflow.workflow import Workflow
 
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from torch import nn
+
 _MODEL = schema.record({"graph": {"type": "object"}})
 
 
-def load(path, *, model=None, calibration=None, evaluate=None) -> Workflow:
+def load(
+    path: str | PathLike,
+    *,
+    model: nn.Module | None = None,
+    calibration: Iterable | None = None,
+    evaluate: Callable[[nn.Module], Any] | None = None,
+) -> Workflow:
     """Read what ``Workflow.save`` wrote: all results, to look at and compare.
 
     Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qnb import columns, schema
 from qnb.columns import OWN_SQNR_DB as OWN
@@ -17,6 +17,9 @@ from qnb.workflow.storage.code import checked
 from qnb.workflow.storage.source import Source
 from qnb.workflow.storage.tables import COUNT, FLAG, KNOWN, NUMBER, TEXT
 from qnb.workflow.verdict import FAIL, PASS, REFERENCE, UNCLEAR, Verdict
+
+if TYPE_CHECKING:
+    from qnb.sim.quantsim import QuantSim
 
 TABLE, CALL = schema.maybe(values.OBJECT), schema.maybe(values.OPTIONS)
 SCORE = schema.record(
@@ -212,7 +215,7 @@ def pack(run: Run, sim: int | None) -> dict[str, Any]:
     }
 
 
-def unpack(stored: dict, sim, source: Source, variable: str) -> Run:
+def unpack(stored: dict, sim: QuantSim | None, source: Source, variable: str) -> Run:
     """The run of what `RUN` allows; ``sim`` is what was read of its file.
 
     Raises:
@@ -224,7 +227,7 @@ def unpack(stored: dict, sim, source: Source, variable: str) -> Run:
     layers = None if sim is None else [group.layer for group in sim.groups]
     if (comparison is None) != (sim is None) or (stored["drop"] is None) != (sim is None):
         raise source.error(f"run {stored['name'][:80]!r}, which lacks a simulation, or figures of it")
-    if comparison is not None and (list(comparison.layer) != layers or (layers and comparison[OWN].isna().all())):
+    if comparison is not None and (list(comparison.layer) != layers or (layers and comparison[OWN].isna().all())):  # pyright: ignore[reportGeneralTypeIssues]
         raise source.error(f"run {stored['name'][:80]!r} with figures of other layers than its simulation has")
     return Run(
         stored["name"],

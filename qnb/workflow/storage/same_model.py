@@ -6,6 +6,7 @@ variable sizes are called does not count, nor do the lines of source that an op 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ REMEDY = (
 )
 
 
-def captured_again(model: nn.Module, calibration, stored: Captured, target: Target) -> Captured:
+def captured_again(model: nn.Module, calibration: Iterable, stored: Captured, target: Target) -> Captured:
     """The given model, captured as the stored one was; its outputs are of the caller's own classes.
 
     Raises:

@@ -33,7 +33,7 @@ class Simulations:
         other._stand_on(captured)
         return other
 
-    def sim(self, number: int | None):
+    def sim(self, number: int | None) -> QuantSim | None:
         """A `QuantSim`; None for a run that has none."""
         if number is None:
             return None

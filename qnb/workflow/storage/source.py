@@ -27,7 +27,7 @@ class Source:
         """Whether parsed JSON is what a schema describes; a FileError where not."""
         schema.check(value, wanted, self.operation, self.remedy)
 
-    def made(self, make: Callable[..., T], *args, **kwargs) -> T:
+    def made(self, make: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """What a constructor with a validation of its own makes of checked values; its refusal is a FileError."""
         try:
             return make(*args, **kwargs)

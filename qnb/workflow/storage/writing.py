@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qnb import schema, tensor_file
 from qnb.atomic import replacing
@@ -14,8 +14,14 @@ from qnb.workflow.documents import workflow as documents
 from qnb.workflow.storage import archive, deployments, findings, fronts, runs
 from qnb.workflow.storage.contents import FORMAT, MODEL, SCHEMA, VERSION
 
+if TYPE_CHECKING:
+    from os import PathLike
 
-def save(flow, path) -> None:
+    from qnb.workflow.run import Run
+    from qnb.workflow.workflow import Workflow
+
+
+def save(flow: Workflow, path: str | PathLike) -> None:
     """Write all that ``flow`` found; the file is replaced as a whole or not at all.
 
     Raises:
@@ -35,7 +41,7 @@ def save(flow, path) -> None:
             writer.tensors(archive.SIM.format(number), sims.dumps(sim, shared))
 
 
-def _content(flow, now: datetime) -> tuple[dict[str, Any], list]:
+def _content(flow: Workflow, now: datetime) -> tuple[dict[str, Any], list]:
     """What ``workflow.json`` holds, and the simulations in the order of their numbers.
 
     A step may end meanwhile: the runs are taken first, so that what was found about them is not that of later ones.
@@ -45,7 +51,7 @@ def _content(flow, now: datetime) -> tuple[dict[str, Any], list]:
     def about(found: dict) -> list:
         return [value for name, value in found.items() if name in kept]
 
-    def number(run) -> int | None:
+    def number(run: Run) -> int | None:
         if run.sim is None:
             return None
         numbered.append(run.sim)
