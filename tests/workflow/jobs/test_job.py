@@ -37,7 +37,7 @@ def test_cancel_is_answered_between_two_pieces():
 
 def test_what_it_raises_comes_out():
     def work(report):
-        raise InputError("work", "nonsense", "mend it")
+        raise InputError("work", "nonsense", "fix it")
 
     job = Job("work", work).start()
     with pytest.raises(InputError, match="nonsense"):
