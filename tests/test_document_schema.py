@@ -75,7 +75,7 @@ def test_what_the_extension_is_tested_with(document):
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        (("version",), 2),
+        (("version",), 3),
         (("kind",), 7),
         (("tone",), "loud"),
         (("blocks", 0, "type"), "script"),

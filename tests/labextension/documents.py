@@ -80,7 +80,7 @@ STAGES = [
 
 def document(kind: str, title: str, *blocks, **more) -> dict:
     return {
-        "version": 1,
+        "version": 2,
         "kind": kind,
         "title": title,
         "tone": "neutral",
