@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 17
 """Elements handled at once: small enough that all passes over them stay in the processor's cache."""
-UNREAD = 32
-"""Chunks whose figures may wait on the device."""
+READ_AT_ONCE, UNREAD = ("cpu",), 32
+"""Devices whose figures nobody waits for; on others those of so many chunks may wait there."""
 
 
 class NoiseStats:
     """Energy of the error, for a second simulated value against the same reference; the total in float64.
 
-    ``update(reference, simulated)`` takes two tensors of one shape. What it computes of a chunk stays on the tensors'
-    device until it is asked for, or `UNREAD` chunks are waiting: each reading waits for all that runs on a GPU.
+    ``update(reference, simulated)`` takes two tensors of one shape. What it computes of a chunk stays on a GPU until it
+    is asked for, or `UNREAD` chunks are waiting: each reading waits for all that runs there.
     """
 
     def __init__(self):
@@ -31,7 +31,11 @@ class NoiseStats:
         reference, simulated = reference.reshape(-1), simulated.reshape(-1)
         for start in range(0, reference.numel(), CHUNK):
             chunks = (x[start : start + CHUNK].float() for x in (reference, simulated))
-            self._unread.append(torch.stack(self._figures(*chunks)))
+            figures = self._figures(*chunks)
+            if figures[0].device.type in READ_AT_ONCE:
+                self._add([figure.item() for figure in figures])
+                continue
+            self._unread.append(torch.stack(figures))
             if len(self._unread) == UNREAD:
                 self._read()
 
@@ -70,8 +74,9 @@ class ErrorStats(NoiseStats):
 
     def _figures(self, reference: torch.Tensor, simulated: torch.Tensor) -> tuple[torch.Tensor, ...]:
         error = simulated - reference
+        ends = *torch.aminmax(error), *torch.aminmax(reference)
         pairs = (error, error), (reference, reference), (reference, simulated), (simulated, simulated)
-        return *(torch.dot(a, b) for a, b in pairs), *torch.aminmax(error), *torch.aminmax(reference)
+        return *(torch.dot(a, b) for a, b in pairs), *ends
 
     def _add(self, figures: list[float]) -> None:
         _, signal, product, power, least_error, most_error, minimum, maximum = figures
@@ -135,7 +140,7 @@ def beyond(values: torch.Tensor, quantizer: Quantizer) -> int | torch.Tensor:
         return 0
     low, high = quantizer.limits()
     half = 0.5 * quantizer.scale if quantizer.scale is not None else 0.0
-    if values.is_cpu:
+    if values.device.type in READ_AT_ONCE:
         smallest, largest = torch.aminmax(values)
         if smallest >= low - half and largest <= high + half:
             return 0

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from qnb.measures.layers.error import CHUNK, UNREAD, ErrorStats, NoiseStats
+import qnb
+from qnb.measures.layers import error
+from qnb.measures.layers.error import CHUNK, UNREAD, ErrorStats, NoiseStats, beyond
 
 
 class Reads(TorchDispatchMode):
@@ -22,6 +24,13 @@ class Reads(TorchDispatchMode):
 def pair(size, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(size, generator=generator), torch.randn(size, generator=generator)
+
+
+@pytest.fixture(params=[("cpu",), ()], ids=["read at once", "read late"], autouse=True)
+def device(request, monkeypatch):
+    """The processor, and what stands for a GPU."""
+    monkeypatch.setattr(error, "READ_AT_ONCE", request.param)
+    return request.param
 
 
 def test_figures_are_sums_over_chunks_in_double():
@@ -48,13 +57,23 @@ def test_they_may_be_read_in_between():
     assert (once.sqnr_db, once.mse, once.cosine, once.range) == (often.sqnr_db, often.mse, often.cosine, often.range)
 
 
-def test_updating_tells_python_nothing():
+def test_on_a_gpu_updating_tells_python_nothing(device):
     stats, noise = ErrorStats(), NoiseStats()
     with Reads() as reads:
         for seed in range(2 * UNREAD):
             stats.update(*pair(100, seed))
             noise.update(*pair(100, seed))
-    assert reads.count == 0 and not stats._unread and not noise._unread
+    assert (reads.count == 0) == (not device) and not stats._unread and not noise._unread
+
+
+def test_what_lies_beyond_a_range_is_counted_without_telling_python(device):
+    x = torch.linspace(-2, 2, 41)
+    sim = qnb.QuantSim(torch.nn.Flatten().eval(), x[None], "w8a8").calibrate([x.clamp(-1, 1)[None]])
+    quantizer = sim.activation(next(iter(sim.plan.activations)))
+    with Reads() as reads:
+        found = beyond(x, quantizer)
+    assert int(found) == 20 and int(beyond(x.clamp(-1, 1), quantizer)) == 0
+    assert device or reads.count == 0
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
