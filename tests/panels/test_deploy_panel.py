@@ -30,7 +30,7 @@ def panel(flow, tmp_path):
 
 def test_before_it_says_what_it_will_do_and_why(panel):
     assert panel.name == "w8a8" and panel.views.widget.layout.display == "none"
-    assert "not deployed yet" in panel.caption.value and "what the device will compute" in panel.caption.value
+    assert "not deployed yet" in panel.caption.value and "what the device computes" in panel.caption.value
     assert 'flow.deploy("w8a8", "deploy")' in repr(panel) and "svg+xml" in panel.document().html()
 
 

@@ -242,7 +242,7 @@ def test_the_same_layers_in_a_loaded_workflow(flow, tmp_path):
     explorer, panel = loaded.explore("w4a8"), loaded.panel()
     assert "need the model" in str(explorer.views.tabs["Values"].histogram.figure) and explorer.what_if.tries.disabled
     assert all(b.disabled for b in panel.run_buttons) and "from a file" in repr(panel)
-    assert panel.next_button.disabled and "To go on: qnb.load(path, model=" in panel.steps[0].text.value
+    assert panel.next_button.disabled and "To run more steps: qnb.load(path, model=" in panel.steps[0].text.value
 
 
 def test_the_bundle_has_every_form(flow):
