@@ -62,7 +62,7 @@ def test_the_static_form_draws_in_both_themes(shown):
 
 
 @pytest.mark.parametrize(
-    "shown", [({"version": 2, "title": "Later"}, {"version": 1, "blocks": [{"type": "new"}, 7]})], indirect=True
+    "shown", [({"version": 3, "title": "Later"}, {"version": 2, "blocks": [{"type": "new"}, 7]})], indirect=True
 )
 def test_what_is_not_known_is_tolerated(shown):
     cards = shown.page.locator(".qnb-Output .qnb-Card")
@@ -89,7 +89,7 @@ def test_the_sidebar_follows_without_running(shown):
     shown.command("qnb:show-sidebar")
     steps = shown.page.locator(".qnb-Sidebar .qnb-Step")
     steps.nth(5).wait_for()
-    found = [(s.get_attribute("data-stage"), s.get_attribute("data-state")) for s in steps.all()]
+    found = [(s.get_attribute("data-stage"), s.get_attribute("data-status")) for s in steps.all()]
     assert found == [
         ("check", "pass"),
         ("fp16", "pass"),
@@ -177,7 +177,7 @@ def test_a_qnb_file_opens_as_a_dashboard(lab, notebook_folder):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"nonsense", "does not begin as a zip"),
+        (b"nonsense", "does not begin like a zip"),
         (b"PK\3\4 cut off", "damaged"),
         (zipped(other_txt="x"), "without document.json"),
         (zipped(workflow_json="{}"), "an older qnb"),
@@ -190,4 +190,4 @@ def test_a_file_that_cannot_be_shown_says_what_to_do(lab, notebook_folder, conte
     (notebook_folder / "bad.qnb").write_bytes(content)
     open_lab(lab, "/tree/bad.qnb")
     words = lab.page.locator(".qnb-Dashboard [role=alert]").text_content()
-    assert said in words and "What to do:" in words and lab.console_errors == []
+    assert said in words and "To fix:" in words and lab.console_errors == []

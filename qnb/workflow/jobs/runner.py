@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -57,6 +58,14 @@ class Runner:
             self._busy.release()
 
 
+def _title(step: Callable, args: tuple, kwargs: dict[str, Any]) -> str:
+    """The step as one would call it, without options."""
+    signature = inspect.signature(step)
+    given = signature.bind_partial(*args, **kwargs).arguments
+    plain = [n for n, p in signature.parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD and n in given]
+    return f"flow.{getattr(step, '__name__', 'step')}({', '.join(short(given[name]) for name in plain)})"
+
+
 def _still_runs(title: str, running: str) -> InputError:
     return InputError(title, f"{running} still runs", "wait for it (flow.job.wait()) or flow.job.cancel()")
 
@@ -84,7 +93,7 @@ def submit(flow: Workflow, step: Callable, *args: Any, **kwargs: Any) -> Job:
     if not callable(step):
         example = f"pass a step and then its arguments: flow.submit(flow.run, {short(step)})"
         raise InputError("flow.submit", f"{short(step)} as a step", example)
-    title = f"flow.{step.__name__}({', '.join(map(short, args))})"
+    title = _title(step, args, kwargs)
     prepare = getattr(step, "prepare", None)
     if prepare is not None:
         with flow.jobs.alone(title):
