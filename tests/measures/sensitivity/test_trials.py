@@ -69,7 +69,7 @@ def test_a_trial_applied_is_the_changed_sim_and_goes_away_again(sim):
 
 def test_another_model_or_other_weights_are_no_trial(sim):
     other = digits_sim("w4a8", target="htp-v75")[0]
-    with pytest.raises(InputError, match="two models or targets"):
+    with pytest.raises(InputError, match="different models or targets"):
         Trial.between(sim, other)
     changed = sim.copy()
     with torch.no_grad():
