@@ -114,7 +114,7 @@ FRAMES = {
 @pytest.mark.parametrize("name", FRAMES)
 def test_tables(name):
     frame = FRAMES[name].copy()
-    frame.attrs = {"method": "fisher", "other_bytes": 0}
+    frame.attrs = {"estimator": "fisher", "other_bytes": 0}
     back = tables.unpack(json.loads(json.dumps(tables.pack(frame), allow_nan=False)), SOURCE)
     pd.testing.assert_frame_equal(back, frame, check_exact=True)
     assert back.attrs == frame.attrs
