@@ -345,7 +345,7 @@ def test_fixed_and_masked_ranges_stay(models):
     assert kept and all(
         torch.equal(before[f"activation_quantizers.{k}.scale"], after[f"activation_quantizers.{k}.scale"]) for k in kept
     )
-    assert "stay as they are" in result.notes[0]
+    assert "not trained" in result.notes[0]
 
 
 def test_frozen_parameters_stay_and_others_move():
