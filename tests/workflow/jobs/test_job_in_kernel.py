@@ -5,7 +5,7 @@ import time
 import pytest
 
 CODE = """import time
-from qnb.workflow.job import Job
+from qnb.workflow.jobs.job import Job
 
 def work(report):
     for i in range(200):

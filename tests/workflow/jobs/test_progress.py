@@ -107,7 +107,7 @@ def test_the_form_suits_the_place(monkeypatch, request_, stream, switch, form):
 
 STEPS = """
 import sys, torch, qnb
-from qnb.workflow import bar
+from qnb.workflow.jobs import bar
 batches = [torch.randn(4, 4) for _ in range(2)]
 flow = qnb.Workflow(torch.nn.Linear(4, 4).eval(), batches, lambda model: float(model(batches[0]).mean()))
 for bar.AFTER_S, precision in ((3600, "w8a8"), (0, "w4a8"), (3600, "w8a16"), (0, "w16a16")):
@@ -118,7 +118,7 @@ flow.what_if("w4a8").change("*", "w8a8")
 flow.recover("w4a8", "correct_bias")
 flow.sensitivity("w4a8")
 flow.search_mixed_precision("w8a8", candidates=["w8a8", "w4a8"])
-flow.measure("w4a8", runs=3)
+flow.measure("w4a8", repeats=3)
 flow.deploy("w4a8", sys.argv[1], runtimes="onnxruntime")
 """
 SAID = """flow.run('w4a8') ...

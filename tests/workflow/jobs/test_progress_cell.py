@@ -110,7 +110,7 @@ def test_a_short_step_sends_nothing(kernel, bar, now):
 STEP = """
 %env QNB_PROGRESS=on
 import time
-from qnb.workflow.progress import shown
+from qnb.workflow.jobs.progress import shown
 with shown("a step") as report:
     for done in range(15):
         report(done, 15, "working")
