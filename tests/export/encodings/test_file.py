@@ -407,7 +407,7 @@ def test_tensors_that_share_an_encoding_must_agree(tmp_path):
     for version, key in (("1.0.0", "scale"), ("2.0.0", "y_scale")):
         file = export_encodings(sim, tmp_path / "e", version)
         scale = entries(file)[second][key]
-        with pytest.raises(FileError, match="another thing") as caught:
+        with pytest.raises(FileError, match="gives another") as caught:
             sim.load_encodings(edited(file, second, **{key: [1.5] if isinstance(scale, list) else 1.5}))
         assert repr(first) in str(caught.value) or repr(second) in str(caught.value)
         assert sim.encodings().equals(before)
