@@ -107,7 +107,7 @@ def test_what_would_load_hide_or_is_newer(lab, strange):
         [
             docs.document("run", "figure", {"type": "figure", "figure": LOADING, "alt": "Chart"}),
             docs.document("run", "advice", {"type": "code", "code": HIDDEN, "label": "Next"}, next=[advice]),
-            docs.document("run", "Later") | {"version": 2, "blocks": [{"type": "text", "text": "of tomorrow"}]},
+            docs.document("run", "Later") | {"version": 3, "blocks": [{"type": "text", "text": "of tomorrow"}]},
             docs.document("run", "Odd")
             | {"stages": "x" * 10, "runs": 7, "blocks": [None, {"type": "table", "rows": 7}]},
         ]
