@@ -221,7 +221,7 @@ def identity(flow: Workflow) -> dict[str, str]:
 def model_name(flow: Workflow) -> str:
     if flow.capture.known is not None:
         return flow.capture.known.name
-    return flow.model_name or type(flow.model).__name__
+    return flow.model_name
 
 
 def title(flow: Workflow) -> str:

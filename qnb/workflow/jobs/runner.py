@@ -97,5 +97,5 @@ def submit(flow: Workflow, step: Callable, *args: Any, **kwargs: Any) -> Job:
     prepare = getattr(step, "prepare", None)
     if prepare is not None:
         with flow.jobs.alone(title):
-            prepare(flow, *args, **{name: value for name, value in kwargs.items() if name != "keep"})
+            prepare(flow, *args, **kwargs)
     return flow.jobs.start(title, lambda report: step(*args, progress=report, **kwargs))

@@ -28,6 +28,7 @@ def _recovery(
     methods: str | Iterable[str] = "auto",
     *,
     name: str | None = None,
+    keep: bool = True,
     **options: Any,
 ) -> Recovery:
     """What `recover` is asked for; what is wrong with it is an error, before any work."""
