@@ -48,7 +48,7 @@ def test_it_says_which_step_has_not_reported_yet(now):
 
 
 def test_it_never_wraps(now, monkeypatch):
-    monkeypatch.setattr(progress_line.shutil, "get_terminal_size", lambda: os.terminal_size((30, 24)))
+    monkeypatch.setattr(progress_line.shutil, "get_terminal_size", lambda *_, **__: os.terminal_size((30, 24)))
     stream = io.StringIO()
     line = Line("flow.run('w8a8')", stream=stream, clock=lambda: now[0])
     now[0] = 2.0
