@@ -77,7 +77,7 @@ def take(folder: Path) -> None:
             camera("tour-stored")
             lab.command("application:toggle-left-area")
             lab.run_all()
-            lab.kernel("flow.selection.set(run='w4a8', against=None, layers=['stem.conv'])")
+            lab.kernel("flow.selection.set(run='w4a8', compared_to=None, layers=['stem.conv'])")
             camera.cell("panel", PANEL)
             camera.cell("explorer", EXPLORER)
             camera.cell("explorer-detail", EXPLORER, 560)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from qnb.arguments import check_options
 from qnb.errors import InputError
 from qnb.sim import selection
 from qnb.workflow.jobs.signal import Signal
@@ -63,6 +64,7 @@ class Selection:
 
     def set(self, **changes: Any) -> None:
         """Change ``run``, ``compared_to`` and ``layers`` together; all or nothing, one signal."""
+        check_options("flow.selection.set", changes, ("run", "compared_to", "layers"), "flow.selection.set")
         run, compared_to = changes.get("run", self._run), changes.get("compared_to", self._compared_to)
         for name in (run, compared_to):
             if name is not None:

@@ -49,6 +49,7 @@ def test_listeners_hear_each_change_once(flow):
         ({"layers": "stem.conv"}, "without a run"),
         ({"run": "fp32", "layers": "stem.conv"}, "without a run that has layers"),
         ({"run": "w4a8", "compared_to": "nothing"}, "no run 'nothing'"),
+        ({"run": "w4a8", "against": None}, "unknown option against=None.*takes run, compared_to, layers"),
     ],
 )
 def test_what_is_not_there_is_refused_and_nothing_changes(flow, change, message):
