@@ -120,6 +120,11 @@ def test_a_panel(run):
     explorer.close()
 
 
+def test_the_code_of_each_page_is_run_here():
+    run_here = set(re.findall(r' run\("(.+)"\)', Path(__file__).read_text(encoding="utf-8")))
+    assert {page for page in PAGES if PYTHON.search(text(page))} == run_here
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_the_index_links_each_page(page):
     assert f"]({page}.md)" in text("index") and f"\n{page}\n" in text("index")
