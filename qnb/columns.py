@@ -65,8 +65,8 @@ SUMMARY = (
     "n",
     "drop",
     "verdict",
-    "worst_layer",
-    "worst_own_sqnr_db",
+    "weakest_layer",
+    "weakest_own_sqnr_db",
     "size_bytes",
     "activation_bytes",
     "macs",
@@ -133,7 +133,7 @@ SAMPLES = ("sample", SQNR_DB, "mse")
 _TITLES = {
     SQNR_DB: "SQNR (dB)",
     OWN_SQNR_DB: "own SQNR (dB)",
-    "worst_own_sqnr_db": "own SQNR (dB)",
+    "weakest_own_sqnr_db": "own SQNR (dB)",
     "mse": "MSE",
     "saturated_fraction": "QuantSim clipped",
     "max_abs_error": "max abs error",
@@ -165,7 +165,7 @@ _TITLES = {
 def title(column: object) -> str:
     """A column's name as the head of a table shows it.
 
-    >>> title("own_sqnr_db"), title("worst_layer")
-    ('own SQNR (dB)', 'worst layer')
+    >>> title("own_sqnr_db"), title("weakest_layer")
+    ('own SQNR (dB)', 'weakest layer')
     """
     return _TITLES.get(str(column), str(column).replace("_", " "))

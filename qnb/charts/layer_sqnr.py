@@ -38,7 +38,7 @@ def layer_sqnr(
         own: also mark the error each layer makes on its own (``own_sqnr_db``), and look for the worst there.
         threshold_db: a line at this SQNR; the subtitle counts the layers below it.
         modules: lines between modules.
-        worst: how many of the worst layers are named in the chart, at most a third of all.
+        worst: how many of the weakest layers are named in the chart, at most a third of all.
 
     Returns:
         A figure with one trace per run; what is lossless (``inf``) stands hatched at the upper end, what
@@ -51,7 +51,7 @@ def layer_sqnr(
     >>> frame = pd.DataFrame({"layer": ["conv", "fc"], "op": ["conv2d", "linear"], "sqnr_db": [41.0, 12.3],
     ...                       "own_sqnr_db": [41.0, 15.0]})
     >>> layer_sqnr({"w4a8": frame}).layout.title.text
-    'w4a8: worst layer fc, 12.3 dB'
+    'w4a8: weakest layer fc, 12.3 dB'
     """
     runs = _runs(comparison, precisions)
     if not any(len(f) for f in runs.values()):

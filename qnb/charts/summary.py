@@ -160,8 +160,8 @@ def _hover(row: pd.Series, x: str) -> str:
     lines += [] if pd.isna(row.n) else [f"n = {int(row.n):,}"]
     lines += [] if row.verdict == "reference" else [f"drop {row['drop']:.2g}"]
     lines.append(AXES[x].text(row[x]))
-    if row.get("worst_layer"):
-        lines.append(f"worst layer {plain(row.worst_layer)}")
+    if row.get("weakest_layer"):
+        lines.append(f"weakest layer {plain(row.weakest_layer)}")
     return "<br>".join(lines)
 
 

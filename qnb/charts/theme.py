@@ -116,8 +116,8 @@ def shorten(name: str, length: int) -> str:
 def titled(before: str, name: str, after: str) -> str:
     """A title in which the layer's name takes what room is left, and which begins with a capital or a name.
 
-    >>> titled("w4a8: worst layer ", "fc", ", 12.3 dB"), titled("", "", "no difference")
-    ('w4a8: worst layer fc, 12.3 dB', 'No difference')
+    >>> titled("w4a8: weakest layer ", "fc", ", 12.3 dB"), titled("", "", "no difference")
+    ('w4a8: weakest layer fc, 12.3 dB', 'No difference')
     """
     if not before + name:
         return after[:1].upper() + after[1:]

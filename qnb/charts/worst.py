@@ -35,14 +35,14 @@ def find(runs: dict[str, pd.DataFrame], column: str) -> list[tuple[float, str, s
 
 
 def title(runs: dict[str, pd.DataFrame], found: list, own: bool) -> str:
-    """The answer at a glance: the worst layer of the worst run."""
+    """The answer at a glance: the weakest layer of the worst run."""
     if not found:
         measured = any(f[SQNR_DB].notna().any() for f in runs.values())
         names = ", ".join(n for n in runs if n)
         said = f"{LOSSLESS} in every layer" if measured else "no SQNR measured"
         return titled("", f"{names}: " if names else "", said)
     db, layer, run = found[0]
-    before = f"{run}: worst layer " if run else "Worst layer "
+    before = f"{run}: weakest layer " if run else "Weakest layer "
     return titled(before, layer, f", {decibel(db)}{' on its own' if own else ''}")
 
 

@@ -45,7 +45,7 @@ class LayerExplorer(Panel):
         selected = flow.selection.run if flow.selection.run in compared else compared[-1]
         run, compared_to = names[0] if names else selected, names[1] if len(names) == 2 else None
         keep = flow.selection.run == run and flow.selection.layers
-        layers = flow.selection.layers if keep else (flow[run].worst_layer[0],)
+        layers = flow.selection.layers if keep else (flow[run].weakest_layer[0],)
         if flow.model is not None:
             flow.profile(run)
         flow.selection.set(run=run, compared_to=compared_to, layers=layers)

@@ -82,7 +82,7 @@ class WorkflowPanel(Panel):
         if flow.runs:
             self.plot.draw(charts.summary(flow.summary(), tolerance=flow.tolerance, selected=flow.selection.run))
             table = documents.runs_table(flow)
-            self.grid.fill(table.frame.drop(columns="worst_own_sqnr_db"), "run", table.formats)
+            self.grid.fill(table.frame.drop(columns="weakest_own_sqnr_db"), "run", table.formats)
             self.grid.selected = [flow.selection.run] if flow.selection.run else []
         self._draw_next()
         busy = flow.model is None or (flow.job is not None and flow.job.running)

@@ -58,7 +58,7 @@ class Run(Shown):
     next_steps: tuple[NextStep, ...] = ()
 
     @property
-    def worst_layer(self) -> tuple[str, float] | None:
+    def weakest_layer(self) -> tuple[str, float] | None:
         """The layer that itself loses most, and its own SQNR in dB."""
         if self.comparison is None or self.comparison.empty:
             return None

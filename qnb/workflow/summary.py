@@ -24,7 +24,7 @@ def summary(flow: Workflow) -> pd.DataFrame:
 
 
 def _row(run: Run) -> tuple:
-    worst = run.worst_layer or ("", float("nan"))
+    worst = run.weakest_layer or ("", float("nan"))
     drop = run.drop.value if run.drop else 0.0
     costs = int(run.cost.macs.sum()), int(run.cost.bops.sum())
     measured = run.score.value, *run.score.interval(), run.score.n or pd.NA, drop, run.verdict.status

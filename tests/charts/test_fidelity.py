@@ -22,14 +22,14 @@ def compared(count=6, equal=()) -> pd.DataFrame:
 def test_outputs_are_no_layers():
     figure = charts.fidelity(compared())
     assert list(figure.data[0].x) == [f"blocks.{i}.conv" for i in range(6)]
-    assert figure.layout.title.text.startswith("Worst layer blocks.5.conv, ")
+    assert figure.layout.title.text.startswith("Weakest layer blocks.5.conv, ")
     assert figure.layout.title.subtitle.text == "simulation vs runtime"
 
 
 def test_two_runtimes_stand_side_by_side_and_what_is_equal_is_said():
     figure = charts.fidelity({CPU: compared(equal=range(6)), HTP: compared(equal=(0, 1))})
     assert [t.name for t in figure.data if t.showlegend is not False] == [CPU, "lossless", HTP]
-    assert figure.layout.title.text.startswith(f"{HTP}: worst layer blocks.5.conv")
+    assert figure.layout.title.text.startswith(f"{HTP}: weakest layer blocks.5.conv")
     assert "bit for bit" not in figure.to_json() and "Infinity" not in figure.to_json()
 
 

@@ -40,14 +40,14 @@ def test_layers_stand_in_graph_order_as_categories():
 def test_the_worst_is_in_the_title_and_the_worst_three_are_named():
     frame = comparison([30.0, 12.3, 28.0, 15.0, 40.0, 14.0, 33.0, 31.0, 32.0])
     figure = charts.layer_sqnr({"w4a8": frame})
-    assert figure.layout.title.text == "w4a8: worst layer features.1.conv, 12.3 dB"
+    assert figure.layout.title.text == "w4a8: weakest layer features.1.conv, 12.3 dB"
     assert sorted(marked(figure)) == [
         "features.1.conv, 12.3 dB",
         "features.3.conv, 15.0 dB",
         "features.5.conv, 14.0 dB",
     ]
     assert len(marked(charts.layer_sqnr(frame, worst=1))) == 1 and not marked(charts.layer_sqnr(frame, worst=0))
-    assert charts.layer_sqnr(frame).layout.title.text.startswith("Worst layer features.1.conv")
+    assert charts.layer_sqnr(frame).layout.title.text.startswith("Weakest layer features.1.conv")
     assert charts.layer_sqnr(frame, precisions="w4a8").layout.title.text == figure.layout.title.text
 
 
@@ -55,7 +55,7 @@ def test_own_error_is_marked_and_judged():
     figure = charts.layer_sqnr({"w4a8": comparison([30.0, 12.0, 11.0], own=[30.0, 13.0, 25.0])}, own=True)
     assert [t.type for t in figure.data] == ["bar", "scatter"] and figure.data[1].mode == "markers"
     assert list(figure.data[1].y) == [30.0, 13.0, 25.0] and figure.data[1].x0 == "features.0.conv"
-    assert figure.layout.title.text == "w4a8: worst layer features.1.conv, 13.0 dB on its own"
+    assert figure.layout.title.text == "w4a8: weakest layer features.1.conv, 13.0 dB on its own"
     assert "%{customdata[0]:.1f} dB" in figure.data[0].hovertemplate
     assert figure.data[0].customdata[1] == [13.0, "conv2d"]
 
@@ -63,7 +63,7 @@ def test_own_error_is_marked_and_judged():
 def test_own_error_that_was_not_measured_is_left_out():
     figure = charts.layer_sqnr(comparison([30.0, 12.0], own=[math.nan] * 2), own=True)
     assert len(figure.data) == 1 and "own" not in figure.data[0].hovertemplate
-    assert figure.layout.title.text == "Worst layer features.1.conv, 12.0 dB"
+    assert figure.layout.title.text == "Weakest layer features.1.conv, 12.0 dB"
 
 
 def test_lossless_overflow_and_nan():
@@ -75,7 +75,7 @@ def test_lossless_overflow_and_nan():
     assert lossless.y[0] > 30 and lossless.marker.pattern.shape == "/" and "fp16 lossless" in lossless.hovertemplate
     assert list(overflow.x) == list(overflow_bar.x) == ["features.2.conv"] and overflow.marker.symbol == "x"
     assert overflow.y[0] == overflow_bar.y[0] == 0 and "fp16 overflow" in overflow_bar.hovertemplate
-    assert figure.layout.title.text == "fp16: worst layer features.2.conv, overflow"
+    assert figure.layout.title.text == "fp16: weakest layer features.2.conv, overflow"
     assert "features.2.conv, overflow" in marked(figure)
     assert "NaN" not in figure.to_json() and "Infinity" not in figure.to_json()
 
@@ -95,7 +95,7 @@ def test_runs_stand_side_by_side_and_say_names_once():
     assert [(t.name, t.type) for t in figure.data] == [("w8a16", "bar"), ("w8a8", "bar"), ("w4a8", "bar")]
     assert figure.data[1].x is None and figure.data[1].x0 == "features.0.conv" and figure.data[1].dx == 1
     assert len({t.offsetgroup for t in figure.data}) == 3 and figure.layout.barmode == "group"
-    assert figure.layout.title.text == "w4a8: worst layer features.1.conv, 15.0 dB"
+    assert figure.layout.title.text == "w4a8: weakest layer features.1.conv, 15.0 dB"
     assert figure.layout.title.subtitle.text == "2 of 3 layers below 20 dB"
     assert any(a.text == "20 dB" for a in figure.layout.annotations)
 

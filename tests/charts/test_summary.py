@@ -20,8 +20,8 @@ def table(rows=ROWS) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=names).astype({"n": "Int64"})
     rest = {
         "precision": frame.run,
-        "worst_layer": "",
-        "worst_own_sqnr_db": math.nan,
+        "weakest_layer": "",
+        "weakest_own_sqnr_db": math.nan,
         "activation_bytes": 1,
         "macs": 1,
         "bops": 1,

@@ -67,5 +67,5 @@ def test_a_short_name_is_short_and_keeps_its_end(length):
 
 
 def test_a_title_fits():
-    title = theme.titled("w4a8: worst layer ", "encoder." * 20 + "query", ", 12.3 dB on its own")
+    title = theme.titled("w4a8: weakest layer ", "encoder." * 20 + "query", ", 12.3 dB on its own")
     assert len(title) <= theme.TITLE and title.endswith("query, 12.3 dB on its own")

@@ -111,7 +111,7 @@ def test_a_chart(run):
 def test_a_panel(run):
     names = run("panel-tab")
     panel = names["panel"]
-    assert "Worst layers of w4a8" in panel.table.value and "Worst layers of w4a8" in repr(panel)
+    assert "Weakest layers of w4a8" in panel.table.value and "Weakest layers of w4a8" in repr(panel)
     names["flow"].selection.run = None
     assert "No run is selected" in panel.table.value
     panel.close()

@@ -13,7 +13,14 @@ from tests.nets import NETS
 from tests.nets.figures import PRECISIONS, figures
 from tests.translations import kept
 
-HEAD = ("net", "precision", "runtime", "worst layer", "its SQNR in dB", "SQNR of outputs in dB, or share that is equal")
+HEAD = (
+    "net",
+    "precision",
+    "runtime",
+    "weakest layer",
+    "its SQNR in dB",
+    "SQNR of outputs in dB, or share that is equal",
+)
 
 
 def main(names: list[str]) -> None:

@@ -132,9 +132,9 @@ class TestWorkflowPanel:
 
 
 class TestLayerExplorer:
-    def test_it_opens_at_the_worst_layer(self, flow):
+    def test_it_opens_at_the_weakest_layer(self, flow):
         explorer = flow.explore("w4a8")
-        assert flow.selection.layer == flow["w4a8"].worst_layer[0]
+        assert flow.selection.layer == flow["w4a8"].weakest_layer[0]
         assert explorer.bars.marks == [explorer.order.index(flow.selection.layer)]
         assert (
             flow.selection.layer in explorer.views.tabs["Values"].histogram.alt

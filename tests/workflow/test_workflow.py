@@ -291,7 +291,7 @@ class TestAdvice:
         assert "8-bit activations cause the loss" in advice.reason and advice.code == 'flow.recover("w8a8", "auto")'
         tried = replace(flow["w8a8"], name="w8a8+auto", attempts=pd.DataFrame({"tried": []}))
         flow.runs = flow.runs | {tried.name: tried}
-        assert flow["w8a8"].worst_layer[0] in flow.next_steps()[1].code
+        assert flow["w8a8"].weakest_layer[0] in flow.next_steps()[1].code
 
 
 class TestFiles:

@@ -55,8 +55,8 @@ class ActivationSite:
 
 
 @dataclass(frozen=True)
-class WeightSite:
-    """A weight quantizer between a get_attr node and one consumer (tied weights: one per consumer)."""
+class ParameterSite:
+    """A quantizer between the get_attr node of a parameter and one consumer (tied parameters: one per consumer)."""
 
     key: str
     tensor: str
@@ -64,21 +64,21 @@ class WeightSite:
     source: fx.Node
     user: fx.Node
     path: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class WeightSite(ParameterSite):
+    """Of a weight."""
+
     axis: int | None
     block_axis: int | None
     grid: str  # "weights" or "activations"
 
 
 @dataclass(frozen=True)
-class BiasSite:
-    """An int32 bias: its scale is the input's times the weight's."""
+class BiasSite(ParameterSite):
+    """Of an int32 bias: its scale is the input's times the weight's."""
 
-    key: str
-    tensor: str
-    layer: str
-    source: fx.Node
-    user: fx.Node
-    path: tuple[int, ...]
     input_key: str
     input_factor: float
     weight_key: str

@@ -75,7 +75,7 @@ _LAYER_FORMS = {
 
 
 def explorer(flow: Workflow) -> Document:
-    """The layer explorer as a page: bars, the worst layers, the selected layer's values."""
+    """The layer explorer as a page: bars, the weakest layers, the selected layer's values."""
     from qnb import charts
 
     selection = flow.selection

@@ -42,7 +42,7 @@ def facts(run: Run) -> dict[str, str]:
     low, high = run.score.interval()
     found = {"metric": str(run.score) + ("" if math.isnan(low) else f", 95 % interval {low:.4f} to {high:.4f}")}
     if run.comparison is not None:
-        layer, own_db = run.worst_layer  # pyright: ignore[reportGeneralTypeIssues]
+        layer, own_db = run.weakest_layer  # pyright: ignore[reportGeneralTypeIssues]
         found["output vs FP32"] = decibel(run.output_sqnr_db)
         all_lossless = own_db == math.inf
         found["weakest layer"] = "none" if all_lossless else f"{layer} ({decibel(own_db)} on its own)"
@@ -89,12 +89,12 @@ def short_summary(flow: Workflow) -> pd.DataFrame:
     """The columns of the summary that a person reads first."""
     frame = flow.summary()
     frame["size"] = [size(b) for b in frame.size_bytes]
-    return frame[["run", "metric", "drop", "verdict", "size", "worst_layer", "worst_own_sqnr_db"]]  # pyright: ignore[reportReturnType]
+    return frame[["run", "metric", "drop", "verdict", "size", "weakest_layer", "weakest_own_sqnr_db"]]  # pyright: ignore[reportReturnType]
 
 
 def runs_table(flow: Workflow) -> Table:
     aligned = partial(metric_text, aligned=True)
-    forms = {"verdict": VERDICTS.get, "metric": aligned, "drop": aligned, "worst_own_sqnr_db": decibel}
+    forms = {"verdict": VERDICTS.get, "metric": aligned, "drop": aligned, "weakest_own_sqnr_db": decibel}
     return Table(short_summary(flow), "All runs", 20, forms)
 
 

@@ -77,7 +77,7 @@ def read(flow: Workflow, runs: dict, step: OpenStep | None) -> Situation:
         if run.drop
         else f"{label(run.name)} {run.verdict.text}"
     )
-    layer, own_db = run.worst_layer or ("", float("nan"))
+    layer, own_db = run.weakest_layer or ("", float("nan"))
     found = Situation(
         {"open": kind, "state": run.verdict.status, "layer": "some" if layer else "none"},
         {
@@ -185,7 +185,7 @@ def _blame(runs: dict, precision: str) -> str:
 def _more_bits(flow: Workflow, step: OpenStep) -> Situation:
     """The layer that loses most by itself, at more bits."""
     wider = "w8a16" if lower(step.precision, "w8a16") else CONTROL
-    worst, mixed = step.base.worst_layer, any(run.settings.get("layers") for run in step.runs)
+    worst, mixed = step.base.weakest_layer, any(run.settings.get("layers") for run in step.runs)
     if worst is None or mixed or not nameable(step.precision) or not target_runs(flow.target, wider):
         return Situation()
     layer, own_db = worst

@@ -96,7 +96,7 @@ def _half(case: Case) -> Said | None:
     """Weights or activations?"""
     weights, activations = case.halves_db["weight"], case.halves_db["activation"]
     evidence = f"weights alone leave {decibel(weights)} at the output, activations alone {decibel(activations)}"
-    worst = case.run.worst_layer[0]
+    worst = case.run.weakest_layer[0]
     if weights < activations - APART_DB:
         way = case.remedy(worst, ("choose how each is rounded", "adaround"), (TRAIN, "train"))
         return "The weights are sensitive", evidence, *way

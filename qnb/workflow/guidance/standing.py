@@ -99,7 +99,7 @@ def _diverges(run: Run) -> tuple[str, float]:
         return "", float("nan")
     layer = first_parting(run.comparison)
     if layer is None:
-        return run.worst_layer  # pyright: ignore[reportReturnType]
+        return run.weakest_layer  # pyright: ignore[reportReturnType]
     own = run.comparison.own_sqnr_db[run.comparison.layer == layer]
     return layer, float(own.iloc[0])
 

@@ -14,7 +14,7 @@ def comparison():
     )
 
 
-def test_a_module_leaves_with_its_last_error_and_its_worst_layer():
+def test_a_module_leaves_with_its_last_error_and_its_weakest_layer():
     folded = fold(comparison(), {"block.0"})
     assert list(folded.layer) == ["stem.conv", "block.0", "block.1.a", "head"]
     row = folded.set_index("layer").loc["block.0"]

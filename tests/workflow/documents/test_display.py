@@ -65,7 +65,7 @@ def test_names_are_escaped():
     flow = evil_flow()
     flow.check()
     run = flow[EVIL]
-    cards = [flow, run, flow.check_result, run.sim, flow.compare(EVIL), flow.layer(EVIL, run.worst_layer[0])]
+    cards = [flow, run, flow.check_result, run.sim, flow.compare(EVIL), flow.layer(EVIL, run.weakest_layer[0])]
     for thing in cards:
         assert "<img" not in thing._repr_html_()
 
