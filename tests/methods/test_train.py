@@ -85,7 +85,7 @@ def test_low_precision_ends_within_one_percent_of_fp32(precision, rule):
     demo = qnb.demo.digits()
     sim = qnb.QuantSim(demo.model, demo.calibration[0], precision).calibrate(demo.calibration, rule)
     plain = demo.evaluate(sim).value
-    train(sim, torch.utils.data.DataLoader(data().train, 32, shuffle=True), epochs=40)
+    train(sim, torch.utils.data.DataLoader(data().train, 32, shuffle=True), epochs=15)
     assert plain < demo.evaluate(demo.model).value - 0.01 <= demo.evaluate(sim).value
 
 

@@ -28,11 +28,12 @@ class NoiseStats:
         self._noise = 0.0
 
     def update(self, reference: torch.Tensor, simulated: torch.Tensor) -> None:
+        at_once = reference.device.type in READ_AT_ONCE
         reference, simulated = reference.reshape(-1), simulated.reshape(-1)
         for start in range(0, reference.numel(), CHUNK):
-            chunks = (x[start : start + CHUNK].float() for x in (reference, simulated))
-            figures = self._figures(*chunks)
-            if figures[0].device.type in READ_AT_ONCE:
+            end = start + CHUNK
+            figures = self._figures(reference[start:end].float(), simulated[start:end].float())
+            if at_once:
                 self._add([figure.item() for figure in figures])
                 continue
             self._unread.append(torch.stack(figures))
@@ -65,7 +66,7 @@ class ErrorStats(NoiseStats):
     def __init__(self):
         super().__init__()
         self.numel = 0
-        self._signal = self._product = self._power = self._max_abs_error = 0.0
+        self._signal = self._power = self._max_abs_error = 0.0
         self._minimum, self._maximum = math.inf, -math.inf
 
     def update(self, reference: torch.Tensor, simulated: torch.Tensor) -> None:
@@ -74,14 +75,13 @@ class ErrorStats(NoiseStats):
 
     def _figures(self, reference: torch.Tensor, simulated: torch.Tensor) -> tuple[torch.Tensor, ...]:
         error = simulated - reference
-        ends = *torch.aminmax(error), *torch.aminmax(reference)
-        pairs = (error, error), (reference, reference), (reference, simulated), (simulated, simulated)
-        return *(torch.dot(a, b) for a, b in pairs), *ends
+        energies = (torch.dot(x, x) for x in (error, reference, simulated))
+        return *energies, *torch.aminmax(error), *torch.aminmax(reference)
 
     def _add(self, figures: list[float]) -> None:
-        _, signal, product, power, least_error, most_error, minimum, maximum = figures
+        _, signal, power, least_error, most_error, minimum, maximum = figures
         super()._add(figures)
-        self._signal, self._product, self._power = self._signal + signal, self._product + product, self._power + power
+        self._signal, self._power = self._signal + signal, self._power + power
         largest = max(-least_error, most_error)
         self._max_abs_error = max(self._max_abs_error, largest if math.isfinite(largest) else math.inf)
         self._minimum, self._maximum = min(self._minimum, minimum), max(self._maximum, maximum)
@@ -119,7 +119,8 @@ class ErrorStats(NoiseStats):
         if self.noise == 0:
             return 1.0
         norm = math.sqrt(self._signal) * math.sqrt(self._power) if math.isfinite(self._power) else math.inf
-        return max(-1.0, min(1.0, self._product / norm)) if norm and math.isfinite(norm) else 0.0
+        product = (self._signal + self._power - self.noise) / 2  # |y - x|^2 = |x|^2 + |y|^2 - 2 xy
+        return max(-1.0, min(1.0, product / norm)) if norm and math.isfinite(norm) else 0.0
 
 
 def sqnr_db(signal: float, noise: float) -> float:
