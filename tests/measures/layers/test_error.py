@@ -48,6 +48,14 @@ def test_figures_are_sums_over_chunks_in_double():
     assert stats.cosine == pytest.approx(float(torch.cosine_similarity(*both, dim=0)), abs=1e-5)
 
 
+@pytest.mark.parametrize("times", [1e-3, 0.1, -1.0, 1.0, 10.0, 1e3])
+def test_the_cosine_is_right_where_one_side_is_far_larger(times):
+    stats, (reference, simulated) = ErrorStats(), pair(CHUNK + 5, 0)
+    stats.update(reference, times * simulated)
+    true = float(torch.cosine_similarity(reference.double(), times * simulated.double(), dim=0))
+    assert stats.cosine == pytest.approx(true, abs=5e-7 * max(abs(times), 1 / abs(times)))
+
+
 def test_they_may_be_read_in_between():
     once, often = ErrorStats(), ErrorStats()
     for seed in range(5):
