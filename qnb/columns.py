@@ -46,6 +46,10 @@ SENSITIVITY = (LAYER, KIND, "score", "low", "high")
 ATTEMPTS = ("tried", "metric", "low", "high", "drop", "verdict", SQNR_DB, "size_bytes", "seconds", "kept")
 """What the recipe "auto" tried, one row per method on top of what was kept before it; SQNR at the output."""
 
+DIAGNOSIS = ("cause", "layers", "evidence", "remedy", "code", "predicted_gain_db", "measured_gain_db", "metric")
+"""What `Workflow.diagnose()` found, one row per finding, the largest measured gain first; gains in SQNR at the output,
+the metric where it was evaluated."""
+
 FRONT = ("point", "cost", "cost_fraction", "predicted", "measured", "low", "high", "metric", "chosen")
 """Points of a mixed-precision search, the cheapest first: cost, also as a share of the most expensive candidate's,
 predicted loss, and of those that were verified the metric and its drop with an interval."""

@@ -51,6 +51,7 @@ class Method:
         once: whether a second time would undo the first one's work.
         fits: ``fits(sim, arguments by name)``: the method's own part of `check`.
         auto: its place in the recipe "auto"; None leaves it out of that.
+        alone: ``apply`` without measuring layers before and after, for who measures otherwise; gives the `Found`.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Method:
     once: bool = True
     fits: Callable[[Any, dict[str, Any]], None] | None = None
     auto: Auto | None = None
+    alone: Callable[..., Found] | None = None
 
     @property
     def options(self) -> list[str]:
@@ -147,31 +149,24 @@ def method(
             given.apply_defaults()
             return _apply(METHODS[name], function, given.arguments, calibrated, measured or _first_batches)
 
-        METHODS.add(name, Method(name, title, stage, apply, once, fits, auto))
+        def alone(sim: QuantSim, *args, **kwargs) -> Found:
+            given = signature.bind(sim, *args, **kwargs)
+            given.apply_defaults()
+            given.arguments["progress"] = MethodProgress(given.arguments.get("progress"))
+            return _changed(METHODS[name], function, given.arguments, calibrated, lambda: None)
+
+        METHODS.add(name, Method(name, title, stage, apply, once, fits, auto, alone))
         return apply
 
     return wrap
 
 
 def _apply(row: Method, function, given: dict, calibrated: bool, inputs) -> Result:
-    operation, sim = row.operation, given["sim"]
-    check_order([*sim.applied_methods, row.name], operation)
-    row.check_bound(given)
-    if given.get("batches") is not None:
-        given["batches"] = Seeded(given["batches"], given.get("seed") or 0)
-    if calibrated and not sim.calibrated:
-        raise CalibrationError(operation, "the sim is not calibrated", "call sim.calibrate(batches) first")
-    report = given["progress"] = MethodProgress(given.get("progress"))
-    start = time.perf_counter()
-    with sim.lock.alone(), all_or_nothing(sim):
-        measured = inputs(given)
-        before = _measure(sim, measured, report)
-        found = function(**given)
-        sim.drop_cache()
-        after = _measure(sim, measured, report)
-        sim.applied_methods = (*sim.applied_methods, row.name)
-        sim.weight_encodings_frozen |= row.stage in SETTLING
-    sim.drop_cache()
+    sim, start, tables = given["sim"], time.perf_counter(), []
+    given["progress"] = report = MethodProgress(given.get("progress"))
+    measured = functools.cache(lambda: inputs(given))
+    found = _changed(row, function, given, calibrated, lambda: tables.append(_measure(sim, measured(), report)))
+    before, after = tables
     history = found.history if len(found.history) else report.history()
     return Result(
         row.name,
@@ -184,6 +179,26 @@ def _apply(row: Method, function, given: dict, calibrated: bool, inputs) -> Resu
         _output(sim, after),
         found.tables,
     )
+
+
+def _changed(row: Method, function, given: dict, calibrated: bool, measure: Callable[[], None]) -> Found:
+    """Apply a method to the sim, or leave it as it was; ``measure()`` before and after."""
+    operation, sim = row.operation, given["sim"]
+    check_order([*sim.applied_methods, row.name], operation)
+    row.check_bound(given)
+    if given.get("batches") is not None:
+        given["batches"] = Seeded(given["batches"], given.get("seed") or 0)
+    if calibrated and not sim.calibrated:
+        raise CalibrationError(operation, "the sim is not calibrated", "call sim.calibrate(batches) first")
+    with sim.lock.alone(), all_or_nothing(sim):
+        measure()
+        found = function(**given)
+        sim.drop_cache()
+        measure()
+        sim.applied_methods = (*sim.applied_methods, row.name)
+        sim.weight_encodings_frozen |= row.stage in SETTLING
+    sim.drop_cache()
+    return found
 
 
 def _first_batches(given: dict) -> list | None:

@@ -1,0 +1,135 @@
+"""One run to be diagnosed, with what was measured of it: what the rules of causes look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from torch import fx
+
+from qnb.graph import ops
+from qnb.measures.layers.survey import LayerSurvey, NodeValues, Survey
+from qnb.numerics import Grid
+from qnb.sim.placement.plan import LayerGroup
+from qnb.workflow.diagnosis.remedies import Remedies
+
+if TYPE_CHECKING:
+    from qnb.measures.attribution import Attribution
+    from qnb.sim.quantizer import Quantizer
+    from qnb.sim.quantsim import QuantSim
+    from qnb.workflow.run import Run
+    from qnb.workflow.workflow import Workflow
+
+PARTS = ("weight_share", "activation_share", "bias_share")
+
+
+@dataclass(frozen=True)
+class Case:
+    """Args:
+    flow, run: the workflow, and the run in question.
+    batches: those that are measured on, the first of the calibration data.
+    survey: of the FP32 values of all calibration data.
+    attribution: of the error at the outputs, on ``batches``.
+    """
+
+    flow: Workflow
+    run: Run
+    batches: Sequence
+    survey: Survey
+    attribution: Attribution
+
+    @property
+    def sim(self) -> QuantSim:
+        return self.run.sim
+
+    @cached_property
+    def remedies(self) -> Remedies:
+        """Makes remedies for this run."""
+        return Remedies(self.flow, self.run, self.batches)
+
+    @cached_property
+    def nodes(self) -> dict[str, fx.Node]:
+        """Nodes of the reference graph by name."""
+        return {node.name: node for node in self.sim.reference.graph.nodes}
+
+    @cached_property
+    def groups(self) -> dict[str, LayerGroup]:
+        """Layers by name."""
+        return {group.layer: group for group in self.sim.groups}
+
+    @cached_property
+    def layer_of(self) -> dict[str, str]:
+        """Name of a node -> the layer or graph input that it belongs to."""
+        found = {s.nodes[0].name: s.layer for s in self.sim.plan.activations.values() if s.kind == "input" and s.nodes}
+        return found | {name: group.layer for group in self.sim.groups for name in group.nodes}
+
+    @cached_property
+    def by_output(self) -> dict[str, LayerGroup]:
+        """Name of the node whose value is a layer's output -> the layer."""
+        return {group.output: group for group in self.sim.groups}
+
+    def maker(self, node: fx.Node) -> str | None:
+        """The layer or graph input that made a value, looked at behind what only moves it; None for constants."""
+        return self.layer_of.get(ops.maker(node).name)
+
+    def values(self, layer: str) -> LayerSurvey | None:
+        """The FP32 values of a layer or graph input."""
+        return self.survey.layers.get(layer)
+
+    def node_values(self, node: fx.Node) -> NodeValues | None:
+        return self.survey.nodes.get(node.name)
+
+    def op_nodes(self, *names: str) -> list[fx.Node]:
+        """The reference graph's nodes of these ops (`qnb.graph.ops.name`), in order."""
+        return [n for n in self.nodes.values() if n.op == "call_function" and ops.name(n).rstrip("_") in names]
+
+    def quantizer(self, layer: str) -> Quantizer | None:
+        """The activation quantizer of a layer's output, or of a graph input."""
+        if layer in self.groups:
+            return self.sim.activation(self.groups[layer].key)
+        found = (k for k, s in self.sim.plan.activations.items() if s.kind == "input" and s.layer == layer)
+        key = next(found, None)
+        return None if key is None else self.sim.activation(key)
+
+    def activation_bits(self, layer: str) -> int | None:
+        """Bits of a layer's output; None where it is not on an integer grid or its quantizer is off."""
+        quantizer = self.quantizer(layer)
+        on = quantizer is not None and quantizer.active and isinstance(quantizer.grid, Grid)
+        return quantizer.grid.bits if on else None  # pyright: ignore[reportOptionalMemberAccess]
+
+    def weight_bits(self, layer: str) -> int | None:
+        """Bits of a layer's first weight; None without any on an integer grid that is on."""
+        for key in self.sim.plan.weights_of.get(layer, ()):
+            quantizer = self.sim.weight(key)
+            if quantizer.active and isinstance(quantizer.grid, Grid):
+                return quantizer.grid.bits
+        return None
+
+    def step(self, layer: str) -> float | None:
+        """One step of a layer's output grid; None without an integer one."""
+        quantizer = self.quantizer(layer)
+        if self.activation_bits(layer) is None or quantizer is None or quantizer.scale is None:
+            return None
+        return float(quantizer.scale.max())
+
+    @cached_property
+    def shares(self) -> pd.DataFrame:
+        """The attribution's shares by layer."""
+        return self.attribution.table.set_index("layer")[list(PARTS)]
+
+    def share(self, layers: Iterable[str], *parts: str) -> float:
+        """What part of the output's noise some layers add.
+
+        Args:
+            parts: of ``weight``, ``activation`` and ``bias``; all by default.
+        """
+        known = [layer for layer in layers if layer in self.shares.index]
+        wanted = [f"{part}_share" for part in parts] or list(PARTS)
+        return float(self.shares.loc[known, wanted].to_numpy().sum())
+
+    def look(self, layer: str) -> str:
+        """The line that shows a layer's values."""
+        return f"{self.flow.variable}.layer({self.run.name!r}, {layer!r})"

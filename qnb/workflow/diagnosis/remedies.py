@@ -1,0 +1,192 @@
+"""Makes remedies for one run: more bits, other ranges, other calibration data, a recovery method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from qnb.errors import InputError, QnbError
+from qnb.methods import METHODS, check_order
+from qnb.numerics import Grid
+from qnb.sim.calibration import activation_encodings, guard_bias_overflow
+from qnb.sim.limits import refuse_unsupported
+from qnb.text import listed
+from qnb.workflow.diagnosis.remedy import Remedy
+from qnb.workflow.guidance.next_step import calibration_argument, literal, recover_code, run_code
+from qnb.workflow.guidance.situation import order
+from qnb.workflow.precisions import nameable
+
+if TYPE_CHECKING:
+    from qnb.numerics import Precision
+    from qnb.sim.quantsim import QuantSim
+    from qnb.workflow.run import Run
+    from qnb.workflow.workflow import Workflow
+
+WIDE = 16
+
+
+class Remedies:
+    """Args:
+    flow, run: the workflow, and the run to be mended.
+    batches: what recovery methods are tried with.
+    """
+
+    def __init__(self, flow: Workflow, run: Run, batches: Sequence):
+        self.flow, self.run, self.batches = flow, run, batches
+
+    def wider(self, layers: Iterable[str], removes: float, *, weights: bool = False) -> Remedy | None:
+        """16 bits for some layers' outputs, or for their weights; None where they have them, or the target refuses.
+
+        Args:
+            removes: the share of the output's noise that these layers' outputs (or weights) add.
+        """
+        chosen = {layer: name for layer in layers if (name := self._wide(layer, weights)) is not None}
+        if not chosen:
+            return None
+        what = "weights" if weights else "activations"
+        title = f"{WIDE}-bit {what} at {listed(list(chosen))}"
+        kept = {**self.run.settings.get("layers", {})}
+        for layer in chosen:
+            kept.pop(layer, None)  # the last change counts, so it comes last
+        code, arguments = self._again(layers=kept | chosen, change=(list(chosen), "precision", chosen))
+        apply = lambda sim: [sim.set_precision(layer, name) for layer, name in chosen.items()]  # noqa: E731
+        return Remedy(self._then(title), code, apply, removes, run=arguments)
+
+    def ranges(self, rule: str, removes: float, layers: Iterable[str] | None = None) -> Remedy | None:
+        """Another calibration method, for all layers or for some; None where they have it."""
+        named = None if layers is None else list(layers)
+        usual = self.rule
+        if (named is None and rule == usual) or not any(map(self._integer, self._keys(named))):
+            return None
+        methods = {**self.run.settings.get("calibration_methods", {})}
+        if named is None:
+            code, arguments = self._again(rule=rule)
+        else:
+            methods = {k: v for k, v in methods.items() if k not in named} | dict.fromkeys(named, rule)
+            code, arguments = self._again(methods=methods, change=(named, "calibration_method", rule))
+        where = "" if named is None else f" at {listed(named)}"
+        title = f"calibrate by {rule}{where}"
+        return Remedy(self._then(title), code, lambda sim: self._by_rule(sim, rule, named), removes, run=arguments)
+
+    def calibrated_on(
+        self, batches: Iterable, title: str, code: str, removes: float, judged_on: Iterable | None = None
+    ) -> Remedy:
+        """Other calibration data, which only the person who called can give the workflow."""
+        options = self.run.settings.get("options", {})
+
+        def apply(sim: QuantSim) -> None:
+            sim.calibrate(batches, self.rule, **options)
+            for pattern, rule in self.run.settings.get("calibration_methods", {}).items():
+                sim.calibrate(batches, rule, layers=pattern)
+
+        return Remedy(title, code, apply, removes, judged_on=judged_on)
+
+    def method(self, name: str, title: str, removes: float, **options: Any) -> Remedy | None:
+        """A recovery method; None where it does not suit the sim, or may not follow what the run has had."""
+        sim = self.run.sim
+        try:
+            check_order([*sim.applied_methods, name], "flow.diagnose")
+            METHODS[name].check(sim, batches=self.batches, **options)
+        except QnbError:
+            return None
+        apply = lambda sim: METHODS[name].alone(sim, batches=self.batches, **options)  # noqa: E731
+        code = recover_code(self.flow.variable, self.run.name, (name,), options)
+        return Remedy(title, code, apply, removes, recover={"run": self.run.name, "methods": name, **options})
+
+    def change(self, title: str, code: str, apply: Any, removes: float) -> Remedy:
+        """Any other change, with the line that a person runs."""
+        return Remedy(title, code, apply, removes)
+
+    @property
+    def rule(self) -> str:
+        """The run's own calibration method."""
+        return self.run.settings.get("calibration_method") or self.flow.calibration_method
+
+    @cached_property
+    def histograms(self) -> QuantSim:
+        """The run's sim calibrated anew with statistics that every rule can be read from; one pass over the data."""
+        return self.run.sim.copy().calibrate(self.flow.batches, "mse")
+
+    def _by_rule(self, sim: QuantSim, rule: str, layers: list[str] | None) -> None:
+        """Give activations the ranges that a rule makes of all calibration data."""
+        keys = {key for key in self._keys(layers) if self._integer(key)}
+        for key in keys:
+            quantizer = sim.activation(key)
+            quantizer.statistics, quantizer.rule = self.histograms.activation(key).statistics, (rule, {})
+        activation_encodings(sim, keys)
+        guard_bias_overflow(sim)
+
+    def _keys(self, layers: list[str] | None) -> set[str]:
+        sim = self.run.sim
+        return set(sim.plan.activations) if layers is None else sim.output_keys(set(layers))
+
+    def _integer(self, key: str) -> bool:
+        """Whether a quantizer's range is one that a rule may choose."""
+        quantizer = self.run.sim.activation(key)
+        return isinstance(quantizer.grid, Grid) and quantizer.fixed is None and not quantizer.frozen
+
+    def _wide(self, layer: str, weights: bool) -> str | None:
+        """The precision that gives a layer's output (or weights) 16 bits."""
+        sim, own = self.run.sim, self.run.sim.plan.weights_of.get(layer)
+        if weights and not own:
+            return None
+        weight = sim.weight(own[0]).grid if own else sim.precision.weights
+        key = next(iter(sim.output_keys({layer})), None)
+        output = sim.activation(key).grid if key else sim.precision.activations
+        grids = (weight, output)
+        if not all(isinstance(g, Grid) for g in grids) or grids[0 if weights else 1].bits >= WIDE:
+            return None
+        bits = (WIDE, output.bits) if weights else (weight.bits, WIDE)
+        for name in dict.fromkeys((f"w{bits[0]}a{bits[1]}", f"w{WIDE}a{WIDE}" if weights else "w8a16")):
+            try:
+                refuse_unsupported(sim, [layer], _parsed(name), "flow.diagnose")
+            except QnbError:
+                continue
+            return name
+        return None
+
+    def _again(
+        self,
+        *,
+        layers: Mapping[str, str] | None = None,
+        rule: str | None = None,
+        methods: Mapping[str, str] | None = None,
+        change: tuple | None = None,
+    ) -> tuple[str, dict[str, Any] | None]:
+        """The run's own call with something changed, as code and as arguments; where its precision has no name that
+        code could give, the same through `Workflow.what_if`."""
+        kept, usual = self.run.settings, self.flow.calibration_method
+        if not nameable(self.run.precision):
+            return self._what_if(change), None
+        found: dict[str, Any] = {"precision": self.run.precision}
+        layers = kept.get("layers", {}) if layers is None else layers
+        found |= {"layers": dict(layers)} if layers else {}
+        methods = kept.get("calibration_methods", {}) if methods is None else methods
+        found |= calibration_argument(rule or self.rule, methods, usual)
+        found |= {} if rule else kept.get("options", {})
+        changed = len({*found.get("layers", {}), *methods})
+        arguments = order(self.flow, f"{self.run.precision}+{changed}" if changed else self.run.precision, **found)
+        if "name" in arguments and rule:
+            arguments["name"] = order(self.flow, f"{self.run.name} {rule}", **found).get("name", f"{self.run.name} {rule}")
+        return run_code(self.flow.variable, arguments), arguments
+
+    def _what_if(self, change: tuple | None) -> str:
+        start = f"{self.flow.variable}.what_if({literal(self.run.name)})"
+        if change is None:
+            return f"{start}.panel()"
+        layers, argument, value = change
+        value = next(iter(value.values())) if isinstance(value, dict) else value
+        return f"{start}.change({literal(layers)}, {argument}={literal(value)}).keep()"
+
+    def _then(self, title: str) -> str:
+        return f"{title}, then recover the run again" if self.run.recovery else title
+
+
+def _parsed(name: str) -> Precision:
+    from qnb.numerics import Precision
+
+    return Precision.parse(name)
+
+
+__all__ = ["InputError", "Remedies"]
