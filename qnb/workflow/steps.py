@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from qnb.arguments import short
+from qnb.arguments import short, whole
 from qnb.errors import InputError
 from qnb.measures import Score, activation_bytes, cost, model_bytes
 from qnb.measures.metrics.evaluation import score_of
@@ -18,6 +18,7 @@ from qnb.ranges import RULES
 from qnb.sim import QuantSim
 from qnb.sim.graph_model import ReferenceModel
 from qnb.sim.limits import refuse_unsupported
+from qnb.workflow.diagnosis.samples import without
 from qnb.workflow.jobs.progress import shown
 from qnb.workflow.jobs.runner import prepared_by
 from qnb.workflow.jobs.stage_progress import Ticks
@@ -42,6 +43,7 @@ class Step:
         layers: layer names or globs to the precision they get instead.
         method, options: calibration method of activations.
         methods: layer names or globs to the calibration method they get instead.
+        leave_out: numbers of calibration samples that take no part.
     """
 
     precision: Precision
@@ -49,6 +51,7 @@ class Step:
     layers: dict[str, Precision]
     method: str
     methods: dict[str, str]
+    leave_out: tuple[int, ...]
     options: dict[str, Any]
 
     @staticmethod
@@ -59,6 +62,7 @@ class Step:
         name: str | None = None,
         layers: Mapping[str, str] | None = None,
         calibration_method: str | Mapping[str, str] | None = None,
+        leave_out: Iterable[int] = (),
         **options: Any,
     ) -> Step:
         """From what `run` takes; what is wrong with it is an error, before any work: it captures the model, no more."""
@@ -74,7 +78,7 @@ class Step:
             _check_reference(name, parsed or methods)
         changed = len({*parsed, *methods})
         name = name or (f"{precision.name}+{changed}" if changed else precision.name)
-        step = Step(precision, name, parsed, method, methods, options)
+        step = Step(precision, name, parsed, method, methods, _numbers(leave_out), options)
         step._check_layers(flow)
         return step
 
@@ -116,6 +120,7 @@ def run(
     name: str | None = None,
     layers: Mapping[str, str] | None = None,
     calibration_method: str | Mapping[str, str] | None = None,
+    leave_out: Iterable[int] = (),
     progress: Report | None = None,
     **options: Any,
 ) -> Run:
@@ -127,19 +132,29 @@ def run(
         layers: layers (names or globs) that get another precision: ``{"classifier": "w8a16"}``.
         calibration_method: in place of the workflow's own: one for all, ``"mse"``, or by layer (names or globs),
             ``{"stem.*": "percentile"}``, where ``"*"`` stands for all others. ``options`` are its options.
+        leave_out: numbers of samples, counted over all calibration batches from 0, that ranges are not to follow.
         progress: ``progress(done, total, message)``; raising `qnb.errors.Cancelled` in it cancels the step.
 
     Returns:
         The run; it is kept under its name, in place of an earlier one.
     """
     with flow.jobs.alone(RUN):
-        step = Step.of(flow, precision, name=name, layers=layers, calibration_method=calibration_method, **options)
+        given = {"name": name, "layers": layers, "calibration_method": calibration_method, "leave_out": leave_out}
+        step = Step.of(flow, precision, **given, **options)
     with flow.jobs.alone(step.title):
         found = _runs(flow, step, progress)  # FP32 first, where it was needed
         flow.runs = flow.runs | {run.name: run for run in found}
         made = keep_run(flow, found[-1])
     flow.changed.emit()
     return made
+
+
+def _numbers(samples: Iterable[int]) -> tuple[int, ...]:
+    """Numbers of samples, in order."""
+    samples = [samples] if isinstance(samples, int) else list(samples)
+    for number in samples:
+        whole(RUN, "leave_out", number, 0)
+    return tuple(sorted(set(samples)))
 
 
 def _by_layer(argument: str, given: Mapping[str, Any] | None, example: str) -> dict[str, Any]:
@@ -198,6 +213,7 @@ def _simulate(flow: Workflow, step: Step, reference: Score, report: Report) -> R
     sim = QuantSim(flow.captured, precision=step.precision, target=flow.target)
     _give(flow, sim, step, report)
     changes = {"layers": {k: v.name for k, v in step.layers.items()}, "calibration_methods": step.methods}
+    changes |= {"leave_out": list(step.leave_out)} if step.leave_out else {}
     settings = settings_of(flow, step.method, step.options) | changes
     return measured(flow, sim, step.name, reference, settings, report, start)
 
@@ -207,6 +223,7 @@ def _give(flow: Workflow, sim: QuantSim, step: Step, report: Report) -> None:
     for pattern, other in step.layers.items():
         sim.set_precision(pattern, other)
     data, ticks = Fingerprinted(flow), Ticks(report, f"calibrating {step.name}")
+    data = without(data, step.leave_out) if step.leave_out else data
     sim.calibrate(data, step.method, ticks.progress, **step.options)
     if not flow.data_fingerprint:  # floating-point formats are calibrated without data
         flow.data_fingerprint = fingerprint(flow.batches, ticks.progress)

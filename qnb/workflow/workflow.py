@@ -22,9 +22,10 @@ from qnb.workflow.check import Check
 from qnb.workflow.deployment import steps as deployment
 from qnb.workflow.deployment.performance import Performance
 from qnb.workflow.deployment.result import Deployment
+from qnb.workflow.diagnosis.diagnose import diagnose
+from qnb.workflow.diagnosis.finding import Diagnosis
 from qnb.workflow.documents import workflow as documents
-from qnb.workflow.guidance import diagnosis, next_steps
-from qnb.workflow.guidance.diagnosis import Diagnosis
+from qnb.workflow.guidance import next_steps
 from qnb.workflow.jobs import runner
 from qnb.workflow.jobs.job import Job
 from qnb.workflow.profiles import Profiles
@@ -68,7 +69,7 @@ class Workflow(Shown):
     sensitivity = recovery.sensitivity
     search_mixed_precision = recovery.search_mixed_precision
     what_if = recovery.what_if
-    diagnose = diagnosis.diagnose
+    diagnose = diagnose
     next_steps = next_steps.next_steps
     deploy, measure = deployment.deploy, deployment.measure
     submit = runner.submit

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pandas as pd
-from torch import fx
+from torch import Tensor, fx
 
 from qnb.graph import ops
+from qnb.graph.attributes import attribute
 from qnb.measures.layers.survey import LayerSurvey, NodeValues, Survey
-from qnb.numerics import Grid
+from qnb.numerics import FloatGrid, Grid
 from qnb.sim.placement.plan import LayerGroup
 from qnb.workflow.diagnosis.remedies import Remedies
 
@@ -33,6 +35,7 @@ class Case:
     batches: those that are measured on, the first of the calibration data.
     survey: of the FP32 values of all calibration data.
     attribution: of the error at the outputs, on ``batches``.
+    output_sqnr_db: there, the mean over the outputs' parts.
     """
 
     flow: Workflow
@@ -40,6 +43,7 @@ class Case:
     batches: Sequence
     survey: Survey
     attribution: Attribution
+    output_sqnr_db: float
 
     @property
     def sim(self) -> QuantSim:
@@ -129,6 +133,22 @@ class Case:
         known = [layer for layer in layers if layer in self.shares.index]
         wanted = [f"{part}_share" for part in parts] or list(PARTS)
         return float(self.shares.loc[known, wanted].to_numpy().sum())
+
+    def resolution(self, layer: str) -> float | None:
+        """As `step`; of a floating-point grid the distance of the largest values that are seen there."""
+        quantizer, seen = self.quantizer(layer), self.values(layer)
+        if quantizer is not None and quantizer.active and isinstance(quantizer.grid, FloatGrid) and seen is not None:
+            digits = {"fp16": 10, "bf16": 7, "fp8_e4m3": 3, "fp8_e5m2": 2}[quantizer.grid.name]
+            return 2.0 ** (math.floor(math.log2(seen.reach)) - digits) if seen.reach else None
+        return self.step(layer)
+
+    def constant(self, node: fx.Node) -> Tensor | None:
+        """The tensor behind a node that only moves, or is, a constant of the model; None for all others."""
+        maker = ops.maker(node)
+        if maker.op != "get_attr":
+            return None
+        value = attribute(self.sim.reference, str(maker.target))
+        return value.detach() if isinstance(value, Tensor) else None
 
     def look(self, layer: str) -> str:
         """The line that shows a layer's values."""

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from qnb.errors import InputError, QnbError
+from qnb.errors import QnbError
 from qnb.methods import METHODS, check_order
-from qnb.numerics import Grid
+from qnb.numerics import Grid, Precision
 from qnb.sim.calibration import activation_encodings, guard_bias_overflow
 from qnb.sim.limits import refuse_unsupported
 from qnb.text import listed
 from qnb.workflow.diagnosis.remedy import Remedy
+from qnb.workflow.diagnosis.samples import without
 from qnb.workflow.guidance.next_step import calibration_argument, literal, recover_code, run_code
-from qnb.workflow.guidance.situation import order
+from qnb.workflow.guidance.situation import free
 from qnb.workflow.precisions import nameable
 
 if TYPE_CHECKING:
-    from qnb.numerics import Precision
     from qnb.sim.quantsim import QuantSim
     from qnb.workflow.run import Run
     from qnb.workflow.workflow import Workflow
@@ -42,16 +43,26 @@ class Remedies:
             removes: the share of the output's noise that these layers' outputs (or weights) add.
         """
         chosen = {layer: name for layer in layers if (name := self._wide(layer, weights)) is not None}
+        what = "weights" if weights else "activations"
+        return self._changed(chosen, f"{WIDE}-bit {what}", removes)
+
+    def per_channel(self, layers: Iterable[str], removes: float) -> Remedy | None:
+        """A scale for each output channel of some layers' weights, at the same bits."""
+        chosen = {layer: f"w{w}a{a}" for layer in layers if (w := self._bits(layer)[0]) and (a := self._bits(layer)[1])}
+        return self._changed(chosen, "a scale for each output channel", removes)
+
+    def precision(self, layers: Iterable[str], name: str, removes: float, what: str) -> Remedy | None:
+        """Another precision for some layers; None where the target does not run them so."""
+        return self._changed({layer: name for layer in layers if self._runs(layer, name)}, what, removes)
+
+    def _changed(self, chosen: dict[str, str], what: str, removes: float) -> Remedy | None:
+        """Layers to the precision that they get."""
         if not chosen:
             return None
-        what = "weights" if weights else "activations"
-        title = f"{WIDE}-bit {what} at {listed(list(chosen))}"
-        kept = {**self.run.settings.get("layers", {})}
-        for layer in chosen:
-            kept.pop(layer, None)  # the last change counts, so it comes last
+        kept = {k: v for k, v in self.run.settings.get("layers", {}).items() if k not in chosen}
         code, arguments = self._again(layers=kept | chosen, change=(list(chosen), "precision", chosen))
         apply = lambda sim: [sim.set_precision(layer, name) for layer, name in chosen.items()]  # noqa: E731
-        return Remedy(self._then(title), code, apply, removes, run=arguments)
+        return Remedy(self._then(f"{what} at {listed(list(chosen))}"), code, apply, removes, run=arguments)
 
     def ranges(self, rule: str, removes: float, layers: Iterable[str] | None = None) -> Remedy | None:
         """Another calibration method, for all layers or for some; None where they have it."""
@@ -81,6 +92,16 @@ class Remedies:
                 sim.calibrate(batches, rule, layers=pattern)
 
         return Remedy(title, code, apply, removes, judged_on=judged_on)
+
+    def leave_out(self, samples: Iterable[int], removes: float) -> Remedy:
+        """Calibrate without some samples, and judge by the others."""
+        numbers = sorted({*samples, *self.run.settings.get("leave_out", ())})
+        code, arguments = self._again(leave_out=numbers)
+        named = listed([str(n) for n in numbers], 6)
+        title = f"leave {'sample' if len(numbers) == 1 else 'samples'} {named} out of the calibration"
+        rest = without(self.flow.batches, numbers)
+        found = self.calibrated_on(rest, self._then(title), code, removes, without(self.batches, numbers))
+        return replace(found, run=arguments)
 
     def method(self, name: str, title: str, removes: float, **options: Any) -> Remedy | None:
         """A recovery method; None where it does not suit the sim, or may not follow what the run has had."""
@@ -128,23 +149,30 @@ class Remedies:
 
     def _wide(self, layer: str, weights: bool) -> str | None:
         """The precision that gives a layer's output (or weights) 16 bits."""
-        sim, own = self.run.sim, self.run.sim.plan.weights_of.get(layer)
-        if weights and not own:
+        of_weights, of_outputs = self._bits(layer)
+        if of_weights is None or of_outputs is None or (weights and not self.run.sim.plan.weights_of.get(layer)):
             return None
+        if (of_weights if weights else of_outputs) >= WIDE:
+            return None
+        first = f"w{WIDE}a{of_outputs}" if weights else f"w{of_weights}a{WIDE}"
+        names = dict.fromkeys((first, f"w{WIDE}a{WIDE}" if weights else f"w8a{WIDE}"))
+        return next((name for name in names if self._runs(layer, name)), None)
+
+    def _bits(self, layer: str) -> tuple[int | None, int | None]:
+        """Of a layer's weights (the sim's where it has none) and of its output; None off integer grids."""
+        sim, own = self.run.sim, self.run.sim.plan.weights_of.get(layer)
         weight = sim.weight(own[0]).grid if own else sim.precision.weights
         key = next(iter(sim.output_keys({layer})), None)
         output = sim.activation(key).grid if key else sim.precision.activations
-        grids = (weight, output)
-        if not all(isinstance(g, Grid) for g in grids) or grids[0 if weights else 1].bits >= WIDE:
-            return None
-        bits = (WIDE, output.bits) if weights else (weight.bits, WIDE)
-        for name in dict.fromkeys((f"w{bits[0]}a{bits[1]}", f"w{WIDE}a{WIDE}" if weights else "w8a16")):
-            try:
-                refuse_unsupported(sim, [layer], _parsed(name), "flow.diagnose")
-            except QnbError:
-                continue
-            return name
-        return None
+        return tuple(g.bits if isinstance(g, Grid) else None for g in (weight, output))  # pyright: ignore[reportReturnType]
+
+    def _runs(self, layer: str, precision: str) -> bool:
+        """Whether the target runs a layer at a precision."""
+        try:
+            refuse_unsupported(self.run.sim, [layer], Precision.parse(precision), "flow.diagnose")
+        except QnbError:
+            return False
+        return True
 
     def _again(
         self,
@@ -152,6 +180,7 @@ class Remedies:
         layers: Mapping[str, str] | None = None,
         rule: str | None = None,
         methods: Mapping[str, str] | None = None,
+        leave_out: list[int] | None = None,
         change: tuple | None = None,
     ) -> tuple[str, dict[str, Any] | None]:
         """The run's own call with something changed, as code and as arguments; where its precision has no name that
@@ -164,12 +193,14 @@ class Remedies:
         found |= {"layers": dict(layers)} if layers else {}
         methods = kept.get("calibration_methods", {}) if methods is None else methods
         found |= calibration_argument(rule or self.rule, methods, usual)
-        found |= {} if rule else kept.get("options", {})
+        left = kept.get("leave_out", []) if leave_out is None else leave_out
+        found |= ({"leave_out": left} if left else {}) | ({} if rule else kept.get("options", {}))
         changed = len({*found.get("layers", {}), *methods})
-        arguments = order(self.flow, f"{self.run.precision}+{changed}" if changed else self.run.precision, **found)
-        if "name" in arguments and rule:
-            arguments["name"] = order(self.flow, f"{self.run.name} {rule}", **found).get("name", f"{self.run.name} {rule}")
-        return run_code(self.flow.variable, arguments), arguments
+        usual_name = f"{self.run.precision}+{changed}" if changed else self.run.precision
+        if usual_name in self.flow.runs:  # nothing that was found is replaced
+            other = f" {rule}" if rule else f" without {len(left)}" if leave_out else ""
+            found["name"] = free(self.flow, self.run.name + other if other else usual_name)
+        return run_code(self.flow.variable, found), found
 
     def _what_if(self, change: tuple | None) -> str:
         start = f"{self.flow.variable}.what_if({literal(self.run.name)})"
@@ -181,12 +212,3 @@ class Remedies:
 
     def _then(self, title: str) -> str:
         return f"{title}, then recover the run again" if self.run.recovery else title
-
-
-def _parsed(name: str) -> Precision:
-    from qnb.numerics import Precision
-
-    return Precision.parse(name)
-
-
-__all__ = ["InputError", "Remedies"]

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from qnb import columns, schema
 from qnb.workflow.check import Check, Issue
-from qnb.workflow.guidance.diagnosis import Diagnosis, Finding
+from qnb.workflow.diagnosis.finding import Diagnosis, Finding
 from qnb.workflow.recovery.sensitivities import Sensitivity
 from qnb.workflow.storage import tables, values
 from qnb.workflow.storage.code import checked

@@ -9,7 +9,7 @@ from torch import nn
 
 import qnb
 from qnb.errors import InputError
-from qnb.measures.layers.error_sources import halves
+from qnb.measures.layers.outliers import halves
 from qnb.numerics import Grid, Precision
 from tests.flows import new_flow
 

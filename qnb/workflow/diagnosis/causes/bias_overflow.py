@@ -1,0 +1,48 @@
+"""A bias that does not fit 32 bits at the layer's scales: the weights' steps are widened until it does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from qnb.numerics import affine_parameters
+from qnb.text import percent
+from qnb.workflow.diagnosis.case import Case
+from qnb.workflow.diagnosis.cause import Suspicion, cause
+
+WIDENED = 1.5
+"""Weight steps this many times as wide as the weights ask for."""
+LEAST_SHARE = 0.05
+
+
+@cause("bias_overflow", "a bias beyond 32 bits")
+def find(case: Case) -> Iterator[Suspicion]:
+    sim = case.sim
+    for bias_key, site in sim.plan.biases.items():
+        quantizer, bias = sim.weight(site.weight_key), sim.bias(bias_key)
+        share = case.share([site.layer], "weight", "bias")
+        if not bias.active or quantizer.minimum is None or quantizer.scale is None or share < LEAST_SHARE:
+            continue
+        natural, _ = affine_parameters(quantizer.minimum, quantizer.maximum, quantizer.grid)
+        widened = float((quantizer.scale / natural).max())
+        if widened < WIDENED:
+            continue
+
+        def apart(sim, bias_key=bias_key, weight_key=site.weight_key) -> None:
+            sim.bias(bias_key).enabled = False
+            weight = sim.weight(weight_key)
+            weight.set_range(weight.minimum, weight.maximum)
+
+        layer = site.layer
+        said = f"in the model, add the bias of {layer!r} as an op of its own"
+        ways = (
+            case.remedies.method("equalize", "equalize: it also moves large biases to the next layer", share),
+            case.remedies.change(said, case.look(layer), apart, share),
+        )
+        most = float(sim.bias_tensor(bias_key).detach().abs().max())
+        yield Suspicion(
+            f"The bias of {layer!r} does not fit 32 bits",
+            (layer,),
+            f"it reaches {most:.3g}, while one step of the sum is the input's step times the weight's; so that it fits, "
+            f"weight steps are made up to {widened:.3g} times as wide: {percent(share)} of the output's error",
+            tuple(way for way in ways if way is not None),
+        )

@@ -1,0 +1,57 @@
+"""Values beyond what 16-bit floating point holds: they overflow to infinity, or become zero."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from qnb.text import listed, percent
+from qnb.workflow.diagnosis.case import Case
+from qnb.workflow.diagnosis.cause import Suspicion, cause
+
+UNDERFLOWING = 0.01
+MOST = 8
+
+
+@cause("float16_overflow", "values that overflow in FP16")
+def overflow(case: Case) -> Iterator[Suspicion]:
+    layers = case.run.overflowing
+    if not layers:
+        return
+    table = case.run.float16.set_index("layer")
+    first = table.loc[layers[0]]
+    yield Suspicion(
+        f"Values overflow in FP16 from {layers[0]!r} on",
+        tuple(layers[:MOST]),
+        f"{listed(layers)}: {percent(first.overflow_fraction)} of the values of {layers[0]!r} are beyond 65,504, the "
+        f"largest FP16 number; the largest is {first.fp32_max_abs:.3g}",
+        _ways(case, layers),
+        "scale the layer down in the model, or use an integer precision, whose ranges have no such end",
+        case.look(layers[0]),
+        certain=True,
+    )
+
+
+@cause("float16_underflow", "values that become zero in FP16")
+def underflow(case: Case) -> Iterator[Suspicion]:
+    if case.run.float16 is None:
+        return
+    table = case.run.float16
+    layers = list(table.layer[table.underflow_fraction > UNDERFLOWING])
+    share = case.share(layers)
+    if not layers or share <= 0:
+        return
+    first = table.set_index("layer").loc[layers[0]]
+    yield Suspicion(
+        f"Values become zero in FP16 from {layers[0]!r} on",
+        tuple(layers[:MOST]),
+        f"{percent(first.underflow_fraction)} of the values of {layers[0]!r} are 2^-25 or less, which FP16 rounds to "
+        f"zero; its largest value is {first.fp32_max_abs:.3g}",
+        _ways(case, layers),
+        "scale the layer up in the model, or use an integer precision, whose ranges follow the values",
+        case.look(layers[0]),
+    )
+
+
+def _ways(case: Case, layers: list[str]) -> tuple:
+    way = case.remedies.precision(layers, "fp32", max(0.0, case.share(layers)), f"FP32 at {listed(layers)}")
+    return () if way is None else (way,)

@@ -1,0 +1,73 @@
+"""Weights, or activations, are coarse everywhere: no place stands out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from qnb.text import listed, percent
+from qnb.workflow.diagnosis.case import Case
+from qnb.workflow.diagnosis.cause import GENERAL, Suspicion, cause
+
+MOST_OF_IT = 0.6
+TYPICAL = 0.3
+"""Share of the noise that a better choice of ranges usually removes."""
+FEW = 3
+"""Layers that are few beside so many times their number."""
+
+
+@cause("coarse_weights", "weights coarse in all layers", kind=GENERAL)
+def weights(case: Case) -> Iterator[Suspicion]:
+    share = case.share(case.shares.index, "weight")
+    if share < MOST_OF_IT:
+        return
+    ways = (
+        case.remedies.method("seq_mse", "choose weight ranges by the error of each layer's output", TYPICAL * share),
+        case.remedies.method("gptq", "round weights one after the other, each making up for those before it", share / 2),
+    )
+    yield Suspicion(
+        "The weights are sensitive",
+        tuple(case.shares.weight_share.nlargest(FEW).index),
+        f"rounding weights makes {percent(share)} of the output's error, no place in particular",
+        tuple(way for way in ways if way is not None),
+    )
+
+
+@cause("coarse_activations", "activations coarse in all layers", kind=GENERAL)
+def activations(case: Case) -> Iterator[Suspicion]:
+    share = case.share(case.shares.index, "activation")
+    if share < MOST_OF_IT:
+        return
+    ways = (
+        case.remedies.method("choose_ranges", "choose each range by its effect at the output", TYPICAL * share),
+        case.remedies.ranges("mse", TYPICAL * share),
+        case.remedies.method("smooth", "move outliers into the weights that read them", TYPICAL * share),
+    )
+    yield Suspicion(
+        "The activations are sensitive",
+        tuple(case.shares.activation_share.nlargest(FEW).index),
+        f"rounding activations makes {percent(share)} of the output's error, no place in particular",
+        tuple(way for way in ways if way is not None),
+    )
+
+
+@cause("few_sensitive_layers", "a few layers that make most of the error", kind=GENERAL)
+def layers(case: Case) -> Iterator[Suspicion]:
+    total = case.shares.sum(axis=1)
+    top = total.nlargest(FEW)
+    share = float(top.sum())
+    if share < MOST_OF_IT or len(total) < 3 * FEW:
+        return
+    named = list(top.index)
+    of_weights, of_activations = case.share(named, "weight"), case.share(named, "activation")
+    ways = [
+        case.remedies.wider(named, of_activations),
+        case.remedies.wider(named, of_weights, weights=True),
+    ]
+    ways = ways[::-1] if of_weights > of_activations else ways
+    yield Suspicion(
+        f"A few layers make most of the error, {named[0]!r} the most",
+        tuple(named),
+        f"{listed(named)} make {percent(share)} of the output's error, {percent(of_weights)} by their weights and "
+        f"{percent(of_activations)} by their outputs",
+        tuple(way for way in ways if way is not None),
+    )
