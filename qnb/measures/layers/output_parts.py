@@ -7,7 +7,7 @@ part.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -107,6 +107,11 @@ def _walk(node: fx.Node) -> Iterator[tuple[tuple[str, int | None], fx.Node]]:
 
 def _joins(node: fx.Node) -> bool:
     return node.op == "call_function" and ops.of(node).kind == "concat"
+
+
+def split_at(node: fx.Node, value: Callable[[fx.Node], Tensor]) -> tuple[list[int], int]:
+    """`joined` for a concatenation in either graph, from the values of what it reads."""
+    return joined(node, [value(source) for source in node.args[0]])  # pyright: ignore
 
 
 def joined(node: fx.Node, tensors: Sequence[Tensor]) -> tuple[list[int], int]:
