@@ -139,6 +139,10 @@ class _Kept:
     sizes: list[int]
     axis: int
 
+    @property
+    def energy(self) -> float:
+        return float(self.values.double().square().sum())
+
 
 class OutputNoise:
     """Noise-to-signal ratio at each part of a model's outputs, against FP32 values that are computed once.
@@ -172,7 +176,7 @@ class OutputNoise:
         signals = np.zeros(len(parts))
         for batch in self._each(progress, "running FP32"):
             kept.append(_reference(sim, parts, sim.flatten(batch, "OutputNoise")))
-            signals += [float(k.values.double().square().sum()) for k in kept[-1]]
+            signals += [k.energy for k in kept[-1]]
         self.passes += 1
         used = [i for i, signal in enumerate(signals) if signal > 0]
         if not used:
@@ -247,6 +251,11 @@ def _reference(sim: SimBase, parts: Sequence[Part], inputs: list[Tensor]) -> lis
         keep = counts(mine, part.masked)
         kept.append(_Kept(mine.clone() if keep is None else mine[keep], keep, sizes, axis))
     return kept
+
+
+def energies(sim: SimBase, parts: Sequence[Part], inputs: list[Tensor]) -> np.ndarray:
+    """The parts' FP32 energies in one batch of flat inputs, float64 ``[parts]``."""
+    return np.array([kept.energy for kept in _reference(sim, parts, inputs)])
 
 
 def counts(reference: Tensor, masked: bool) -> Tensor | None:
