@@ -16,6 +16,7 @@ _WHERE = {
     "inputs": "qnb.graph",
     "QuantSim": "qnb.sim",
     "compare_layers": "qnb.measures",
+    "attribute": "qnb.measures",
     "export_encodings": "qnb.export",
     "export_onnx": "qnb.export",
     "fidelity": "qnb.runtimes",

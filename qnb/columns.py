@@ -19,6 +19,11 @@ COMPARISON = (
 )
 """What `qnb.compare_layers` returns, one row per layer in graph order."""
 
+SHARES, OUTPUT_SHARE = ("weight_share", "activation_share", "bias_share"), "output_share"
+ATTRIBUTION = (LAYER, OP, "inherited_db", "added_db", *SHARES, OUTPUT_SHARE)
+"""What `qnb.attribute` finds, one row per input (op "input") and layer in graph order; the last column is the sum of
+the three before it."""
+
 ENCODINGS = (
     "tensor",
     LAYER,
@@ -140,6 +145,12 @@ _TITLES = {
     "weakest_own_sqnr_db": "own SQNR (dB)",
     "mse": "MSE",
     "saturated_fraction": "QuantSim clipped",
+    "inherited_db": "inherited",
+    "added_db": "added",
+    "weight_share": "weight",
+    "activation_share": "activation",
+    "bias_share": "bias",
+    "output_share": "share of the output's error",
     "max_abs_error": "max abs error",
     "fp32_min": "FP32 min",
     "fp32_max": "FP32 max",

@@ -68,6 +68,19 @@ def percent(value: float) -> str:
     return f"{100 * value:.2g} %"
 
 
+def share(value: float) -> str:
+    """As `percent`, of a share that may be negative or more than all.
+
+    >>> share(0.0123), share(-0.21), share(1.12), share(0.0), share(-1e-7)
+    ('1.2 %', '-21 %', '112 %', '0 %', '> -0.01 %')
+    """
+    if math.isnan(value) or value == 0:
+        return "" if math.isnan(value) else "0 %"
+    if abs(value) < 1e-4:
+        return "< 0.01 %" if value > 0 else "> -0.01 %"
+    return f"{100 * value:.0f} %" if abs(value) >= 0.095 else f"{100 * value:.2g} %"
+
+
 def count(value: float) -> str:
     """A count with its thousands as k, M or G.
 

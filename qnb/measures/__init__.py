@@ -1,5 +1,7 @@
 """Measures: how far the simulation is from FP32, what it costs, what the metric says. They return DataFrames."""
 
+from qnb.measures.attribution.attribute import attribute as attribute
+from qnb.measures.attribution.result import Attribution as Attribution
 from qnb.measures.cost import cost as cost
 from qnb.measures.cost import model_bytes as model_bytes
 from qnb.measures.layers.compare import compare_layers as compare_layers

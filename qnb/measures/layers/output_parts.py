@@ -7,7 +7,7 @@ part.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -109,6 +109,11 @@ def _joins(node: fx.Node) -> bool:
     return node.op == "call_function" and ops.of(node).kind == "concat"
 
 
+def split_at(node: fx.Node, value: Callable[[fx.Node], Tensor]) -> tuple[list[int], int]:
+    """`joined` for a concatenation in either graph, from the values of what it reads."""
+    return joined(node, [value(source) for source in node.args[0]])  # pyright: ignore
+
+
 def joined(node: fx.Node, tensors: Sequence[Tensor]) -> tuple[list[int], int]:
     """(sizes, axis): how much of a concatenation's output each of its inputs takes, along which axis."""
     op, widest = ops.name(node), max(tensors, key=Tensor.dim)
@@ -133,6 +138,10 @@ class _Kept:
     keep: Tensor | None
     sizes: list[int]
     axis: int
+
+    @property
+    def energy(self) -> float:
+        return float(self.values.double().square().sum())
 
 
 class OutputNoise:
@@ -167,7 +176,7 @@ class OutputNoise:
         signals = np.zeros(len(parts))
         for batch in self._each(progress, "running FP32"):
             kept.append(_reference(sim, parts, sim.flatten(batch, "OutputNoise")))
-            signals += [float(k.values.double().square().sum()) for k in kept[-1]]
+            signals += [k.energy for k in kept[-1]]
         self.passes += 1
         used = [i for i, signal in enumerate(signals) if signal > 0]
         if not used:
@@ -242,6 +251,11 @@ def _reference(sim: SimBase, parts: Sequence[Part], inputs: list[Tensor]) -> lis
         keep = counts(mine, part.masked)
         kept.append(_Kept(mine.clone() if keep is None else mine[keep], keep, sizes, axis))
     return kept
+
+
+def energies(sim: SimBase, parts: Sequence[Part], inputs: list[Tensor]) -> np.ndarray:
+    """The parts' FP32 energies in one batch of flat inputs, float64 ``[parts]``."""
+    return np.array([kept.energy for kept in _reference(sim, parts, inputs)])
 
 
 def counts(reference: Tensor, masked: bool) -> Tensor | None:

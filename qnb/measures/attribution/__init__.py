@@ -1,0 +1,1 @@
+"""Which layers' weights, activations and biases a model's output error comes from."""
