@@ -19,12 +19,14 @@ from qnb.sim.placement.plan import LayerGroup
 from qnb.workflow.diagnosis.remedies import Remedies
 
 if TYPE_CHECKING:
-    from qnb.measures.attribution import Attribution
+    from qnb.measures.attribution.result import Attribution
     from qnb.sim.quantizer import Quantizer
     from qnb.sim.quantsim import QuantSim
     from qnb.workflow.run import Run
     from qnb.workflow.workflow import Workflow
 
+UNEXPLAINED = 0.5
+"""Share of the error beyond which an attribution says nothing."""
 PARTS = ("weight_share", "activation_share", "bias_share")
 
 
@@ -77,7 +79,18 @@ class Case:
 
     def maker(self, node: fx.Node) -> str | None:
         """The layer or graph input that made a value, looked at behind what only moves it; None for constants."""
-        return self.layer_of.get(ops.maker(node).name)
+        return self.made(node)[0]
+
+    def made(self, node: fx.Node) -> tuple[str | None, float]:
+        """As `maker`, with the factor that a multiplication without a quantizer of its own put in between."""
+        factor, follows = 1.0, self.sim.plan.follows
+        while (node := ops.maker(node)).name in follows and node.name not in self.layer_of:
+            source = next((n for n in node.all_input_nodes if self.constant(n) is None), None)
+            if source is None:
+                break
+            before, after = follows.get(source.name, ("", 1.0))[1], follows[node.name][1]
+            node, factor = source, factor * after / before
+        return self.layer_of.get(node.name), factor
 
     def values(self, layer: str) -> LayerSurvey | None:
         """The FP32 values of a layer or graph input."""
@@ -124,12 +137,19 @@ class Case:
         """The attribution's shares by layer."""
         return self.attribution.table.set_index("layer")[list(PARTS)]
 
+    @cached_property
+    def explained(self) -> bool:
+        """Whether the attribution accounts for most of the error; a broken output it cannot."""
+        return abs(self.attribution.residual) <= UNEXPLAINED  # NaN is not
+
     def share(self, layers: Iterable[str], *parts: str) -> float:
-        """What part of the output's noise some layers add.
+        """What part of the output's noise some layers add; where the attribution cannot tell, any may add all of it.
 
         Args:
             parts: of ``weight``, ``activation`` and ``bias``; all by default.
         """
+        if not self.explained:
+            return 1.0
         known = [layer for layer in layers if layer in self.shares.index]
         wanted = [f"{part}_share" for part in parts] or list(PARTS)
         return float(self.shares.loc[known, wanted].to_numpy().sum())

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from qnb.errors import InputError
-from qnb.measures.attribution import attribute
+from qnb.measures.attribution.attribute import attribute
 from qnb.measures.layers.output_parts import OutputNoise, sqnr_db
 from qnb.measures.layers.survey import survey
 from qnb.progress import Report

@@ -51,7 +51,6 @@ class Proof:
 
     def of(self, suspected: Sequence[tuple[Cause, Suspicion]], measure: bool = False) -> list[Proven]:
         """What is left of suspicions when their remedies were tried, the most telling first."""
-        told = [Proven(cause, found) for cause, found in suspected if not found.remedies and found.certain]
         ranked = sorted(suspected, key=lambda pair: (pair[0].kind, -_promise(pair[1])))
         tried: list[Proven] = []
         for cause, found in [pair for pair in ranked if pair[1].remedies][:MOST]:
@@ -63,7 +62,8 @@ class Proof:
         kept = _one_per_place(tried)
         if measure:
             kept = [self._with_metric(p) for p in kept]
-        return [*kept, *told]
+        told = [Proven(cause, found) for cause, found in suspected if not found.remedies and found.certain]
+        return sorted([*kept, *told], key=lambda p: p.cause.kind == GENERAL)
 
     def _best(self, cause: Cause, found: Suspicion) -> Proven | None:
         """The first remedy that brings about as much as any."""

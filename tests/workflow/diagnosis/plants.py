@@ -133,7 +133,7 @@ class Joined(nn.Module):
 
 @plant("shared_range", 2.0, 20.0, 200.0)
 def shared_range(scale: float) -> Planted:
-    return planted(Joined(digits(), scale), "w8a8", "cat", evaluate=first_ten)
+    return planted(Joined(digits(), scale), "w8a8", "sigmoid", evaluate=first_ten)
 
 
 def first_ten(model: nn.Module) -> qnb.Score:
@@ -148,7 +148,7 @@ def _accuracy(model: Callable[[Tensor], Tensor], count: int | None = None) -> qn
     return qnb.Score(float(right.mean()), per_sample=right.tolist())
 
 
-@plant("few_samples_set_range", 4.0, 15.0, 60.0)
+@plant("few_samples_set_range", 10.0, 20.0, 60.0)
 def few_samples_set_range(scale: float) -> Planted:
     """One picture is far too bright."""
     calibration = [x.clone() for x in qnb.demo.digits().calibration[:4]]
@@ -184,14 +184,26 @@ def cancellation(constant: float) -> Planted:
     return planted(model, "w8a8", "head.1.add")
 
 
+class Times(nn.Module):
+    def __init__(self, factor: float):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factor
+
+
 def _value_scale(scale: float) -> nn.Module:
-    """Values of one attention are scaled, the output projection makes up for it."""
+    """Values of one attention are scaled, the output projection and a factor behind it make up for that."""
     model = transformer()
     block = model.blocks[1]
+    part = scale**0.5
     with torch.no_grad():
         block.qkv.weight[80:] *= scale
         block.qkv.bias[80:] *= scale
-        block.out.weight /= scale
+        block.out.weight /= part
+        block.out.bias *= part
+    block.out = nn.Sequential(block.out, Times(1 / part))
     return Pixels(model)
 
 
@@ -200,7 +212,7 @@ def float16_overflow(scale: float) -> Planted:
     return planted(_value_scale(scale), "fp16", "model.blocks.1.qkv")
 
 
-@plant("float16_underflow", 3e-8, 1e-8, 3e-9)
+@plant("float16_underflow", 5e-7, 2e-7, 1e-7)
 def float16_underflow(scale: float) -> Planted:
     return planted(_value_scale(scale), "fp16", "model.blocks.1.qkv")
 
@@ -224,17 +236,29 @@ class Gated(nn.Module):
 @plant("coarse_probabilities", 4.0, 5.0, 6.5)
 def coarse_probabilities(shut: float) -> Planted:
     torch.manual_seed(0)
-    return planted(Gated(digits(), shut), "w8a8", "sigmoid")
+    return planted(Gated(digits(), shut), "w8a8", "sigmoid", target="htp-v75")
 
 
-@plant("wide_scores", 3.0, 6.0, 12.0)
-def wide_scores(scale: float) -> Planted:
-    """Query and key are so large that softmax chooses one position."""
+class Padded(type(qnb.demo.transformer().model.blocks[0])):
+    """A block that shuts four positions out by a number that it computes, where no mask is to be seen."""
+
+    shut = 0.0
+
+    def attend(self, x: Tensor) -> Tensor:
+        n, length, width = x.shape
+        q, k, v = self.qkv(x).view(n, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        far = (torch.arange(length) >= 12) * (x.mean() * 0 + self.shut)
+        scores = (q @ k.transpose(-1, -2)) / 10**0.5 - far
+        return self.out((scores.softmax(-1) @ v).transpose(1, 2).reshape(n, length, width))
+
+
+@plant("wide_scores", 100.0, 300.0, 1000.0)
+def wide_scores(shut: float) -> Planted:
     model = transformer()
-    with torch.no_grad():
-        for tensor in (model.blocks[1].qkv.weight, model.blocks[1].qkv.bias):
-            tensor[:40] *= scale
-    return planted(Pixels(model), "w8a8", "model.blocks.1.matmul")
+    block = model.blocks[0]
+    block.__class__ = Padded
+    block.shut = shut
+    return planted(Pixels(model), "w8a8", "model.blocks.0.sub")
 
 
 class Shut(nn.Module):
@@ -255,7 +279,7 @@ def masked_values(value: float) -> Planted:
     return planted(Shut(transformer(), value), "w8a8", "masked_fill")
 
 
-@plant("tiny_variance", 0.1, 0.03, 0.01)
+@plant("tiny_variance", 0.06, 0.03, 0.01)
 def tiny_variance(shrink: float) -> Planted:
     """A channel that is constant but for a small rest, which its batch norm blows up again."""
     model = digits()
@@ -281,35 +305,29 @@ def bias_overflow(shift: float) -> Planted:
     return planted(model, "w16a16", "classifier", target="htp-v75")
 
 
-class Rms(nn.Module):
-    """RMSNorm as it is often written out (arXiv 1910.07467)."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
+class Unit(nn.Module):
+    """Vectors of length one, written out, and their usual length again."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6) * self.weight
+        return 6.3 * x / torch.sqrt(x.pow(2).sum(-1, keepdim=True) + 1e-6)
 
 
 class Scaled(nn.Module):
-    """The transformer with an RMSNorm at its end, and pictures of unlike loudness before it."""
+    """The transformer with a normalization at its end, and every second token quiet before it."""
 
-    def __init__(self, model: nn.Module, span: float):
+    def __init__(self, model: nn.Module, quiet: float):
         super().__init__()
-        self.model, self.norm = model, Rms(40)
-        self.span = span
+        self.model, self.norm = model, Unit()
+        self.register_buffer("loud", torch.where(torch.arange(16) % 2 == 0, 1.0, 1 / quiet)[None, :, None])
 
     def forward(self, x: Tensor) -> Tensor:
         m = self.model
-        tokens = m(pixels=x).tokens
-        loud = 1 + self.span * x.mean((1, 2, 3), keepdim=False)[:, None, None]
-        return m.classifier(self.norm(tokens * loud).mean(1))
+        return m.classifier(self.norm(m(pixels=x).tokens * self.loud).mean(1))
 
 
-@plant("inside_normalization", 1.0, 10.0, 100.0)
-def inside_normalization(span: float) -> Planted:
-    return planted(Scaled(transformer(), span), "w8a8", "norm.pow")
+@plant("inside_normalization", 8.0, 12.0, 16.0)
+def inside_normalization(quiet: float) -> Planted:
+    return planted(Scaled(transformer(), quiet), "w8a8", "norm.pow")
 
 
 @plant("coarse_output", 8, 6, 5)

@@ -16,22 +16,29 @@ MOST = 3
 
 @cause("clipped_by_rule", "a range that its calibration method chose too small")
 def find(case: Case) -> Iterator[Suspicion]:
-    clipped = case.run.comparison.set_index("layer").saturated_fraction
-    found = []
-    for layer in clipped.index[clipped >= SATURATED]:
-        quantizer, seen = case.quantizer(layer), case.values(layer)
-        rule = quantizer.rule[0] if quantizer is not None and quantizer.rule else None
-        share = case.share([layer], "activation")
-        if rule in (None, "minmax") or quantizer.fixed is not None or seen is None or share < LEAST_SHARE:  # pyright: ignore[reportOptionalMemberAccess]
-            continue
-        found.append((share, layer, rule, seen))
-    for share, layer, rule, seen in sorted(found, reverse=True, key=lambda f: f[0])[:MOST]:
-        low, high = (float(v) for v in case.quantizer(layer).limits())  # pyright: ignore[reportOptionalMemberAccess]
-        way = case.remedies.ranges("minmax", share, [layer])
-        yield Suspicion(
-            f"The {rule} range of {layer!r} clips values that matter",
-            (layer,),
-            f"{percent(clipped[layer])} of its values lie beyond the range of {low:.3g} to {high:.3g} that {rule} chose; "
-            f"calibration saw {seen.low:.3g} to {seen.high:.3g}. It makes {percent(share)} of the output's error",
-            () if way is None else (way,),
-        )
+    table = case.run.comparison.set_index("layer")
+    clipped = table.saturated_fraction
+    layers = [str(layer) for layer in clipped.index[clipped >= SATURATED] if _chosen(case, str(layer))]
+    layers.sort(key=lambda layer: -case.share([layer], "activation"))
+    share = case.share(layers, "activation")
+    if not layers or share < LEAST_SHARE:
+        return
+    first, rule = layers[0], case.quantizer(layers[0]).rule[0]  # pyright: ignore[reportOptionalMemberAccess]
+    low, high = (float(v) for v in case.quantizer(first).limits())  # pyright: ignore[reportOptionalMemberAccess]
+    ways = (case.remedies.ranges("minmax", share, layers[:MOST]), case.remedies.ranges("minmax", share))
+    more = f"; {len(layers) - 1} more layers clip as well" if len(layers) > 1 else ""
+    yield Suspicion(
+        f"The {rule} range of {first!r} clips values that matter",
+        tuple(layers),
+        f"{percent(clipped[first])} of its values lie beyond the range of {low:.3g} to {high:.3g} that {rule} chose; "
+        f"in FP32 it reaches from {table.fp32_min[first]:.3g} to {table.fp32_max[first]:.3g}{more}. Together they make "
+        f"{percent(share)} of the output's error",
+        tuple(way for way in ways if way is not None),
+    )
+
+
+def _chosen(case: Case, layer: str) -> bool:
+    """Whether a calibration method that may clip chose a layer's range."""
+    quantizer = case.quantizer(layer)
+    rule = quantizer.rule[0] if quantizer is not None and quantizer.rule else "minmax"
+    return rule != "minmax" and quantizer is not None and quantizer.fixed is None

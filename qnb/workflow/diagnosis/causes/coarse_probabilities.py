@@ -21,7 +21,7 @@ def find(case: Case) -> Iterator[Suspicion]:
     for layer, seen in case.survey.layers.items():
         group, step = case.groups.get(layer), case.step(layer)
         last = group.op.split("+")[-1] if group is not None else ""
-        if step is None or last not in (*BOUNDED, *NORMS):
+        if step is None or last not in (*BOUNDED, *NORMS) or _shared(case, layer):
             continue
         share, levels = case.share([layer], "activation"), seen.span / step
         if share < LEAST_SHARE or (seen.vanishing < VANISHING and levels >= FEW):
@@ -34,3 +34,9 @@ def find(case: Case) -> Iterator[Suspicion]:
             f"of them together take {max(1, round(levels))} steps: {percent(share)} of the output's error",
             () if way is None else (way,),
         )
+
+
+def _shared(case: Case, layer: str) -> bool:
+    """Whether other values have the same range: then that is the cause."""
+    key = case.groups[layer].key
+    return any(case.sim.plan.encoding_of.get(n.name) == key for n in case.op_nodes("cat", "stack", "concat"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from qnb.measures.layers.float16 import LARGEST
 from qnb.text import listed, percent
 from qnb.workflow.diagnosis.case import Case
 from qnb.workflow.diagnosis.cause import Suspicion, cause
@@ -52,6 +53,22 @@ def underflow(case: Case) -> Iterator[Suspicion]:
     )
 
 
+@cause("float16_weights", "weights that overflow in FP16")
+def weights(case: Case) -> Iterator[Suspicion]:
+    for layer, keys in case.sim.plan.weights_of.items():
+        largest = max(float(case.sim.weight_tensor(key).detach().abs().max()) for key in keys)
+        if case.run.float16 is not None and largest > LARGEST:
+            yield Suspicion(
+                f"Weights overflow in FP16 in {layer!r}",
+                (layer,),
+                f"the largest is {largest:.3g}; FP16 ends at 65,504",
+                _ways(case, [layer]),
+                "move a factor out of the weights in the model, or use an integer precision",
+                case.look(layer),
+                certain=True,
+            )
+
+
 def _ways(case: Case, layers: list[str]) -> tuple:
-    way = case.remedies.precision(layers, "fp32", max(0.0, case.share(layers)), f"FP32 at {listed(layers)}")
+    way = case.remedies.precision(layers, "fp32", max(0.0, case.share(layers)), "FP32")
     return () if way is None else (way,)

@@ -17,9 +17,10 @@ LEAST_SHARE = 0.05
 
 @cause("outlier_channels", "outlier channels of an activation")
 def find(case: Case) -> Iterator[Suspicion]:
+    scores = {case.maker(node.all_input_nodes[0]) for node in case.op_nodes("softmax", "log_softmax")}
     for layer, values in case.survey.layers.items():
         bits, share = case.activation_bits(layer), case.share([layer], "activation")
-        if bits is None or values.channels is None or share < LEAST_SHARE:
+        if bits is None or values.channels is None or share < LEAST_SHARE or layer in scores:
             continue
         ratio = outlier_ratio(values.channels)
         if not ratio >= OUTLIER:  # NaN is not

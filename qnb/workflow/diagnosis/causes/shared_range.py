@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from torch import fx
 
@@ -23,28 +24,43 @@ SPLITS = ("slice", "select", "getitem", "narrow", "split", "chunk", "split_with_
 @cause("shared_range", "values of unlike size in one range")
 def find(case: Case) -> Iterator[Suspicion]:
     for node in case.nodes.values():
-        group = case.by_output.get(node.name)
-        step = case.step(group.layer) if group is not None else None
-        if group is None or step is None:
-            continue
+        key = case.sim.plan.encoding_of.get(node.name)
         parts = _joined(case, node) or _split(case, node)
-        small = [(name, seen) for name, seen in parts if _coarse(seen, step, [s for _, s in parts])]
-        together = [g.layer for g in case.sim.groups if g.key == group.key]
-        share = case.share(together, "activation")
-        if not small or share < LEAST_SHARE:
+        sharing = [group.layer for group in case.sim.groups if group.key == key]
+        step = case.step(sharing[0]) if sharing else None
+        if step is None or not parts:
             continue
-        name, seen = min(small, key=lambda part: part[1].span)
-        largest = max(s.reach for _, s in parts)
-        way = case.remedies.wider([group.layer], share)
-        yield Suspicion(
-            f"Values of unlike size share one range at {group.layer!r}: {name} takes few of its steps",
-            (group.layer,),
-            f"{name} lies between {seen.low:.3g} and {seen.high:.3g}, but the range reaches {largest:.3g}, in steps of "
-            f"{step:.2g}: {_steps(seen, step)} of {2 ** (case.activation_bits(group.layer) or 8) - 1} are left to it. "
-            f"Rounding there makes {percent(share)} of the output's error. Returned or joined apart, each would have a "
-            "range of its own",
-            () if way is None else (way,),
-        )
+        small = [part for part in parts if _coarse(part.seen, step, [p.seen for p in parts])]
+        share = case.share(sharing, "activation")
+        if small and share >= LEAST_SHARE:
+            yield _suspicion(case, node, sharing, min(small, key=lambda part: part.seen.span), parts, step, share)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A value that shares a range with others; ``layer`` that made it, empty where it is cut out of one."""
+
+    said: str
+    seen: NodeValues
+    layer: str = ""
+
+
+def _suspicion(
+    case: Case, node: fx.Node, sharing: list[str], small: Part, parts: list[Part], step: float, share: float
+) -> Suspicion:
+    largest = max(part.seen.reach for part in parts)
+    place = case.layer_of.get(node.name) or node.meta.get("layer", node.name)
+    first = small.layer if small.layer in sharing else sharing[0]
+    ways = (case.remedies.wider([first], share),)
+    return Suspicion(
+        f"Values of unlike size share one range at {place!r}: {small.said} takes few of its steps",
+        tuple(dict.fromkeys((first, *sharing))),
+        f"{small.said} lies between {small.seen.low:.3g} and {small.seen.high:.3g}, but the range reaches {largest:.3g}, "
+        f"in steps of {step:.2g}: {_steps(small.seen, step)} of {2 ** (case.activation_bits(first) or 8) - 1} are left to "
+        f"it. Rounding there makes {percent(share)} of the output's error. Returned or joined apart, each would have a "
+        "range of its own",
+        tuple(way for way in ways if way is not None),
+    )
 
 
 def _steps(seen: NodeValues, step: float) -> str:
@@ -56,24 +72,25 @@ def _coarse(seen: NodeValues, step: float, others: list[NodeValues]) -> bool:
     return 0 < seen.span < FEW * step and max(other.reach for other in others) > TIMES * seen.reach
 
 
-def _joined(case: Case, node: fx.Node) -> list[tuple[str, NodeValues]]:
-    """What a concatenation joins, by the name of the layer that made it."""
-    if ops.of(node).kind != "concat" or not isinstance(node.args[0], list | tuple):
+def _joined(case: Case, node: fx.Node) -> list[Part]:
+    """What a concatenation joins."""
+    if node.op != "call_function" or ops.of(node).kind != "concat" or not isinstance(node.args[0], list | tuple):
         return []
-    found = [(case.maker(source), case.node_values(source)) for source in node.args[0]]
-    return [(f"the output of {layer!r}", seen) for layer, seen in found if layer is not None and seen is not None]
+    found = [(ops.maker(source), case.node_values(source)) for source in node.args[0]]
+    named = [(case.layer_of.get(n.name) or n.meta.get("layer") or n.name, seen) for n, seen in found]
+    return [Part(f"the output of {name!r}", seen, name) for name, seen in named if seen is not None]
 
 
-def _split(case: Case, node: fx.Node) -> list[tuple[str, NodeValues]]:
+def _split(case: Case, node: fx.Node) -> list[Part]:
     """The parts that a layer's output is cut into, by their place."""
-    cut, readers = [], list(node.users)
+    cut, readers = [], list(node.users) if node.name in case.by_output else []
     while readers:
         user = readers.pop(0)
         if user.op != "call_function" or ops.of(user).kind != "pass":
             continue
         seen = case.node_values(user)
         if ops.name(user) in SPLITS and seen is not None:
-            cut.append((f"part {len(cut) + 1} of it", seen))
+            cut.append(Part(f"part {len(cut) + 1} of it", seen))
         else:
             readers += user.users
     return cut if len(cut) > 1 else []

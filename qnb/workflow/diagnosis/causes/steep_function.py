@@ -15,6 +15,8 @@ STEEP = ("log", "log2", "log10", "log1p", "reciprocal", "rsqrt", "div", "pow", "
 LOST_DB = 8.0
 """So much is lost between the op's input and its output, before its own rounding."""
 LEAST_SHARE = 0.05
+FAR = 4
+"""So many ops back."""
 
 
 @cause("steep_function", "an op that amplifies the error of its input")
@@ -28,7 +30,7 @@ def find(case: Case) -> Iterator[Suspicion]:
             continue
         before = min(float(reached[s]) if s in reached.index else float(table.added_db[s]) for s in known)
         after = float(table.inherited_db[layer])
-        coarse = [s for s in known if (case.activation_bits(s) or 99) < 16]
+        coarse = _coarse(case, node, known)
         share = case.share(coarse, "activation")
         if before - after < LOST_DB or share < LEAST_SHARE:
             continue
@@ -40,6 +42,21 @@ def find(case: Case) -> Iterator[Suspicion]:
             f"where its values lie. Rounding its input makes {percent(share)} of the output's error",
             () if way is None else (way,),
         )
+
+
+def _coarse(case: Case, node: fx.Node, read: list[str]) -> list[str]:
+    """What an op reads in fewer than 16 bits, and what that is computed from without weights: rounding before the last
+    step counts as much."""
+    found, nodes = dict.fromkeys(read), [ops.maker(n) for n in node.all_input_nodes]
+    for _ in range(FAR):
+        nodes = [ops.maker(n) for m in nodes if _plain(m) for n in m.all_input_nodes]
+        found |= {layer: None for n in nodes if _plain(n) and (layer := case.layer_of.get(n.name)) is not None}
+    return [layer for layer in found if (case.activation_bits(layer) or 99) < 16]
+
+
+def _plain(node: fx.Node) -> bool:
+    """Whether a node is an op that works element by element, without weights."""
+    return node.op == "call_function" and ops.of(node).kind in ("compute", "pass") and ops.of(node).family == ""
 
 
 def _read(case: Case, node: fx.Node) -> list[str]:

@@ -15,7 +15,7 @@ from qnb.workflow.diagnosis.cause import Suspicion, cause
 
 EXPLODING = 8.0
 """A channel's folded weights this many times the median channel's."""
-TINY = 1e-2
+TINY = 0.03
 """A variance this small beside the median channel's, or beside the square of the channel's mean."""
 LEAST_SHARE = 0.05
 

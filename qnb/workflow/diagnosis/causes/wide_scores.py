@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from torch import fx
+
 from qnb.text import percent
 from qnb.workflow.diagnosis.case import Case
 from qnb.workflow.diagnosis.cause import Suspicion, cause
@@ -17,10 +19,10 @@ LEAST_SHARE = 0.05
 @cause("wide_scores", "scores whose span saturates softmax")
 def find(case: Case) -> Iterator[Suspicion]:
     for node in case.op_nodes("softmax", "log_softmax"):
-        layer = case.maker(node.args[0])  # pyright: ignore[reportArgumentType]
-        step = case.step(layer) if layer is not None else None
-        seen = case.values(layer) if layer is not None else None
-        if layer is None or seen is None or step is None or step < COARSE:
+        source: fx.Node = node.args[0]  # pyright: ignore[reportAssignmentType]
+        layer, factor = case.made(source)
+        seen, grid = case.node_values(source), case.step(layer) if layer is not None else None
+        if layer is None or seen is None or grid is None or (step := grid * factor) < COARSE:
             continue
         share = case.share([layer], "activation")
         if share < LEAST_SHARE:
