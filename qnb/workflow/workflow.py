@@ -23,7 +23,8 @@ from qnb.workflow.deployment import steps as deployment
 from qnb.workflow.deployment.performance import Performance
 from qnb.workflow.deployment.result import Deployment
 from qnb.workflow.documents import workflow as documents
-from qnb.workflow.guidance import diagnosis, next_steps
+from qnb.workflow.guidance import attributions, diagnosis, next_steps
+from qnb.workflow.guidance.attributions import RunAttribution
 from qnb.workflow.guidance.diagnosis import Diagnosis
 from qnb.workflow.jobs import runner
 from qnb.workflow.jobs.job import Job
@@ -69,6 +70,7 @@ class Workflow(Shown):
     search_mixed_precision = recovery.search_mixed_precision
     what_if = recovery.what_if
     diagnose = diagnosis.diagnose
+    attribute = attributions.attribute
     next_steps = next_steps.next_steps
     deploy, measure = deployment.deploy, deployment.measure
     submit = runner.submit
@@ -120,6 +122,7 @@ class Workflow(Shown):
         self.sensitivities: dict[str, Sensitivity] = {}
         self.pareto_fronts: dict[str, ParetoFront] = {}
         self.diagnoses: dict[str, Diagnosis] = {}
+        self.attributions: dict[str, RunAttribution] = {}
         self.deployments: dict[str, Deployment] = {}
         self.performance: dict[str, Performance] = {}
         self.jobs, self.profiles = runner.Runner(), Profiles()

@@ -133,7 +133,7 @@ class Units:
             if node.op == "placeholder":
                 made[node] = outside(node)
             elif node.op == "call_module":
-                value = made[node.args[0]]  # pyright: ignore[reportArgumentType]
+                value = made[node.args[0]]
                 made[node] = self.modules[str(node.target)](value) if real else value
             else:
 
