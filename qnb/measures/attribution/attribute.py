@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from qnb.sim.base import SimBase
 
 PASSES = 11
-"""How often an op is computed at most, forward or backward: 1 for the outputs' energies, 2 for FP32 and simulated values,
-4 for gradients at two places, 1 in between for elementwise ops, and 3 for each layer with simulated inputs, then simulated
-weights, then biases."""
+"""How often an op is computed at most, forward or backward: 1 for the outputs' energies, 2 for FP32 and simulated
+values, 4 for gradients at two places, 1 in between for elementwise ops, and 3 for each layer with simulated inputs,
+then simulated weights, then biases."""
 
 
 def attribute(sim: SimBase, batches: Iterable, *, progress: Report | None = None) -> Attribution:

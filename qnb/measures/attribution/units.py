@@ -119,7 +119,12 @@ class Units:
         return at is not None and len(user.args) > at and user.args[at] is constant
 
     def evaluate(
-        self, unit: Unit, outside: Callable[[fx.Node], Any], weights: bool = False, biases: bool = False, real=False
+        self,
+        unit: Unit,
+        outside: Callable[[fx.Node], Any],
+        weights: bool = False,
+        biases: bool = False,
+        real: bool = False,
     ) -> Any:
         """A unit's output.
 
