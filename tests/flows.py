@@ -145,6 +145,7 @@ def full_flow():
     flow.sensitivity("w8a8")
     flow.sensitivity("low", "sqnr")
     flow.diagnose("low")
+    flow.attribute("low")
     flow.pareto_fronts["low"].keep(1)
     deployment(
         flow,

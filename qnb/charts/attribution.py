@@ -34,8 +34,8 @@ def attribution(frame: pd.DataFrame, *, title: str = "") -> go.Figure:
         InputError: columns are missing, or a layer stands twice.
 
     >>> import pandas as pd
-    >>> rows = [("x", "input", float("inf"), 48.0, 0.0, 0.2, 0.0, 0.2), ("fc", "linear", 48.0, 40.0, 0.7, 0.1, 0.0, 0.8)]
-    >>> attribution(pd.DataFrame(rows, columns=list(ATTRIBUTION))).layout.title.text
+    >>> x, fc = ("x", "input", float("inf"), 48.0, 0.0, 0.2, 0.0, 0.2), ("fc", "linear", 48.0, 40.0, 0.7, 0.1, 0.0, 0.8)
+    >>> attribution(pd.DataFrame([x, fc], columns=list(ATTRIBUTION))).layout.title.text
     'Most of the error: fc, 80 %'
     """
     require(frame, ATTRIBUTION, "attribution", SOURCE)
@@ -46,20 +46,25 @@ def attribution(frame: pd.DataFrame, *, title: str = "") -> go.Figure:
     chart = figure(_title(title, frame, whole), "layer, in graph order", "share of the output's error")
     many = len(names) > LABELS
     long = not many and max(map(len, names)) > LABEL_LENGTH
+    tops, bottoms = np.zeros(len(names)), np.zeros(len(names))
     for i, (kind, values) in enumerate(shares.items()):
         if i and not np.any(values):
             continue
-        place = {"x": names} if not chart.data else {"x0": names[0], "dx": 1}
-        said = {"customdata": _said(frame, whole, long), "hovertemplate": f"%{{customdata}}<br>{kind} %{{y:.2%}}"}
-        after = said if not i else {"hovertemplate": f"{kind} %{{y:.2%}}"}
-        marker = {"color": KINDS[kind], "line": {"width": 0}}
-        chart.add_trace(
-            go.Bar(y=small(values, 4), name=f"{kind}es" if kind == "bias" else f"{kind}s", marker=marker, **place, **after)
-        )
+        base = np.where(values < 0, bottoms, tops)
+        trace = go.Bar(y=small(values, 4), base=small(base, 4), name=f"{kind}es" if kind == "bias" else f"{kind}s")
+        trace.update(marker={"color": KINDS[kind], "line": {"width": 0}}, offsetgroup="shares")
+        if i:
+            trace.update(x0=names[0], dx=1, customdata=small(values, 4))
+            trace.update(hovertemplate=f"{kind} %{{customdata:.2%}}<extra></extra>")
+        else:
+            trace.update(x=names, customdata=list(zip(_said(frame, whole, long), small(values, 4), strict=True)))
+            trace.update(hovertemplate=f"%{{customdata[0]}}<br>{kind} %{{customdata[1]:.2%}}<extra></extra>")
+        chart.add_trace(trace)
+        tops, bottoms = tops + np.maximum(values, 0), bottoms + np.minimum(values, 0)
     layer_axis(chart, names)
     chart.add_hline(0, line={"color": GREY, "width": 1})
     chart.update_yaxes(tickformat=".0%" if np.nanmax(np.abs(whole)) >= 0.05 else ".2~%")
-    chart.update_layout(barmode="relative", bargap=0.15 if not many else 0.0, hovermode="x unified", hoverdistance=1)
+    chart.update_layout(barmode="overlay", bargap=0.15 if not many else 0.0, hovermode="x unified", hoverdistance=1)
     return chart.update_layout(showlegend=True)
 
 

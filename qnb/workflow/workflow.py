@@ -25,7 +25,8 @@ from qnb.workflow.deployment.result import Deployment
 from qnb.workflow.diagnosis.diagnose import diagnose
 from qnb.workflow.diagnosis.finding import Diagnosis
 from qnb.workflow.documents import workflow as documents
-from qnb.workflow.guidance import next_steps
+from qnb.workflow.guidance import attributions, next_steps
+from qnb.workflow.guidance.attributions import RunAttribution
 from qnb.workflow.jobs import runner
 from qnb.workflow.jobs.job import Job
 from qnb.workflow.profiles import Profiles
@@ -70,6 +71,7 @@ class Workflow(Shown):
     search_mixed_precision = recovery.search_mixed_precision
     what_if = recovery.what_if
     diagnose = diagnose
+    attribute = attributions.attribute
     next_steps = next_steps.next_steps
     deploy, measure = deployment.deploy, deployment.measure
     submit = runner.submit
@@ -121,6 +123,7 @@ class Workflow(Shown):
         self.sensitivities: dict[str, Sensitivity] = {}
         self.pareto_fronts: dict[str, ParetoFront] = {}
         self.diagnoses: dict[str, Diagnosis] = {}
+        self.attributions: dict[str, RunAttribution] = {}
         self.deployments: dict[str, Deployment] = {}
         self.performance: dict[str, Performance] = {}
         self.jobs, self.profiles = runner.Runner(), Profiles()

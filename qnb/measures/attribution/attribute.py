@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from qnb.sim.base import SimBase
 
 PASSES = 11
-"""Forward passes over the data, at most, counting a backward pass through all ops as one: 1 for the outputs' energies, 2
-for FP32 and simulated values, 4 for gradients at two places, 1 in between for elementwise ops, and 3 for each layer with
-simulated inputs, then simulated weights, then biases."""
+"""How often an op is computed at most, forward or backward: 1 for the outputs' energies, 2 for FP32 and simulated
+values, 4 for gradients at two places, 1 in between for elementwise ops, and 3 for each layer with simulated inputs,
+then simulated weights, then biases."""
 
 
 def attribute(sim: SimBase, batches: Iterable, *, progress: Report | None = None) -> Attribution:
@@ -41,9 +41,9 @@ def attribute(sim: SimBase, batches: Iterable, *, progress: Report | None = None
     as two (see `qnb.measures.layers.output_parts`). Masked attention scores, and values that are not finite in FP32, do
     not count.
 
-    A quantized constant counts as a weight of the layer that reads it. What a recovery method changed in a weight or bias
-    counts as error of that weight or bias. Where a sim computes in a runtime's integers, or a recurrent layer step by
-    step with quantizers inside, what that changes counts as activation error.
+    A quantized constant counts as a weight of the layer that reads it. What a recovery method changed in a weight or
+    bias counts as error of that weight or bias. Where a sim computes in a runtime's integers, or a recurrent layer step
+    by step with quantizers inside, what that changes counts as activation error.
 
     Args:
         sim: a calibrated QuantSim or exact simulation; it is not changed.

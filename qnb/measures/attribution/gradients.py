@@ -7,9 +7,9 @@ Along the straight line from FP32 inputs a to simulated ones b, ``f(b) - f(a) = 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from math import sqrt
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ from qnb.measures.layers.lockstep import call
 Values = dict[fx.Node, Any]
 OPERATION = "qnb.attribute"
 AT_THE_END = ((1.0, 1.0),)
-GAUSS = ((0.5 - sqrt(1 / 12), 0.5), (0.5 + sqrt(1 / 12), 0.5))
+GAUSS = ((0.5 - math.sqrt(1 / 12), 0.5), (0.5 + math.sqrt(1 / 12), 0.5))
 """(place between FP32, 0, and simulated, 1; weight)."""
 DISTINCT = 1e-3
 """Relative difference from which on a quotient of differences is not mostly rounding error."""
@@ -117,17 +117,18 @@ class Gradients:
 
     def _secant(self, node: fx.Node, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         """(mean slope of an elementwise op from a to b, its value at b)."""
-        values, slopes = [], []
-        for x in (a, b):
-            x = x.detach().requires_grad_()
-            with torch.enable_grad():
-                y = call(node, lambda n, x=x: self.units.constant(n) if n in self.units.constants else x)
-                slopes.append(torch.autograd.grad(y, x, torch.ones_like(y))[0])
-            values.append(y.detach())
-        distance, limit = b - a, DISTINCT * (a.abs() + b.abs())
-        quotient, tangent = (values[1] - values[0]) / distance, (slopes[0] + slopes[1]) / 2
-        use = (distance.abs() > limit) & torch.isfinite(quotient)
-        return torch.where(use, quotient, tangent), values[1]
+
+        def at(x: Tensor) -> Tensor:
+            return call(node, lambda n: self.units.constant(n) if n in self.units.constants else x)
+
+        after, distance = at(b), b - a
+        middle = torch.lerp(a, b, 0.5).requires_grad_()
+        with torch.enable_grad():
+            y = at(middle)
+        tangent = torch.autograd.grad(y, middle, torch.ones_like(y))[0]
+        quotient = (after - at(a)).div_(distance)
+        near = middle.detach().abs().mul_(2 * DISTINCT)
+        return torch.where((distance.abs_() > near) & (quotient.abs() < math.inf), quotient, tangent), after
 
 
 def is_elementwise(node: fx.Node, constants: Collection[fx.Node]) -> bool:

@@ -30,7 +30,7 @@ class Attribution(Shown):
             outputs, negative where an error cancels others.
         residual: the share that no layer accounts for: what is not first-order in the errors.
         output_sqnr_db: SQNR of the mean noise-to-signal ratio of the outputs' parts.
-        passes: over the data, in forward passes' worth.
+        passes: over the data at most, each forward or backward through an op counted.
     """
 
     table: pd.DataFrame
@@ -38,26 +38,24 @@ class Attribution(Shown):
     output_sqnr_db: float
     passes: int
 
-    def chart(self) -> go.Figure:
-        """Bars of shares in graph order, as a Plotly figure."""
+    def chart(self, *, title: str = "") -> go.Figure:
+        """Bars of shares in graph order, as a Plotly figure; ``title`` says what of."""
         from qnb import charts
 
-        return charts.attribution(self.table)
+        return charts.attribution(self.table, title=title)
 
     def caption(self) -> str:
         """The layers with the largest shares, in one line."""
         first = self.table.nlargest(NAMED, OUTPUT_SHARE)
-        named = ", ".join(f"{r[LAYER]} {share(r[OUTPUT_SHARE])}" for _, r in first.iterrows())
+        named = ", ".join(f"{r[LAYER]} ({share(r[OUTPUT_SHARE])})" for _, r in first.iterrows())
         return f"Output {decibel(self.output_sqnr_db)}; the error comes from {named}"
 
     def document(self) -> Document:
         blocks: list = [Text(self._sums())]
         if abs(self.residual) >= MUCH:
             blocks.append(Text(f"{share(self.residual)} of it is not first-order in the errors.", "warn"))
-        largest = self.table.reindex(self.table[OUTPUT_SHARE].abs().sort_values(ascending=False, kind="stable").index)
-        forms = {name: share for name in (*SHARES, OUTPUT_SHARE)} | dict.fromkeys(
-            ("inherited_db", "added_db"), decibel
-        )
+        largest = self.table.sort_values(OUTPUT_SHARE, key=abs, ascending=False, kind="stable")
+        forms = {name: share for name in (*SHARES, OUTPUT_SHARE)} | dict.fromkeys(("inherited_db", "added_db"), decibel)
         blocks.append(Table(largest, "The largest shares first", 12, forms))
         return Document("attribution", self.caption(), tuple(blocks))
 

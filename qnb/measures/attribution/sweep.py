@@ -14,13 +14,13 @@ The gradient at the unit's output says what the three that it adds do to the mod
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 
 from qnb.measures.attribution.gradients import Gradients, Values, tensors
 from qnb.measures.attribution.units import Unit, Units
+from qnb.measures.layers.error import CHUNK
 from qnb.measures.layers.output_parts import Part, counts, quantized, split_at
 
 Sum = Tensor | float
@@ -120,7 +120,7 @@ class Sweep:
 
     def _add(self, unit: Unit, reference: Tensor, slope: Tensor | None, made: tuple) -> None:
         """Add up a tensor of the unit's output, ``made`` of simulated inputs step by step."""
-        row, keep = self.rows[unit.row], counts(reference, unit.masked)  # pyright: ignore[reportArgumentType]
+        row, keep = self.rows[unit.row], counts(reference, unit.masked)
         z, weights, biases, out = made
         if slope is not None:
             row.weight += _inner(slope, weights, z, keep)
@@ -133,16 +133,26 @@ class Sweep:
             row.added += _energy(out - z) if out is not z else 0.0
 
 
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """Added up in float32 over a chunk, in float64 over all."""
+    pairs = zip(a.reshape(-1).split(CHUNK), b.reshape(-1).split(CHUNK), strict=True)
+    found = torch.stack([torch.dot(x, y) for x, y in pairs]) if a.numel() else a.new_zeros(1)
+    return found.sum(dtype=torch.float64)
+
+
 def _energy(x: Tensor) -> Tensor:
-    return (x * x).sum(dtype=torch.float64)
+    return _dot(x, x)
 
 
 def _inner(slope: Tensor, after: Tensor, before: Tensor, keep: Tensor | None) -> Sum:
     """``<slope, after - before>`` where FP32 counts and nothing overflows."""
     if after is before:
         return 0.0
-    product = slope * (after - before)
+    error = after - before
     if keep is not None:
-        product = torch.where(keep, product, 0.0)
-    found = product.sum(dtype=torch.float64)
-    return found if torch.isfinite(found) else torch.nan_to_num(product, 0.0, 0.0, 0.0).sum(dtype=torch.float64)
+        error = torch.where(keep, error, 0.0)
+    found = _dot(slope, error)
+    if torch.isfinite(found):
+        return found
+    product = slope * error
+    return torch.where(torch.isfinite(product), product, 0.0).sum(dtype=torch.float64)

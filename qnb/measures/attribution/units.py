@@ -119,7 +119,12 @@ class Units:
         return at is not None and len(user.args) > at and user.args[at] is constant
 
     def evaluate(
-        self, unit: Unit, outside: Callable[[fx.Node], Any], weights: bool = False, biases: bool = False, real=False
+        self,
+        unit: Unit,
+        outside: Callable[[fx.Node], Any],
+        weights: bool = False,
+        biases: bool = False,
+        real: bool = False,
     ) -> Any:
         """A unit's output.
 
@@ -133,7 +138,7 @@ class Units:
             if node.op == "placeholder":
                 made[node] = outside(node)
             elif node.op == "call_module":
-                value = made[node.args[0]]  # pyright: ignore[reportArgumentType]
+                value = made[node.args[0]]
                 made[node] = self.modules[str(node.target)](value) if real else value
             else:
 

@@ -177,8 +177,11 @@ def _run_in_full(run: Run) -> list:
 
 
 def _about(flow: Workflow, name: str) -> list:
-    """What was found about a run: why it loses, which quantizers cost it, mixes of precisions."""
+    """What was found about a run: why it loses, where its error comes from, which quantizers cost it, mixes of
+    precisions."""
     blocks = _section(flow.diagnoses[name].document()) if name in flow.diagnoses else []
+    if found := flow.attributions.get(name):
+        blocks += [Text(found.caption()), *map(figure, found.figures()), *found.document().blocks]
     if found := flow.sensitivities.get(name):
         blocks += [Text(found.caption()), figure(found.chart()), *found.document().blocks]
     if found := flow.pareto_fronts.get(name):

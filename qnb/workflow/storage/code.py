@@ -10,6 +10,7 @@ import ast
 LONGEST = 10_000
 STEPS = frozenset(
     (
+        "attribute",
         "change",
         "check",
         "choose",
@@ -39,7 +40,17 @@ STEPS = frozenset(
 )
 """What a line may call; not what writes to a path of the file's choice."""
 RESULTS = frozenset(
-    ("check_result", "commands", "deployments", "pareto_fronts", "proposal", "runs", "sensitivities", "table")
+    (
+        "attributions",
+        "check_result",
+        "commands",
+        "deployments",
+        "pareto_fronts",
+        "proposal",
+        "runs",
+        "sensitivities",
+        "table",
+    )
 )
 """What it may read."""
 VALUES = frozenset(("FloatGrid", "Grid", "Precision"))

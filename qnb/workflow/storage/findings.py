@@ -7,6 +7,7 @@ from dataclasses import asdict
 from qnb import columns, schema
 from qnb.workflow.check import Check, Issue
 from qnb.workflow.diagnosis.finding import Diagnosis, Finding
+from qnb.workflow.guidance.attributions import RunAttribution
 from qnb.workflow.recovery.sensitivities import Sensitivity
 from qnb.workflow.storage import tables, values
 from qnb.workflow.storage.code import checked
@@ -25,11 +26,21 @@ CHECK = schema.record(
     }
 )
 SENSITIVITY = schema.record({"run": schema.TEXT, "estimator": schema.TEXT, "table": values.OBJECT})
+ATTRIBUTION = schema.record(
+    {
+        "run": schema.TEXT,
+        "table": values.OBJECT,
+        "residual": schema.NUMBER,
+        "output_sqnr_db": schema.NUMBER,
+        "passes": schema.COUNT,
+    }
+)
 _FINDING = schema.record(dict.fromkeys(("cause", "evidence", "remedy", "code"), schema.TEXT))
 DIAGNOSIS = schema.record(
     {"run": schema.TEXT, "status": schema.TEXT, "verdict": schema.TEXT, "findings": schema.list_of(_FINDING)}
 )
 _OPS = {"op": TEXT, "layers": COUNT, "weights": COUNT}
+_SHARES = {c: TEXT if c in (columns.LAYER, columns.OP) else NUMBER for c in columns.ATTRIBUTION}
 _SCORES = {c: TEXT if c in (columns.LAYER, columns.KIND) else NUMBER for c in columns.SENSITIVITY}
 
 
@@ -64,6 +75,21 @@ def sensitivity(found: Sensitivity) -> dict:
 
 def read_sensitivity(stored: dict, source: Source) -> Sensitivity:
     return Sensitivity(**stored | {"table": tables.unpack(stored["table"], source, _SCORES)})
+
+
+def attribution(found: RunAttribution) -> dict:
+    return {
+        "run": found.run,
+        "table": tables.pack(found.table),
+        "residual": number(found.residual),
+        "output_sqnr_db": number(found.output_sqnr_db),
+        "passes": found.passes,
+    }
+
+
+def read_attribution(stored: dict, source: Source) -> RunAttribution:
+    figures = {name: float(stored[name]) for name in ("residual", "output_sqnr_db")}
+    return RunAttribution(**stored | figures | {"table": tables.unpack(stored["table"], source, _SHARES)})
 
 
 def diagnosis(found: Diagnosis) -> dict:

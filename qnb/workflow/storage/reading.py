@@ -117,7 +117,9 @@ def _fill(flow: Workflow, content: dict, found: Simulations, source: Source) -> 
     flow.runs = _by_run("runs", made, source, key=lambda run: run.name)
     proposal = content["proposal"]
     flow.proposal = None if proposal is None else runs.unpack(proposal, found.sim(proposal["sim"]), source, variable)
-    told = (*content["sensitivities"], *content["pareto_fronts"], *content["diagnoses"], *content["deployments"])
+    attributions = content.get("attributions", [])
+    lists = ("sensitivities", "pareto_fronts", "diagnoses", "deployments")
+    told = (*attributions, *(part for name in lists for part in content[name]))
     names = {*(part["run"] for part in told), *content["performance"]}
     if missing := sorted(names - flow.runs.keys()):
         raise source.error(f"it tells of run {missing[0][:80]!r}, which it does not hold")
@@ -126,6 +128,7 @@ def _fill(flow: Workflow, content: dict, found: Simulations, source: Source) -> 
     )
     flow.pareto_fronts = _by_run("fronts", [fronts.unpack(f, flow, source) for f in content["pareto_fronts"]], source)
     flow.diagnoses = _by_run("diagnoses", [findings.read_diagnosis(d, variable) for d in content["diagnoses"]], source)
+    flow.attributions = _by_run("attributions", [findings.read_attribution(a, source) for a in attributions], source)
     flow.deployments = _by_run(
         "deployments", [deployments.read_deployment(d, source) for d in content["deployments"]], source
     )

@@ -73,6 +73,7 @@ def _content(flow: Workflow, now: datetime) -> tuple[dict[str, Any], list]:
         "sensitivities": [findings.sensitivity(s) for s in about(flow.sensitivities)],
         "pareto_fronts": [fronts.pack(f) for f in about(flow.pareto_fronts)],
         "diagnoses": [findings.diagnosis(d) for d in about(flow.diagnoses)],
+        "attributions": [findings.attribution(a) for a in about(flow.attributions)],
         "deployments": [deployments.deployment(d) for d in about(flow.deployments)],
         "performance": {n: deployments.performance(p) for n, p in flow.performance.items() if n in kept},
     }, numbered

@@ -110,19 +110,19 @@ def test_a_share_is_the_noise_with_that_quantizer_alone_where_errors_are_indepen
     )
 
 
-@pytest.mark.parametrize("layer", ["q", "v", "norm", "positions"])
-def test_one_quantizer_alone_in_a_transformer_has_all_of_the_error(layer):
+@pytest.mark.parametrize(("layer", "kind"), [("q", "weight"), ("v", "weight"), ("norm", "activation")])
+def test_one_quantizer_alone_in_a_transformer_has_all_of_the_error(layer, kind):
+    data = [torch.randn(16, 5, 8)]
+    found = qnb.attribute(alone(sim_of(Attention(), data), layer, kind), data)
+    assert row(found, layer)[f"{kind}_share"] == pytest.approx(1, abs=0.02)
+
+
+def test_a_quantized_table_of_positions_is_a_weight_of_the_layer_that_adds_it():
     data = [torch.randn(16, 5, 8)]
     sim = sim_of(Attention(), data)
-    kinds = {"q": "weight", "v": "weight", "norm": "activation", "positions": None}
-    if layer == "positions":
-        sites = [(name, kind) for name, kind, _ in sim.sites() if kind == "weight" and name not in "q k v head norm".split()]
-        sim, layer = alone(sim, sites[0][0], "weight"), "add"
-        found = qnb.attribute(sim, data)
-        assert row(found, layer).weight_share == pytest.approx(1, abs=0.02)
-        return
-    found = qnb.attribute(alone(sim, layer, kinds[layer]), data)
-    assert row(found, layer)[f"{kinds[layer]}_share"] == pytest.approx(1, abs=0.02)
+    table = next(s.layer for s in sim.plan.activations.values() if s.tensor == "positions")
+    found = qnb.attribute(alone(sim, table, "weight"), data)
+    assert row(found, "add").weight_share == pytest.approx(1, abs=0.02)
 
 
 @pytest.mark.parametrize("fill", [float("-inf"), -1e9, -100.0])
@@ -193,7 +193,8 @@ def test_without_error_there_are_no_shares(rows):
 def test_batches_are_weighted_by_their_energy(rows):
     """Two batches give what they give as one."""
     sim = sim_of(nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4)), rows)
-    apart, together = qnb.attribute(sim, [rows[0], rows[1] * 0.1]), qnb.attribute(sim, [torch.cat([rows[0], rows[1] * 0.1])])
+    batches = [rows[0], rows[1] * 0.1]
+    apart, together = qnb.attribute(sim, batches), qnb.attribute(sim, [torch.cat(batches)])
     np.testing.assert_allclose(apart.table[list(SHARES)], together.table[list(SHARES)], atol=1e-5)
 
 
@@ -261,7 +262,7 @@ def test_what_does_not_fit_is_refused(rows):
 
 def test_it_shows_itself(rows):
     found = qnb.attribute(sim_of(chain(), rows, "w4a8"), rows)
-    assert repr(found).startswith("Output ") and "Of the output's error: weights" in found._repr_html_()
+    assert repr(found).startswith("Output ") and "error: weights" in found._repr_html_()
     assert found.chart().layout.title.text.startswith("Most of the error: ")
 
 

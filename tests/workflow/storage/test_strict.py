@@ -106,6 +106,9 @@ RUN, FRONT = ("runs", 3), ("pareto_fronts", 0)
         (("proposal", "sim"), 1, "simulations are not those"),
         (("sensitivities", 0, "run"), "gone", "run 'gone'"),
         (("sensitivities", 0, "table", "columns", 2, "name"), "scores", "'score'"),
+        (("attributions", 0, "run"), "gone", "run 'gone'"),
+        (("attributions", 0, "passes"), -1, "minimum|valid"),
+        (("attributions", 0, "table", "columns", 2, "name"), "inherited", "'inherited_db'"),
         (("diagnoses", 0, "run"), "gone", "run 'gone'"),
         (("deployments", 0, "files", "columns"), [{"name": "file", "dtype": "text", "values": []}], "0 rows"),
         (("deployments", 0, "runtimes", 0, "latency", "median_ms"), -1, "minimum|valid"),
@@ -144,10 +147,19 @@ def test_a_number_that_json_reads_as_infinity(load, members):
             load(**{"workflow.json": text.replace(old, new, 1)})
 
 
+ADDED = {"attributions"}
+"""Keys that files of before do not have."""
+
+
 def test_every_key_is_needed(load, content):
-    for key in content:
+    for key in content.keys() - ADDED:
         with pytest.raises(FileError):
             load({name: value for name, value in content.items() if name != key})
+
+
+def test_a_file_of_before_has_no_attributions(load, content):
+    assert load(content).attributions
+    assert not load({name: value for name, value in content.items() if name not in ADDED}).attributions
 
 
 @pytest.mark.parametrize(
