@@ -25,8 +25,8 @@ class Demo:
         name: for example ``"digits"``.
         model: trained, in eval mode.
         calibration: 8 batches of 32 training inputs, without labels.
-        evaluate: accuracy on the 540 held-out images, with a value per sample.
-        classes: how many.
+        evaluate: the metric on what is held out, with a value per sample.
+        classes: how many; of a language model, its tokens.
         description: one sentence.
     """
 

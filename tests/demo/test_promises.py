@@ -1,6 +1,7 @@
 """What the demos promise besides their accuracy: which data, from where, and what it costs to load them."""
 
 import hashlib
+import importlib
 import json
 import os
 import socket
@@ -11,6 +12,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
+import qnb
 from qnb.demo import Demo, data, digits, transformer
 from qnb.demo.demo import WEIGHTS, load_weights
 from qnb.errors import FileError
@@ -146,7 +148,6 @@ def test_the_package_loads_nothing_heavy_until_asked():
 
 
 def test_a_demo_is_a_function_also_after_its_module_was_imported():
-    import qnb.demo.digits  # noqa: F401
-    import qnb.demo.transformer  # noqa: F401
-
-    assert callable(qnb.demo.digits) and callable(qnb.demo.transformer)
+    for name in ("digits", "transformer", "detector", "language"):
+        importlib.import_module(f"qnb.demo.{name}")
+        assert callable(getattr(qnb.demo, name))
