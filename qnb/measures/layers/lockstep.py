@@ -62,7 +62,7 @@ class Lockstep:
         self.modules = dict(sim.graph_module.named_modules())
         self.by_output = {g.output: g for g in sim.groups}
         self.group_of = {name: g for g in sim.groups for name in g.nodes}
-        self.last_use = _last_uses(self.graph)
+        self.last_use = last_uses(self.graph)
         self.tensors = {
             n: (attribute(sim.reference, n.target), attribute(sim.graph_module, n.target))
             for n in self.graph.nodes
@@ -150,7 +150,7 @@ def call(node: fx.Node, value: Callable[[fx.Node], Any], exact: bool = False) ->
     return target(*args, **kwargs)  # pyright: ignore[reportCallIssue]
 
 
-def _last_uses(graph: fx.Graph) -> dict[fx.Node, list[fx.Node]]:
+def last_uses(graph: fx.Graph) -> dict[fx.Node, list[fx.Node]]:
     """For every node, the values that nobody reads after it."""
     seen: set[fx.Node] = set()
     result: dict[fx.Node, list[fx.Node]] = {}
