@@ -45,6 +45,10 @@ LAYERS = (LAYER, MODULE, OP, "weight_bits", "activation_bits", "enabled", "weigh
 RECOVERY = (LAYER, OP, "own_before_db", "own_after_db", "before_db", "after_db")
 """First columns of a recovery method's `Result.table`, one row per layer; the method's own figures follow."""
 
+CLIPPING = (LAYER, KIND, "clipped_fraction", "seen_min", "seen_max", "min", "max", "numel")
+"""What `Run.clipping` holds: values beyond the range of each activation quantizer while the metric was evaluated, one
+row per layer in graph order, inputs first."""
+
 SENSITIVITY = (LAYER, KIND, "score", "low", "high")
 """What `qnb.sensitivity` returns, the most sensitive first."""
 
@@ -151,6 +155,7 @@ _TITLES = {
     "activation_share": "activation",
     "bias_share": "bias",
     "output_share": "share of the output's error",
+    "clipped_fraction": "clipped in evaluation",
     "max_abs_error": "max abs error",
     "fp32_min": "FP32 min",
     "fp32_max": "FP32 max",

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from qnb.measures import Score, activation_bytes, compare_layers, cost, model_bytes
+from qnb.measures.clipping import counted, sparse
 from qnb.measures.layers.float16 import Float16Watch
 from qnb.measures.layers.outputs import output_db
 from qnb.measures.metrics.evaluation import score_of
@@ -47,7 +48,9 @@ def measured(
     ticks = Ticks(report, f"comparing {name}", also=float16)
     table = compare_layers(sim, comparison_batches(flow), watch=ticks.watch, progress=ticks.progress)
     ticks = Ticks(report, f"evaluating {name}", flow.evaluation_forwards)
-    score = score_of(flow.evaluate, sim, name, ticks.forward, flow.seed)
+    with counted(sim, **sparse(flow.evaluation_forwards)) as clipping:
+        score = score_of(flow.evaluate, sim, name, ticks.forward, flow.seed)
+    clipped = clipping.table()
     drop, verdict = judge(reference, score, flow.tolerance)
     at_output = output_db(sim, table)
     if precision == "w16a16" and not settings.get("layers"):
@@ -66,6 +69,7 @@ def measured(
         sim=sim,
         output_sqnr_db=at_output,
         float16=float16.table() if float16 else None,
+        clipping=clipped if len(clipped) else None,
         settings=settings,
         seconds=time.perf_counter() - start,
         **more,

@@ -14,6 +14,9 @@ from qnb.methods import Result
 from qnb.workflow.guidance.next_step import NextStep
 from qnb.workflow.verdict import Verdict
 
+CLIPPED = 0.001
+"""Of a layer's values: more of them clipped in the evaluation are worth a word."""
+
 
 @dataclass(frozen=True, repr=False)
 class Run(Shown):
@@ -32,6 +35,8 @@ class Run(Shown):
         sim: the calibrated QuantSim; None for FP32.
         output_sqnr_db: at the model's outputs, the lowest of several.
         float16: FP16 runs: per layer, what overflows or becomes zero.
+        clipping: values beyond the range of each activation quantizer in a part of the evaluation,
+            `qnb.columns.CLIPPING`; None without integer activations, and in files of an older qnb.
         recovery: what recovery methods did to it, a `qnb.methods.Result` each, in order.
         attempts: of the recipe "auto": what was tried and what each brought, `qnb.columns.ATTEMPTS`.
         settings: seed, versions, target, calibration method, data fingerprint: what reproduces the numbers.
@@ -51,6 +56,7 @@ class Run(Shown):
     sim: Any = None
     output_sqnr_db: float = float("inf")
     float16: pd.DataFrame | None = None
+    clipping: pd.DataFrame | None = None
     recovery: tuple[Result, ...] = ()
     attempts: pd.DataFrame | None = None
     settings: dict[str, Any] = field(default_factory=dict)
@@ -74,6 +80,14 @@ class Run(Shown):
     def underflowing(self) -> list[str]:
         """FP16 runs: layers of whose values more than 1 % become zero."""
         return [] if self.float16 is None else list(self.float16[self.float16.underflow_fraction > 0.01].layer)
+
+    @property
+    def clipped(self) -> dict[str, float]:
+        """Layers of whose values the evaluation clipped more than 0.1 %, the most first, and the share."""
+        if self.clipping is None:
+            return {}
+        most = self.clipping.groupby("layer", sort=False).clipped_fraction.max()
+        return most[most > CLIPPED].sort_values(ascending=False, kind="stable").to_dict()
 
     def document(self) -> Document:
         from qnb.workflow.documents import workflow as documents

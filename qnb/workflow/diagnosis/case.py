@@ -140,7 +140,7 @@ class Case:
     @cached_property
     def explained(self) -> bool:
         """Whether the attribution accounts for most of the error; a broken output it cannot."""
-        return abs(self.attribution.residual) <= UNEXPLAINED  # NaN is not
+        return self.output_sqnr_db > 0 and abs(self.attribution.residual) <= UNEXPLAINED  # NaN is not
 
     def share(self, layers: Iterable[str], *parts: str) -> float:
         """What part of the output's noise some layers add; where the attribution cannot tell, any may add all of it.

@@ -67,7 +67,6 @@ def distinct(survey: Survey) -> int:
     return len({(f"{low:.4g}", f"{high:.4g}") for low, high in zip(last.lows, last.highs, strict=True)})
 
 
-
 def evaluated_inputs(flow: Workflow) -> list:
     """The first inputs that ``evaluate`` gives the model, as batches; one evaluation in FP32."""
     model, seen = ReferenceModel(flow.captured, flow.captured.module), []

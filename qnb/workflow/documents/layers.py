@@ -43,12 +43,17 @@ def layer_figures(flow: Workflow, layer: str) -> pd.DataFrame:
     """A selected layer's figures in the selected run, and in the one it is compared with: a DataFrame of text."""
     import pandas as pd
 
-    found = {"": list(_LAYER_FORMS)}
+    found, clipped = {"": list(_LAYER_FORMS)}, {}
     for name in filter(None, (flow.selection.run, flow.selection.compared_to)):
         run = flow[name]
         row = run.comparison.set_index("layer", drop=False).loc[layer]
         bits = _bits(run, layer)
         found[name] = [form(row, bits) for form in _LAYER_FORMS.values()]
+        clipped[name] = run.clipped.get(layer)
+    if any(clipped.values()):
+        found[""].append("values clipped in evaluation")
+        for name, share in clipped.items():
+            found[name].append("" if flow[name].clipping is None else percent(share or 0.0))
     return pd.DataFrame(found)
 
 

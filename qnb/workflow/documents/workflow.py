@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from qnb import __version__
 from qnb.document import Code, Document, Facts, Ladder, Table, Text
-from qnb.text import count, decibel, metric_text, size
+from qnb.text import count, decibel, metric_text, percent, size
 from qnb.workflow.deployment import performance
 from qnb.workflow.documents import deployment as deploy_documents
 from qnb.workflow.documents import recovery as recovery_documents
@@ -49,6 +49,11 @@ def facts(run: Run) -> dict[str, str]:
     if run.float16 is not None:
         found["overflow in FP16"] = ", ".join(run.overflowing) or "no layer"
         found["underflowing to zero in FP16"] = ", ".join(run.underflowing) or "no layer"
+    if clipped := run.clipped:
+        some = [f"{layer} {percent(share)}" for layer, share in islice(clipped.items(), MOST)]
+        found["clipped in evaluation"] = ", ".join(some) + (
+            f" and {len(clipped) - MOST} more layers" if len(clipped) > MOST else ""
+        )
     found |= recovery_documents.facts(run)
     operations = f"{count(run.cost.macs.sum())} MACs, {count(run.cost.bops.sum())} bit operations"
     found["cost"] = f"{size(run.size_bytes)}" + (f", {operations}" if run.cost.macs.sum() else "")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from qnb import columns, schema
 from qnb.columns import OWN_SQNR_DB as OWN
 from qnb.measures import Score
+from qnb.measures.clipping import KINDS
 from qnb.measures.metrics.score import Drop
 from qnb.methods import Result
 from qnb.workflow.guidance.next_step import NextStep
@@ -19,6 +20,8 @@ from qnb.workflow.storage.tables import COUNT, FLAG, KNOWN, NUMBER, TEXT
 from qnb.workflow.verdict import FAIL, PASS, REFERENCE, UNCLEAR, Verdict
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from qnb.sim.quantsim import QuantSim
 
 TABLE, CALL = schema.maybe(values.OBJECT), schema.maybe(values.OPTIONS)
@@ -89,7 +92,8 @@ RUN = schema.record(
         "recovery": schema.list_of(RESULT),
         "next_steps": schema.list_of(NEXT_STEP),
         "sim": schema.maybe(schema.COUNT),
-    }
+    },
+    {"clipping": values.OBJECT},
 )
 """``sim`` is the number of its simulation's file."""
 
@@ -97,6 +101,7 @@ _TEXTS = {columns.LAYER, columns.MODULE, columns.OP, "tried", "verdict"}
 COMPARISON = {c: TEXT if c in _TEXTS else COUNT if c == "numel" else NUMBER for c in columns.COMPARISON}
 _COST = {c: TEXT if c in _TEXTS else COUNT if c in ("macs", "bops") else KNOWN for c in columns.COST}
 _ATTEMPTS = {c: TEXT if c in _TEXTS else FLAG if c == "kept" else NUMBER for c in columns.ATTEMPTS}
+_CLIPPING = {c: TEXT if c in (columns.LAYER, columns.KIND) else NUMBER for c in columns.CLIPPING} | {"numel": COUNT}
 _FLOAT16 = {columns.LAYER: TEXT, "overflow_fraction": KNOWN, "underflow_fraction": KNOWN}
 
 
@@ -212,6 +217,7 @@ def pack(run: Run, sim: int | None) -> dict[str, Any]:
         "recovery": [result(r) for r in run.recovery],
         "next_steps": [next_step(a) for a in run.next_steps],
         "sim": sim,
+        **({} if run.clipping is None else {"clipping": tables.pack(run.clipping)}),
     }
 
 
@@ -242,9 +248,21 @@ def unpack(stored: dict, sim: QuantSim | None, source: Source, variable: str) ->
         sim=sim,
         output_sqnr_db=float(stored["output_sqnr_db"]),
         float16=tables.maybe(stored["float16"], source, _FLOAT16),
+        clipping=_clipping(stored.get("clipping"), sim, source),
         recovery=tuple(read_result(r, source) for r in stored["recovery"]),
         attempts=tables.maybe(stored["attempts"], source, _ATTEMPTS),
         settings=read_settings(stored["settings"], source),
         seconds=stored["seconds"],
         next_steps=tuple(read_next_step(a, source, variable) for a in stored["next_steps"]),
     )
+
+
+def _clipping(stored: dict | None, sim: QuantSim | None, source: Source) -> pd.DataFrame | None:
+    """What an evaluation clipped, where the file says it: shares, 0 to 1, of layers that the simulation has."""
+    found = tables.maybe(stored, source, _CLIPPING)
+    if found is None:
+        return None
+    layers = set() if sim is None else {layer for layer, *_ in sim.sites()}
+    if not (found.layer.isin(layers) & found.kind.isin(KINDS) & found.clipped_fraction.between(0, 1)).all():
+        raise source.error("shares of clipped values that are none, or of other layers than the simulation has")
+    return found

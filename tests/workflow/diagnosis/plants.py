@@ -360,5 +360,3 @@ def steep_function(sharp: float) -> Planted:
 @plant("clipped_by_rule", 98.0, 95.0, 90.0)
 def clipped_by_rule(percentile: float) -> Planted:
     return planted(digits(), "w8a8", "", calibration_method="percentile", percentile=percentile)
-
-

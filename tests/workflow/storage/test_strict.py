@@ -88,6 +88,13 @@ RUN, FRONT = ("runs", 3), ("pareto_fronts", 0)
         ((*RUN, "comparison", "columns", 11, "values", 0), 2**70, "too large"),
         ((*RUN, "comparison", "columns", 1, "name"), "layer", "of one name"),
         ((*RUN, "comparison", "index"), {"name": "i", "dtype": "int64", "values": [1]}, "another length"),
+        ((*RUN, "clipping", "columns", 0, "values", 0), "gone", "other layers"),
+        ((*RUN, "clipping", "columns", 1, "values", 0), "weight", "clipped values"),
+        ((*RUN, "clipping", "columns", 2, "values", 0), 1.5, "clipped values"),
+        ((*RUN, "clipping", "columns", 2, "values", 0), "nan", "clipped values"),
+        ((*RUN, "clipping", "columns", 7, "values", 0), -1, "a count"),
+        ((*RUN, "clipping"), None, "object"),
+        ((*RUN, "clipping", "columns"), [], "column 'layer'"),
         ((*RUN, "score", "value"), "0.9", "type|valid"),
         ((*RUN, "score", "n"), 7, "per-sample"),
         ((*RUN, "score", "per_sample"), ["1.0"] * 32, "text in it"),
@@ -149,6 +156,12 @@ def test_a_number_that_json_reads_as_infinity(load, members):
 
 ADDED = {"attributions"}
 """Keys that files of before do not have."""
+
+
+def test_a_file_of_before_clipping_was_counted(load, content, full):
+    for run in content["runs"]:
+        run.pop("clipping", None)
+    assert load(content)["low"].clipping is None and full["low"].clipping is not None
 
 
 def test_every_key_is_needed(load, content):

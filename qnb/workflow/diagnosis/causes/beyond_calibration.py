@@ -38,7 +38,7 @@ def few(case: Case) -> Iterator[Suspicion]:
 
 
 def _clipped(case: Case, says: str, evidence: str) -> Iterator[Suspicion]:
-    if getattr(case.run, "clipping", None) is None:
+    if case.run.clipping is None:
         return
     table = case.run.clipping.set_index("layer").clipped_fraction
     here = case.run.comparison.set_index("layer").saturated_fraction.reindex(table.index).fillna(0.0)

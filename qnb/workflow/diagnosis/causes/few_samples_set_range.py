@@ -74,5 +74,3 @@ def _wild(case: Case, layer: str) -> Wild | None:
 
 def _sorted(samples: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted(int(s) for s in samples))
-
-

@@ -27,7 +27,9 @@ def find(case: Case) -> Iterator[Suspicion]:
             continue
         makes = case.remedies
         ways = (
-            makes.method("smooth", "move the outliers into the weights that read them", share) if _normed(case) else None,
+            makes.method("smooth", "move the outliers into the weights that read them", share)
+            if _normed(case)
+            else None,
             makes.method("equalize", "equalize the channels of neighbouring layers", share),
             makes.wider([layer], share),
         )

@@ -22,7 +22,9 @@ def weights(case: Case) -> Iterator[Suspicion]:
         return
     ways = (
         case.remedies.method("seq_mse", "choose weight ranges by the error of each layer's output", TYPICAL * share),
-        case.remedies.method("gptq", "round weights one after the other, each making up for those before it", share / 2),
+        case.remedies.method(
+            "gptq", "round weights one after the other, each making up for those before it", share / 2
+        ),
     )
     yield Suspicion(
         "The weights are sensitive",

@@ -62,5 +62,7 @@ def _norm_after(layer: str, norms: dict[str, torch.nn.Module]) -> str | None:
         return beside[0] if beside else None
     digits = "".join(c for c in layer.rpartition(".")[2] if c.isdigit())
     number = int(digits or 0)
-    numbered = [n for n in beside if "".join(c for c in n.rpartition(".")[2] if c.isdigit()) in (digits, str(number + 1))]
+    numbered = [
+        n for n in beside if "".join(c for c in n.rpartition(".")[2] if c.isdigit()) in (digits, str(number + 1))
+    ]
     return numbered[0] if numbered else None
