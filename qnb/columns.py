@@ -55,6 +55,10 @@ SENSITIVITY = (LAYER, KIND, "score", "low", "high")
 ATTEMPTS = ("tried", "metric", "low", "high", "drop", "verdict", SQNR_DB, "size_bytes", "seconds", "kept")
 """What the recipe "auto" tried, one row per method on top of what was kept before it; SQNR at the output."""
 
+GUIDED = ("predicted_gain_db", "gain_db", "why")
+"""What the recipe "auto" adds to `ATTEMPTS`: SQNR at the output that an attempt should gain, and did, and why it was
+chosen."""
+
 DIAGNOSIS = ("cause", "layers", "evidence", "remedy", "code", "predicted_gain_db", "measured_gain_db", "metric")
 """What `Workflow.diagnose()` found, one row per finding, the largest measured gain first; gains in SQNR at the output,
 the metric where it was evaluated."""

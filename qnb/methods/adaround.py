@@ -52,7 +52,9 @@ def _fits(sim: QuantSim, given: dict) -> None:
     integer_layers(sim, given["layers"], OPERATION)
 
 
-@method("adaround", "AdaRound", "round", fits=_fits, auto=Auto(50, with_integer_weights))
+@method(
+    "adaround", "AdaRound", "round", fits=_fits, auto=Auto(50, with_integer_weights, removes=(0.7, 0.0), passes=600)
+)
 def adaround(
     sim: QuantSim,
     batches: Iterable,

@@ -20,10 +20,15 @@ class Auto:
         effort: the cheapest is tried first. qnb's own methods have 10 to 30 where a formula does it, 40 and 50 where
             layers are optimized one by one, 60 where mixes are searched, and 70 where all is trained.
         suits: whether a QuantSim has what the method is for.
+        removes: of the error that weights, and that activations, make at the outputs, the shares that the method
+            usually takes away, 0 to 1. What is tried first follows from it and from what the diagnosis says.
+        passes: what it usually costs, in forward passes over the calibration data.
     """
 
     effort: float
     suits: Callable[[Any], bool] = lambda sim: True
+    removes: tuple[float, float] = (0.3, 0.3)
+    passes: float = 100.0
 
 
 def with_integer_weights(sim: QuantSim) -> bool:

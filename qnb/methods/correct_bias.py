@@ -36,7 +36,7 @@ def _fits(sim: QuantSim, given: dict) -> None:
     integer_layers(sim, given["layers"], OPERATION)
 
 
-@method("correct_bias", "Bias correction", "correct", fits=_fits, auto=Auto(30))
+@method("correct_bias", "Bias correction", "correct", fits=_fits, auto=Auto(30, removes=(0.2, 0.1), passes=8))
 def correct_bias(
     sim: QuantSim,
     batches: Iterable | None = None,

@@ -37,7 +37,14 @@ def _fits(sim: QuantSim, given: dict) -> None:
     integer_layers(sim, given["layers"], OPERATION)
 
 
-@method("equalize", "Cross-layer equalization", "rescale", calibrated=False, fits=_fits, auto=Auto(10))
+@method(
+    "equalize",
+    "Cross-layer equalization",
+    "rescale",
+    calibrated=False,
+    fits=_fits,
+    auto=Auto(10, removes=(0.3, 0.3), passes=4),
+)
 def equalize(
     sim: QuantSim,
     batches: Iterable | None = None,

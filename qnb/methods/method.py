@@ -72,7 +72,7 @@ class Method:
     @property
     def searches(self) -> bool:
         """Whether it chooses by the user's metric."""
-        return self.stage == "precision"
+        return self.stage == "precision" and "evaluate" in self.options
 
     def check(self, sim: QuantSim, **given: Any) -> None:
         """Whether the method takes these arguments and this sim, before any work.

@@ -50,7 +50,7 @@ def _by_metric(sensitivity) -> bool:
     return isinstance(sensitivity, str) and sensitivity == "evaluate"
 
 
-@method("mixed_precision", "Mixed precision", "precision", fits=_fits, auto=Auto(60))
+@method("mixed_precision", "Mixed precision", "precision", fits=_fits, auto=Auto(60, removes=(0.8, 0.8), passes=150))
 def mixed_precision(
     sim: QuantSim,
     batches: Iterable,

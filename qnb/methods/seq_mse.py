@@ -37,7 +37,9 @@ def _fits(sim: QuantSim, given: dict) -> None:
     integer_layers(sim, given["layers"], OPERATION)
 
 
-@method("seq_mse", "Sequential MSE", "range", fits=_fits, auto=Auto(40, with_integer_weights))
+@method(
+    "seq_mse", "Sequential MSE", "range", fits=_fits, auto=Auto(40, with_integer_weights, removes=(0.4, 0.0), passes=60)
+)
 def seq_mse(
     sim: QuantSim,
     batches: Iterable,

@@ -31,7 +31,7 @@ def _fits(sim: QuantSim, given: dict) -> None:
     integer_layers(sim, given["layers"], OPERATION)
 
 
-@method("smooth", "SmoothQuant", "rescale", fits=_fits, auto=Auto(20, with_norms))
+@method("smooth", "SmoothQuant", "rescale", fits=_fits, auto=Auto(20, with_norms, removes=(0.0, 0.3), passes=25))
 def smooth(
     sim: QuantSim,
     batches: Iterable,

@@ -53,7 +53,15 @@ def _fits(sim: QuantSim, given: dict[str, Any]) -> None:
     _check_options(given)
 
 
-@method("train", "Quantization-aware training", "train", once=False, measured=_measured_on, fits=_fits, auto=Auto(70))
+@method(
+    "train",
+    "Quantization-aware training",
+    "train",
+    once=False,
+    measured=_measured_on,
+    fits=_fits,
+    auto=Auto(70, removes=(0.8, 0.8), passes=3000),
+)
 def train(
     sim: QuantSim,
     loader: Iterable,

@@ -64,13 +64,13 @@ def diagnose(
     return found
 
 
-def find(flow: Workflow, run: Run, measure: bool, report: Report) -> Diagnosis:
-    """The diagnosis of a run; the workflow stays as it is."""
+def find(flow: Workflow, run: Run, measure: bool, report: Report, kind: int | None = None) -> Diagnosis:
+    """The diagnosis of a run, or what causes of one kind say; the workflow stays as it is."""
     start = time.perf_counter()
     noise = OutputNoise(run.sim, first_batches(flow.batches), report)
     case = case_of(flow, run, noise, report)
     proof = Proof(case, noise, report)
-    proven = proof.of(suspicions(case), measure)
+    proven = proof.of(suspicions(case, kind), measure)
     run.sim.drop_cache()
     return Diagnosis(
         run.name,
@@ -90,9 +90,10 @@ def case_of(flow: Workflow, run: Run, noise: OutputNoise, report: Report) -> Cas
     return Case(flow, run, batches, seen, shares, sqnr_db(noise(run.sim, report)))
 
 
-def suspicions(case: Case) -> list[tuple[Cause, Suspicion]]:
-    """What the rules of all causes say."""
-    return [(row, found) for row in (CAUSES[name] for name in CAUSES) for found in row.find(case)]
+def suspicions(case: Case, kind: int | None = None) -> list[tuple[Cause, Suspicion]]:
+    """What the rules of all causes say, or of those of one kind."""
+    rows = [row for row in (CAUSES[name] for name in CAUSES) if kind in (None, row.kind)]
+    return [(row, found) for row in rows for found in row.find(case)]
 
 
 def first_batches(batches: Iterable, samples: int = SAMPLES) -> list:

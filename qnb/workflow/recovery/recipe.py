@@ -1,26 +1,34 @@
-"""The recipe "auto": recovery methods, cheapest first, until the metric is within the tolerance.
+"""The recipe "auto": follows the diagnosis until the metric is within the tolerance.
 
-PTQ first, then mixed precision, then training: the order of AIMET's quantization workflow. Each method
-starts from the best of what there is that it may follow (`qnb.methods.check_order`): corrections come last in a chain,
-so rounding starts from the best chain without one. What brings the metric up is kept, or at the same metric the output
-closer to FP32.
+What the attribution of the error says, weights or activations, decides what is worth trying; of that, what brings most
+per second comes first: PTQ without more bits, then more bits for the outputs that cost most, then rounding and mixed
+precision, training last (the order of AIMET's quantization workflow). Each method starts from the best of what there is
+that it may follow (`qnb.methods.check_order`). What brings the metric up is kept, or at the same metric the output
+closer to FP32; so the result is never worse than the start. Where the calibration data is to blame, the recipe says so
+and stops: no method makes up for it.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from qnb.columns import ATTEMPTS
+from qnb.columns import ATTEMPTS, GUIDED
 from qnb.errors import Cancelled, InputError, QnbError
+from qnb.measures.attribution.attribute import attribute
 from qnb.methods import METHODS, auto_order, check_order
 from qnb.progress import Report
+from qnb.text import size
+from qnb.workflow.diagnosis.cause import CAUSES, DATA
+from qnb.workflow.diagnosis.diagnose import find, first_batches
 from qnb.workflow.jobs.job import JobProgress
 from qnb.workflow.measured_run import measured
 from qnb.workflow.recovery import recover
+from qnb.workflow.recovery.candidates import MIX, TRAIN, Blame, Candidate, candidates
 from qnb.workflow.run import Run
 from qnb.workflow.verdict import PASS
 
@@ -32,6 +40,10 @@ if TYPE_CHECKING:
 FROM_FLOAT = ("precision", "train")
 """Stages that start from weights that are not rounded yet."""
 ROUNDING = ("round", "correct")
+LEAST_DB = 0.3
+"""What should bring less is not tried."""
+_COSTLY = (MIX, TRAIN)
+"""Methods that an option of the same name leaves out."""
 
 
 @dataclass(frozen=True)
@@ -42,40 +54,142 @@ class Attempt:
     run: Run
     seconds: float
     better: bool
+    predicted_gain_db: float = math.nan
+    gain_db: float = math.nan
+    why: str = ""
 
 
 def auto(flow: Workflow, wanted: Recovery, report: Report) -> Run:
     """The best run that was found, with its ``attempts``."""
-    base, options = flow[wanted.base], wanted.options[recover.AUTO]
-    best, made = base, [base]
-    attempts: list[Attempt] = []
-    failures: list[tuple[str, str]] = []
-    names = techniques(base.sim, options)
-    for index, name in enumerate(names):
-        if best.verdict.status == PASS:
-            break
-        start = max((run for run in made if _may_follow(run, name)), key=_rank, default=None)
-        if start is None or any(run.sim.applied_methods == (*start.sim.applied_methods, name) for run in made):
-            continue
+    return Recipe(flow, flow[wanted.base], wanted.options[recover.AUTO], report).run(wanted.name)
+
+
+class Recipe:
+    """Args:
+    flow, base: the workflow, and the run to start from; both stay as they are.
+    options: ``mixed_precision``, ``train``, ``loader``, ``max_seconds``, ``max_bytes``, ``max_bops``.
+    """
+
+    def __init__(self, flow: Workflow, base: Run, options: dict[str, Any], report: Report):
+        self.flow, self.base, self.options, self.report = flow, base, options, report
+        self.best, self.made = base, [base]
+        self.attempts: list[Attempt] = []
+        self.notes: list[tuple[str, str]] = []
+        self.started = time.perf_counter()
+        self.pass_seconds = math.nan
+        self.without = [name for name in _COSTLY if not options.get(name, True)]
+        self.tried: set[tuple[tuple[str, ...], str]] = set()
+
+    def run(self, name: str) -> Run:
+        """Go on until the metric is within the tolerance, or nothing is left that should help."""
+        blamed = None if self.best.verdict.status == PASS else self._blamed_data()
+        while self.best.verdict.status != PASS and blamed is None:
+            found = self._next()
+            if found is None:
+                self._offer()
+                break
+            self._try(*found)
+        return replace(
+            self.best,
+            name=name,
+            attempts=table(self.base, self.attempts, self.notes, self.best),
+            seconds=time.perf_counter() - self.started if self.attempts else 0.0,
+        )
+
+    def _blamed_data(self) -> str | None:
+        """What the diagnosis says of the calibration data, where that is to blame."""
+        found = find(self.flow, self.base, False, self.report, DATA)
+        data = next((f for f in found.findings if CAUSES[f.name].kind == DATA and f.remedy and f.layers), None)
+        if data is None:
+            return None
+        self.notes.append((f"{data.remedy} first", f"the calibration data is to blame: {data.cause}"))
+        return data.cause
+
+    def _next(self) -> tuple[Run, Candidate] | None:
+        """The best candidate that may follow something and fits what is left of the time."""
+        blame = self._blame()
+        cheaper = self._most_bytes() <= self.base.size_bytes
+        for candidate in candidates(self.best, blame, self.without, cheaper):
+            start = max((r for r in self.made if may_follow(r, candidate.name)), key=rank, default=None)
+            if start is None or (start.sim.applied_methods, candidate.name) in self.tried:
+                continue
+            if candidate.predicted_gain_db < LEAST_DB and candidate.tier < 3:
+                continue
+            if self._seconds_left() < candidate.passes * self.pass_seconds:
+                self._note(
+                    candidate.name,
+                    f"it should take about {candidate.passes * self.pass_seconds:.0f} s, and max_seconds leaves less",
+                )
+                continue
+            return start, candidate
+        return None
+
+    def _blame(self) -> Blame:
+        """What weights and activations of the best run cost; times a pass on the way."""
+        batches, begun = first_batches(self.flow.batches), time.perf_counter()
+        found = attribute(self.best.sim, batches, progress=self.report)
+        whole = self.flow.calibration
+        count = len(whole) / len(batches) if hasattr(whole, "__len__") else 1.0
+        self.pass_seconds = (time.perf_counter() - begun) / found.passes * max(1.0, count)
+        return Blame.of(found)
+
+    def _try(self, start: Run, candidate: Candidate) -> None:
+        begun, name = time.perf_counter(), candidate.name
+        self.tried.add((start.sim.applied_methods, name))
+        sim = start.sim.copy()
+        options = dict(candidate.options)
+        if name == TRAIN and "loader" in self.options:
+            options["loader"] = self.options["loader"]
+        report = _numbered(self.report, len(self.attempts) + 1, name)
         try:
-            attempt = _attempt(flow, start, best, name, options, _numbered(report, index, len(names), name))
+            result = recover.one(self.flow, sim, name, options, report)
+            settings = recover.settings_of(start, [result])
+            run = measured(
+                self.flow, sim, start.name, self.flow["fp32"].score, settings, report, begun,
+                recovery=(*start.recovery, result),
+            )  # fmt: skip
         except Cancelled:
             raise
         except QnbError as error:  # a method that this model or precision does not take
-            failures.append((name, error.received))
-            continue
-        attempts.append(attempt)
-        made.append(attempt.run)
-        best = attempt.run if attempt.better else best
-    return replace(
-        best,
-        name=wanted.name,
-        attempts=_table(base, attempts, failures, best),
-        seconds=sum(a.seconds for a in attempts),
-    )
+            self._note(name, error.received)
+            return
+        if (over := self._over(run)) is not None:
+            self._note(name, over)
+            return
+        better = rank(run) > rank(self.best)
+        gain = 0.0 if run.output_sqnr_db == start.output_sqnr_db else run.output_sqnr_db - start.output_sqnr_db
+        seconds = time.perf_counter() - begun
+        methods = tuple(r.method for r in run.recovery)
+        self.attempts.append(Attempt(methods, run, seconds, better, candidate.predicted_gain_db, gain, candidate.why))
+        self.made.append(run)
+        self.best = run if better else self.best
+
+    def _over(self, run: Run) -> str | None:
+        """Which limit a run is beyond, in words."""
+        if run.size_bytes > self._most_bytes():
+            return f"it takes {size(run.size_bytes)}, and {size(self._most_bytes())} are allowed (max_bytes)"
+        bops, most = float(run.cost.bops.sum()), self.options.get("max_bops", math.inf)
+        return None if bops <= most else f"it takes {bops:.3g} bit operations, and {most:.3g} are allowed (max_bops)"
+
+    def _most_bytes(self) -> float:
+        return self.options.get("max_bytes", self.base.size_bytes)
+
+    def _seconds_left(self) -> float:
+        return self.options.get("max_seconds", math.inf) - (time.perf_counter() - self.started)
+
+    def _offer(self) -> None:
+        """What more bytes would allow, as a next step."""
+        if self._most_bytes() <= self.base.size_bytes and MIX not in self.without:
+            self._note(
+                f"{MIX} with more bytes", f"more than {size(self.base.size_bytes)} are not allowed; max_bytes=... does"
+            )
+
+    def _note(self, name: str, why: str) -> None:
+        if (name, why) not in self.notes:
+            self.notes.append((name, why))
 
 
-def _may_follow(run: Run, name: str) -> bool:
+def may_follow(run: Run, name: str) -> bool:
     """Whether a method may follow those that a run has had."""
     stages = {METHODS[done].stage for done in run.sim.applied_methods}
     if METHODS[name].stage in FROM_FLOAT and stages & set(ROUNDING):
@@ -92,49 +206,30 @@ def techniques(sim: QuantSim, options: dict) -> list[str]:
     return auto_order(sim, without=[name for name in _COSTLY if not options.get(name, True)])
 
 
-_COSTLY = ("mixed_precision", "train")
-"""Methods that an option of the same name leaves out."""
+def rank(run: Run) -> tuple[bool, float, float]:
+    """The better, the higher."""
+    return run.verdict.status == PASS, -run.drop.value, run.output_sqnr_db  # pyright: ignore[reportOptionalMemberAccess]
 
 
-def _attempt(flow: Workflow, start: Run, best: Run, name: str, options: dict, report: Report) -> Attempt:
-    began = time.perf_counter()
-    sim = start.sim.copy()
-    given = {"loader": options["loader"]} if name == "train" and "loader" in options else {}
-    result = recover.one(flow, sim, name, given, report)
-    run = measured(
-        flow,
-        sim,
-        start.name,
-        flow["fp32"].score,
-        recover.settings_of(start, [result]),
-        report,
-        began,
-        recovery=(*start.recovery, result),
-    )
-    better = _rank(run) > _rank(best)
-    return Attempt(tuple(r.method for r in run.recovery), run, time.perf_counter() - began, better)
-
-
-def _rank(run: Run) -> tuple[bool, float, float]:
-    return run.verdict.status == PASS, -run.drop.value, run.output_sqnr_db
-
-
-def _numbered(report: Report, index: int, count: int, name: str) -> JobProgress:
-    said = f"{index + 1} of up to {count}, {name}"
+def _numbered(report: Report, index: int, name: str) -> JobProgress:
+    said = f"{index}, {name}"
     return JobProgress(
         lambda done, total, message: report(done, total, f"{said}: {message}"), getattr(report, "row", lambda **_: None)
     )
 
 
-def _table(base: Run, attempts: list[Attempt], failures: list[tuple[str, str]], best: Run) -> pd.DataFrame:
+def table(base: Run, attempts: list[Attempt], notes: list[tuple[str, str]], best: Run) -> pd.DataFrame:
     """What was tried; ``kept`` is what the result has had, though others were the best for a while."""
     rows = [_row("nothing", base, base.seconds, True)]
-    rows += [_row(" + ".join(a.methods), a.run, a.seconds, _part_of(a.run, best)) for a in attempts]
     rows += [
-        (name, *[float("nan")] * 4, f"not tried: {why}", float("nan"), float("nan"), 0.0, False)
-        for name, why in failures
+        _row(" + ".join(a.methods), a.run, a.seconds, _part_of(a.run, best), a.predicted_gain_db, a.gain_db, a.why)
+        for a in attempts
     ]
-    return pd.DataFrame(rows, columns=list(ATTEMPTS))
+    rows += [
+        (name, *[math.nan] * 4, f"not tried: {why}", math.nan, math.nan, 0.0, False, math.nan, math.nan, "")
+        for name, why in notes
+    ]
+    return pd.DataFrame(rows, columns=[*ATTEMPTS, *GUIDED])
 
 
 def _part_of(run: Run, best: Run) -> bool:
@@ -142,17 +237,15 @@ def _part_of(run: Run, best: Run) -> bool:
     return best.sim.applied_methods[: len(run.sim.applied_methods)] == run.sim.applied_methods
 
 
-def _row(tried: str, run: Run, seconds: float, kept: bool) -> tuple:
+def _row(
+    tried: str,
+    run: Run,
+    seconds: float,
+    kept: bool,
+    predicted_gain_db: float = math.nan,
+    gain_db: float = math.nan,
+    why: str = "",
+) -> tuple:
     low, high = run.score.interval()
-    return (
-        tried,
-        run.score.value,
-        low,
-        high,
-        run.drop.value,
-        run.verdict.status,
-        run.output_sqnr_db,
-        float(run.size_bytes),
-        seconds,
-        kept,
-    )
+    figures = (run.score.value, low, high, run.drop.value, run.verdict.status, run.output_sqnr_db)  # pyright: ignore[reportOptionalMemberAccess]
+    return (tried, *figures, float(run.size_bytes), seconds, kept, predicted_gain_db, gain_db, why)

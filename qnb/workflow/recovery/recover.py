@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from qnb.arguments import check_options, did_you_mean, flag, short
+from qnb.arguments import check_options, did_you_mean, flag, is_number, short
 from qnb.errors import InputError, PrecisionError
 from qnb.graph.batches import reiterable
 from qnb.methods import METHODS, Result, check_order
@@ -23,7 +23,8 @@ from qnb.workflow.run import Run
 if TYPE_CHECKING:
     from qnb.workflow.workflow import Workflow
 
-AUTO, AUTO_OPTIONS = "auto", ("mixed_precision", "train", "loader")
+LIMITS = ("max_seconds", "max_bytes", "max_bops")
+AUTO, AUTO_OPTIONS = "auto", ("mixed_precision", "train", "loader", *LIMITS)
 """``mixed_precision=False`` and ``train=False`` leave these out of "auto"; ``loader`` is what training takes."""
 
 
@@ -167,6 +168,9 @@ def _auto_options(options: dict) -> dict:
     for name, value in options.items():
         if name == "loader":
             reiterable(value, "flow.recover")
+        elif name in LIMITS:
+            if not (is_number(value) and value > 0):
+                raise InputError("flow.recover", f"{name}={short(value)}", "give a number above 0")
         else:
             flag("flow.recover", name, value)
     return options

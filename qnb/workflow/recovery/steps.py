@@ -52,13 +52,14 @@ def recover(
 
     Args:
         run: a run's name, or a precision, which is run first where it was not.
-        methods: of `qnb.methods.METHODS`, one or several in order; ``"auto"`` tries them, cheapest first, until the
-            metric is within the tolerance.
+        methods: of `qnb.methods.METHODS`, one or several in order; ``"auto"`` follows the diagnosis, what should bring
+            most per second first, until the metric is within the tolerance.
         name: to keep the new run under; by default the old one's and the methods', ``"w4a8+adaround"``.
         keep: False leaves it as the ``proposal``, for `keep` or `discard`.
         progress: ``progress(done, total, message)``, as for `Workflow.run`.
         options: of the methods: ``iterations=500`` goes to each that knows it, ``adaround={"iterations": 500}``
-            to that one. Of "auto": ``mixed_precision=False`` and ``train=False`` leave these out.
+            to that one. Of "auto": ``mixed_precision=False`` and ``train=False`` leave these out; ``max_seconds``,
+            ``max_bytes`` (by default what the run takes) and ``max_bops`` are limits.
     """
     with flow.jobs.alone("flow.recover"):
         wanted = _recovery(flow, run, methods, name=name, **options)

@@ -35,10 +35,25 @@ ATTRIBUTION = schema.record(
         "passes": schema.COUNT,
     }
 )
-_FINDING = schema.record(dict.fromkeys(("cause", "evidence", "remedy", "code"), schema.TEXT))
-DIAGNOSIS = schema.record(
-    {"run": schema.TEXT, "status": schema.TEXT, "verdict": schema.TEXT, "findings": schema.list_of(_FINDING)}
+_FINDING = schema.record(
+    dict.fromkeys(("cause", "evidence", "remedy", "code"), schema.TEXT),
+    {
+        "layers": schema.list_of(schema.TEXT),
+        "predicted_gain_db": schema.NUMBER,
+        "measured_gain_db": schema.NUMBER,
+        "name": schema.TEXT,
+        "metric": schema.maybe(schema.FINITE),
+        "run": schema.maybe(values.OPTIONS),
+        "recover": schema.maybe(values.OPTIONS),
+        "followed": schema.TEXT,
+        "followed_gain_db": schema.NUMBER,
+    },
 )
+DIAGNOSIS = schema.record(
+    {"run": schema.TEXT, "status": schema.TEXT, "verdict": schema.TEXT, "findings": schema.list_of(_FINDING)},
+    {"output_sqnr_db": schema.NUMBER, "passes": schema.FINITE, "seconds": schema.FINITE},
+)
+_GAINS, _CALLS = ("predicted_gain_db", "measured_gain_db", "followed_gain_db"), ("run", "recover")
 _OPS = {"op": TEXT, "layers": COUNT, "weights": COUNT}
 _SHARES = {c: TEXT if c in (columns.LAYER, columns.OP) else NUMBER for c in columns.ATTRIBUTION}
 _SCORES = {c: TEXT if c in (columns.LAYER, columns.KIND) else NUMBER for c in columns.SENSITIVITY}
@@ -97,10 +112,26 @@ def diagnosis(found: Diagnosis) -> dict:
         "run": found.run,
         "status": found.status,
         "verdict": found.verdict,
-        "findings": [asdict(f) for f in found.findings],
+        "findings": [_finding(f) for f in found.findings],
+        "output_sqnr_db": number(found.output_sqnr_db),
+        "passes": found.passes,
+        "seconds": found.seconds,
     }
 
 
-def read_diagnosis(stored: dict, variable: str) -> Diagnosis:
-    lines = (f | {"code": checked(f["code"], variable)} for f in stored["findings"])
-    return Diagnosis(**stored | {"findings": tuple(Finding(**line) for line in lines)})
+def _finding(found: Finding) -> dict:
+    kept = vars(found) | {name: number(getattr(found, name)) for name in _GAINS}
+    calls = {name: values.encode(kept[name]) for name in _CALLS}
+    return kept | calls | {"layers": list(found.layers)}
+
+
+def read_diagnosis(stored: dict, source: Source, variable: str) -> Diagnosis:
+    """A call that is no plain call of a step of the workflow is left out, as its code is."""
+    made = []
+    for line in stored["findings"]:
+        code = checked(line["code"], variable)
+        calls = {name: values.decode(line.get(name), source) for name in _CALLS}
+        gains = {name: float(line[name]) for name in _GAINS if name in line}
+        made.append(Finding(**line | calls | gains | {"code": code, "layers": tuple(line.get("layers", ()))}))
+    figures = {"output_sqnr_db": float(stored["output_sqnr_db"])} if "output_sqnr_db" in stored else {}
+    return Diagnosis(**stored | figures | {"findings": tuple(made)})

@@ -127,7 +127,9 @@ def _fill(flow: Workflow, content: dict, found: Simulations, source: Source) -> 
         "sensitivities", [findings.read_sensitivity(s, source) for s in content["sensitivities"]], source
     )
     flow.pareto_fronts = _by_run("fronts", [fronts.unpack(f, flow, source) for f in content["pareto_fronts"]], source)
-    flow.diagnoses = _by_run("diagnoses", [findings.read_diagnosis(d, variable) for d in content["diagnoses"]], source)
+    flow.diagnoses = _by_run(
+        "diagnoses", [findings.read_diagnosis(d, source, variable) for d in content["diagnoses"]], source
+    )
     flow.attributions = _by_run("attributions", [findings.read_attribution(a, source) for a in attributions], source)
     flow.deployments = _by_run(
         "deployments", [deployments.read_deployment(d, source) for d in content["deployments"]], source
