@@ -30,7 +30,7 @@ class Head(nn.Module):
         self.farthest = FARTHEST * scale
         self.features = conv(inputs, 24)
         self.distances, self.scores = nn.Conv2d(24, 4, 1), nn.Conv2d(24, classes, 1)
-        nn.init.constant_(self.scores.bias, -4.0)  # most cells find nothing (Lin et al. 2017, arXiv 1708.02002)
+        self.scores.bias.data.fill_(-4.0)  # most cells find nothing (Lin et al. 2017, arXiv 1708.02002)
         self.register_buffer("centres", centres(stride) * scale, persistent=False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from functools import reduce
 
 import numpy as np
 import torch
@@ -116,11 +117,11 @@ def _drawn(centre: Tensor, radius: Tensor, turn: Tensor, label: Tensor) -> tuple
     outside = (x.square() + y.square()).sqrt() - radius[:, None, None]  # in pixels, negative within
     box = radius[:, None] * torch.tensor([-1.0, -1.0, 1.0, 1.0])
     for kind, sides in ((1, 4), (2, 3)):
-        angles = turn[:, None] + torch.arange(sides) * (2 * math.pi / sides)
-        across = torch.stack([x * a.cos()[:, None, None] + y * a.sin()[:, None, None] for a in angles.unbind(1)])
-        polygon = across.amax(0) - radius[:, None, None] * math.cos(math.pi / sides)
+        at = (label == kind).nonzero()[:, 0]
+        angles = turn[at, None] + torch.arange(sides) * (2 * math.pi / sides)
+        lines = (x[at] * a.cos()[:, None, None] + y[at] * a.sin()[:, None, None] for a in angles.unbind(1))
+        outside[at] = reduce(torch.maximum, lines) - radius[at, None, None] * math.cos(math.pi / sides)
         ends = angles + math.pi / sides
-        corners = torch.stack([ends.cos(), ends.sin()], -1) * radius[:, None, None]
-        outside = torch.where((label == kind)[:, None, None], polygon, outside)
-        box = torch.where((label == kind)[:, None], torch.cat([corners.amin(1), corners.amax(1)], 1), box)
+        corners = torch.stack([ends.cos(), ends.sin()], -1) * radius[at, None, None]
+        box[at] = torch.cat([corners.amin(1), corners.amax(1)], 1)
     return (0.5 - outside).clamp(0, 1) * (label >= 0)[:, None, None], box + centre.repeat(1, 2)
