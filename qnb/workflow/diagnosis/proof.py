@@ -16,7 +16,6 @@ from qnb.workflow.diagnosis.finding import Finding
 from qnb.workflow.diagnosis.remedy import Remedy
 
 if TYPE_CHECKING:
-    from qnb.sim.quantsim import QuantSim
     from qnb.workflow.diagnosis.case import Case
 
 LEAST_GAIN_DB = 1.0
