@@ -22,6 +22,8 @@ _WHERE = {
     "sensitivity": "qnb.measures",
     "Score": "qnb.measures",
     "accuracy": "qnb.measures",
+    "cross_entropy": "qnb.measures",
+    "perplexity": "qnb.measures",
     "Workflow": "qnb.workflow",
     "load": "qnb.workflow",
 }

@@ -16,11 +16,13 @@ NAMES = {
     "Workflow",
     "accuracy",
     "compare_layers",
+    "cross_entropy",
     "export_encodings",
     "export_onnx",
     "fidelity",
     "inputs",
     "load",
+    "perplexity",
     "sensitivity",
 }
 MODULES = {"charts", "demo", "errors", "methods", "panels", "runtimes", "targets"}
@@ -54,7 +56,9 @@ SIGNATURES = {
     "inputs": "loader, keep=1",
     "sensitivity": "sim, batches=None, *, estimator='fisher', evaluate=None, loss=None, executor=None, layers=None, "
     "seed=0, progress=None",
-    "Score": "value, n=None, per_sample=None, higher_is_better=True",
+    "Score": "value, n=None, per_sample=None, higher_is_better=True, *, weights=None, mean='arithmetic'",
+    "cross_entropy": "batches, *, ignore_index=-100, shift=None",
+    "perplexity": "batches, *, ignore_index=-100, shift=None",
     "accuracy": "loader",
     "load": "path, *, model=None, calibration=None, evaluate=None",
 }
