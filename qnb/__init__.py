@@ -24,6 +24,7 @@ _WHERE = {
     "accuracy": "qnb.measures",
     "cross_entropy": "qnb.measures",
     "perplexity": "qnb.measures",
+    "sequence_errors": "qnb.measures",
     "Workflow": "qnb.workflow",
     "load": "qnb.workflow",
 }

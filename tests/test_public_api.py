@@ -24,6 +24,7 @@ NAMES = {
     "load",
     "perplexity",
     "sensitivity",
+    "sequence_errors",
 }
 MODULES = {"charts", "demo", "errors", "methods", "panels", "runtimes", "targets"}
 
@@ -58,6 +59,7 @@ SIGNATURES = {
     "seed=0, progress=None",
     "Score": "value, n=None, per_sample=None, higher_is_better=True, *, weights=None, mean='arithmetic'",
     "cross_entropy": "batches, *, ignore_index=-100, shift=None",
+    "sequence_errors": "sim, batches, *, progress=None, watch=None",
     "perplexity": "batches, *, ignore_index=-100, shift=None",
     "accuracy": "loader",
     "load": "path, *, model=None, calibration=None, evaluate=None",
@@ -79,6 +81,7 @@ FIRST_PARAMETERS = {
     "Workflow.diagnose": ("run",),
     "Workflow.next_steps": (),
     "Workflow.sensitivity": ("run", "estimator"),
+    "Workflow.sequence_errors": ("run",),
     "Workflow.search_mixed_precision": ("run",),
     "Workflow.measure": (),
 }

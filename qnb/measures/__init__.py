@@ -14,3 +14,6 @@ from qnb.measures.metrics.score import Drop as Drop
 from qnb.measures.metrics.score import Score as Score
 from qnb.measures.metrics.score import paired_drop as paired_drop
 from qnb.measures.sensitivity.estimate import sensitivity as sensitivity
+from qnb.measures.sequence.compare import sequence_errors as sequence_errors
+from qnb.measures.sequence.errors import SequenceErrors as SequenceErrors
+from qnb.measures.sequence.tokens import has_tokens as has_tokens

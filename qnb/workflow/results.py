@@ -12,7 +12,7 @@ from qnb.workflow.run import Run
 if TYPE_CHECKING:
     from qnb.workflow.workflow import Workflow
 
-ABOUT_A_RUN = ("deployments", "performance", "sensitivities", "pareto_fronts", "diagnoses")
+ABOUT_A_RUN = ("deployments", "performance", "sensitivities", "sequences", "pareto_fronts", "diagnoses")
 """Attributes of a workflow: a run's name to what was found about that run."""
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from qnb import columns, schema
+from qnb.measures import SequenceErrors
 from qnb.workflow.check import Check, Issue
+from qnb.workflow.documents.display import SequenceView
 from qnb.workflow.guidance.diagnosis import Diagnosis, Finding
 from qnb.workflow.recovery.sensitivities import Sensitivity
 from qnb.workflow.storage import tables, values
@@ -25,11 +27,27 @@ CHECK = schema.record(
     }
 )
 SENSITIVITY = schema.record({"run": schema.TEXT, "estimator": schema.TEXT, "table": values.OBJECT})
+SEQUENCE = schema.record(
+    {
+        "run": schema.TEXT,
+        **dict.fromkeys(("positions", "heads", "predictions"), values.OBJECT),
+        **dict.fromkeys(("kl_nats", "kl_p95_nats", "top1_agreement"), schema.NUMBER),
+    }
+)
 _FINDING = schema.record(dict.fromkeys(("cause", "evidence", "remedy", "code"), schema.TEXT))
 DIAGNOSIS = schema.record(
     {"run": schema.TEXT, "status": schema.TEXT, "verdict": schema.TEXT, "findings": schema.list_of(_FINDING)}
 )
 _OPS = {"op": TEXT, "layers": COUNT, "weights": COUNT}
+_WHOLE = ("position", "last_position", "head", "numel", "n")
+_SEQUENCE = {
+    name: {c: TEXT if c in (columns.LAYER, columns.OP) else COUNT if c in _WHOLE else NUMBER for c in needed}
+    for name, needed in (
+        ("positions", columns.POSITIONS),
+        ("heads", columns.HEADS),
+        ("predictions", columns.PREDICTIONS),
+    )
+}
 _SCORES = {c: TEXT if c in (columns.LAYER, columns.KIND) else NUMBER for c in columns.SENSITIVITY}
 
 
@@ -64,6 +82,21 @@ def sensitivity(found: Sensitivity) -> dict:
 
 def read_sensitivity(stored: dict, source: Source) -> Sensitivity:
     return Sensitivity(**stored | {"table": tables.unpack(stored["table"], source, _SCORES)})
+
+
+def sequence(found: SequenceView) -> dict:
+    kept = {name: tables.pack(getattr(found.errors, name)) for name in _SEQUENCE}
+    figures = {name: number(getattr(found.errors, name)) for name in ("kl_nats", "kl_p95_nats", "top1_agreement")}
+    return {"run": found.run, **kept, **figures}
+
+
+def read_sequence(stored: dict, source: Source) -> SequenceView:
+    made = {name: tables.unpack(stored[name], source, needed) for name, needed in _SEQUENCE.items()}
+    twice = ((made["positions"], "position"), (made["heads"], "head"))
+    if any(frame.duplicated([columns.LAYER, column]).any() for frame, column in twice if len(frame)):
+        raise source.error("a layer with two errors of one token position, or of one head")
+    figures = {name: float(stored[name]) for name in ("kl_nats", "kl_p95_nats", "top1_agreement")}
+    return SequenceView(stored["run"], SequenceErrors(**made, **figures))
 
 
 def diagnosis(found: Diagnosis) -> dict:
