@@ -57,7 +57,10 @@ def _content(flow: Workflow, now: datetime) -> tuple[dict[str, Any], list]:
         numbered.append(run.sim)
         return len(numbered) - 1
 
+    # Files without sequences are as they were before there were any.
+    sequences = [findings.sequence(s) for s in about(flow.sequences)]
     return {
+        **({"sequences": sequences} if sequences else {}),
         "format": FORMAT,
         "version": VERSION,
         "written": {"date": now.isoformat(timespec="seconds"), **settings.versions()},
@@ -71,7 +74,6 @@ def _content(flow: Workflow, now: datetime) -> tuple[dict[str, Any], list]:
         "runs": [runs.pack(run, number(run)) for run in kept.values()],
         "proposal": None if proposal is None else runs.pack(proposal, number(proposal)),
         "sensitivities": [findings.sensitivity(s) for s in about(flow.sensitivities)],
-        "sequences": [findings.sequence(s) for s in about(flow.sequences)],
         "pareto_fronts": [fronts.pack(f) for f in about(flow.pareto_fronts)],
         "diagnoses": [findings.diagnosis(d) for d in about(flow.diagnoses)],
         "deployments": [deployments.deployment(d) for d in about(flow.deployments)],
