@@ -23,6 +23,9 @@ _WHERE = {
     "sensitivity": "qnb.measures",
     "Score": "qnb.measures",
     "accuracy": "qnb.measures",
+    "cross_entropy": "qnb.measures",
+    "perplexity": "qnb.measures",
+    "sequence_errors": "qnb.measures",
     "Workflow": "qnb.workflow",
     "load": "qnb.workflow",
 }

@@ -147,6 +147,16 @@ WORST_CHANNELS = ("channel", SQNR_DB, "mse", "fp32_min", "fp32_max")
 SAMPLES = ("sample", SQNR_DB, "mse")
 """Error of each input sample at a layer, counted over the batches compared, the worst first."""
 
+POSITIONS = (LAYER, OP, "position", "last_position", SQNR_DB, OWN_SQNR_DB, "mse", "numel")
+"""Error of each layer at each token position, layers in graph order. From position 512 on, 128 positions are a row."""
+
+HEADS = (LAYER, OP, "head", SQNR_DB, OWN_SQNR_DB, "mse", "numel")
+"""Error of each head in attention, layers in graph order."""
+
+PREDICTIONS = ("position", "last_position", "kl_nats", "kl_p95_nats", "top1_agreement", "n")
+"""KL(FP32 || QuantSim) of what is predicted at each token position, mean and 95th percentile, and how often both
+predict the same; one row where a model predicts once for each sample."""
+
 _TITLES = {
     SQNR_DB: "SQNR (dB)",
     OWN_SQNR_DB: "own SQNR (dB)",
@@ -183,6 +193,8 @@ _TITLES = {
     "file_bytes": "file (bytes)",
     "weight_bytes": "bytes of weights",
     "activation_bytes": "activations (bytes)",
+    "kl_nats": "KL (nats)",
+    "kl_p95_nats": "KL, 95th percentile (nats)",
 }
 
 

@@ -17,12 +17,15 @@ NAMES = {
     "accuracy",
     "attribute",
     "compare_layers",
+    "cross_entropy",
     "export_encodings",
     "export_onnx",
     "fidelity",
     "inputs",
     "load",
+    "perplexity",
     "sensitivity",
+    "sequence_errors",
 }
 MODULES = {"charts", "demo", "errors", "methods", "panels", "runtimes", "targets"}
 
@@ -56,7 +59,10 @@ SIGNATURES = {
     "inputs": "loader, keep=1",
     "sensitivity": "sim, batches=None, *, estimator='fisher', evaluate=None, loss=None, executor=None, layers=None, "
     "seed=0, progress=None",
-    "Score": "value, n=None, per_sample=None, higher_is_better=True",
+    "Score": "value, n=None, per_sample=None, higher_is_better=True, *, weights=None, mean='arithmetic'",
+    "cross_entropy": "batches, *, ignore_index=-100, shift=None",
+    "sequence_errors": "sim, batches, *, progress=None, watch=None",
+    "perplexity": "batches, *, ignore_index=-100, shift=None",
     "accuracy": "loader",
     "load": "path, *, model=None, calibration=None, evaluate=None",
 }
@@ -77,6 +83,7 @@ FIRST_PARAMETERS = {
     "Workflow.diagnose": ("run",),
     "Workflow.next_steps": (),
     "Workflow.sensitivity": ("run", "estimator"),
+    "Workflow.sequence_errors": ("run",),
     "Workflow.search_mixed_precision": ("run",),
     "Workflow.measure": (),
 }

@@ -9,8 +9,13 @@ from qnb.measures.layers.profile import LayerProfile as LayerProfile
 from qnb.measures.layers.profile import profile_layers as profile_layers
 from qnb.measures.layers.weights import weight_channels as weight_channels
 from qnb.measures.memory import activation_bytes as activation_bytes
+from qnb.measures.metrics.accuracy import accuracy as accuracy
+from qnb.measures.metrics.perplexity import cross_entropy as cross_entropy
+from qnb.measures.metrics.perplexity import perplexity as perplexity
 from qnb.measures.metrics.score import Drop as Drop
 from qnb.measures.metrics.score import Score as Score
-from qnb.measures.metrics.score import accuracy as accuracy
 from qnb.measures.metrics.score import paired_drop as paired_drop
 from qnb.measures.sensitivity.estimate import sensitivity as sensitivity
+from qnb.measures.sequence.compare import sequence_errors as sequence_errors
+from qnb.measures.sequence.errors import SequenceErrors as SequenceErrors
+from qnb.measures.sequence.tokens import has_tokens as has_tokens

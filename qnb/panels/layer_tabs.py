@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import ipywidgets as widgets
 
 from qnb import charts, html
-from qnb.charts.theme import empty
+from qnb.charts.theme import empty, plain
+from qnb.columns import LAYER
 from qnb.document import Table
-from qnb.measures import LayerProfile
+from qnb.measures import LayerProfile, has_tokens
 from qnb.panels.base import columns
 from qnb.panels.widgets import Plot
 from qnb.registry import Registry
@@ -24,6 +25,11 @@ class LayerTab:
     """One tab; ``widget`` is what it shows."""
 
     widget: widgets.Widget
+
+    @classmethod
+    def suits(cls, flow: Workflow) -> bool:
+        """Whether a workflow's layers have what the tab shows; where not, it is left out."""
+        return True
 
     def draw(self, flow: Workflow, run: str, profile: LayerProfile) -> None:
         """Show a layer's values.
@@ -107,3 +113,21 @@ class WorstCases(LayerTab):
 
     def missing(self, flow: Workflow, text: str) -> None:
         self.text.value = html.paragraph(text)
+
+
+@TABS.register("Token positions")
+class TokenPositions(_OneChart):
+    """Accumulated and own SQNR at each token position, of models that take token ids or have attention."""
+
+    @classmethod
+    def suits(cls, flow: Workflow) -> bool:
+        return flow.capture.known is not None and has_tokens(flow.capture.known)
+
+    def draw(self, flow: Workflow, run: str, profile: LayerProfile) -> None:
+        found = flow.sequences.get(run)
+        if found is None:
+            text = f"Not measured yet: {flow.variable}.sequence_errors({run!r}) compares token positions."
+            return self.missing(flow, plain(text))
+        rows = found.positions[found.positions[LAYER] == profile.layer]
+        none = empty(plain(f"{profile.layer} has no token positions."))
+        self.plot.draw(charts.position_sqnr(rows, title=run) if len(rows) else none)

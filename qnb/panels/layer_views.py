@@ -33,7 +33,7 @@ class LayerViews:
 
     def __init__(self, panel: LayerExplorer):
         self.panel = panel
-        self.tabs = {title: TABS[title]() for title in TABS}
+        self.tabs = {title: TABS[title]() for title in TABS if TABS[title].suits(panel.flow)}
         self.grid = LayerTable(label="layers", searchable=True, height=320)
         self.grid.observe(lambda change: panel.do(lambda: self._selected(change["new"])), "selected")
         self.grid.observe(lambda change: panel.refresh(), "folded")

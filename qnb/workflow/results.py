@@ -12,7 +12,15 @@ from qnb.workflow.run import Run
 if TYPE_CHECKING:
     from qnb.workflow.workflow import Workflow
 
-ABOUT_A_RUN = ("deployments", "performance", "sensitivities", "pareto_fronts", "diagnoses", "attributions")
+ABOUT_A_RUN = (
+    "deployments",
+    "performance",
+    "sensitivities",
+    "sequences",
+    "pareto_fronts",
+    "diagnoses",
+    "attributions",
+)
 """Attributes of a workflow: a run's name to what was found about that run."""
 
 

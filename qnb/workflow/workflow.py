@@ -17,7 +17,7 @@ from qnb.graph.target_form import written_out
 from qnb.randomness import Seeded
 from qnb.ranges import RULES
 from qnb.sharing import Once
-from qnb.workflow import check, profiles, results, steps, summary, views
+from qnb.workflow import check, profiles, results, sequences, steps, summary, views
 from qnb.workflow.check import Check
 from qnb.workflow.deployment import steps as deployment
 from qnb.workflow.deployment.performance import Performance
@@ -25,6 +25,7 @@ from qnb.workflow.deployment.result import Deployment
 from qnb.workflow.diagnosis.diagnose import diagnose
 from qnb.workflow.diagnosis.finding import Diagnosis
 from qnb.workflow.documents import workflow as documents
+from qnb.workflow.documents.display import SequenceView
 from qnb.workflow.guidance import attributions, next_steps
 from qnb.workflow.guidance.attributions import RunAttribution
 from qnb.workflow.jobs import runner
@@ -68,6 +69,7 @@ class Workflow(Shown):
     recover = recovery.recover
     keep, discard = results.keep, results.discard
     sensitivity = recovery.sensitivity
+    sequence_errors = sequences.sequence_errors
     search_mixed_precision = recovery.search_mixed_precision
     what_if = recovery.what_if
     diagnose = diagnose
@@ -121,6 +123,7 @@ class Workflow(Shown):
         self.runs: dict[str, Run] = {}
         self.proposal: Run | None = None
         self.sensitivities: dict[str, Sensitivity] = {}
+        self.sequences: dict[str, SequenceView] = {}
         self.pareto_fronts: dict[str, ParetoFront] = {}
         self.diagnoses: dict[str, Diagnosis] = {}
         self.attributions: dict[str, RunAttribution] = {}

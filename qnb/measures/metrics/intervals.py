@@ -36,10 +36,39 @@ def unseen_share(n: int, confidence: float = 0.95) -> float:
 def bootstrap(rows: np.ndarray, values: Sequence[float], confidence: float) -> list[tuple[float, float]]:
     """Percentiles of the resampled mean of each of ``rows [rows, samples]``, which are drawn alike, moved to lie around
     its value: a metric need not be the samples' mean."""
+    return around(values, rows.mean(1), resampled(rows), confidence)
+
+
+def resampled(rows: np.ndarray, weights: np.ndarray | None = None, geometric: bool = False) -> np.ndarray:
+    """Means of resamples, ``[DRAWS, rows]``: each draws samples with replacement, the same of all rows, with their
+    weights."""
     rng, n = np.random.default_rng(0), rows.shape[1]
-    means = np.array([rows.take(rng.integers(0, n, n), axis=1).mean(1) for _ in range(DRAWS)])
-    ends = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0).T
-    shifts = [value - row.mean() for row, value in zip(rows, values, strict=True)]
+    drawn = (rng.integers(0, n, n) for _ in range(DRAWS))
+    if weights is None and not geometric:
+        return np.array([rows.take(one, axis=1).mean(1) for one in drawn])
+    weights, logs = np.ones(n) if weights is None else weights, np.log(rows) if geometric else rows
+    sums = np.vstack([logs * weights, weights])
+    found = np.array([sums.take(one, axis=1).sum(1) for one in drawn])
+    means = found[:, :-1] / found[:, -1:]
+    return np.exp(means) if geometric else means
+
+
+def mean_of(samples: np.ndarray, weights: np.ndarray | None, geometric: bool) -> float:
+    """Their mean, weighted where there are weights.
+
+    >>> mean_of(np.array([1.0, 4.0]), None, True), mean_of(np.array([1.0, 4.0]), np.array([2.0, 1.0]), False)
+    (2.0, 2.0)
+    """
+    mean = np.average(np.log(samples) if geometric else samples, weights=weights)
+    return float(np.exp(mean) if geometric else mean)
+
+
+def around(
+    values: Sequence[float], means: Sequence[float] | np.ndarray, draws: np.ndarray, confidence: float
+) -> list[tuple[float, float]]:
+    """Percentiles of ``draws [draws, values]``, resampled from samples with these means, moved to lie around values."""
+    ends = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0).T
+    shifts = [value - mean for value, mean in zip(values, means, strict=True)]
     shifts = [0.0 if abs(shift) < 1e-12 else shift for shift in shifts]
     return [(float(low + shift), float(high + shift)) for (low, high), shift in zip(ends, shifts, strict=True)]
 

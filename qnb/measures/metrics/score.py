@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any
 
 import numpy as np
-import torch
 
 from qnb.errors import EvaluateError, InputError
-from qnb.graph.batches import LABELS, reiterable
-from qnb.measures.metrics.intervals import bootstrap, unseen_share, wilson
+from qnb.measures.metrics import samples
+from qnb.measures.metrics.intervals import around, bootstrap, mean_of, resampled, unseen_share, wilson
+
+MEANS = ("arithmetic", "geometric")
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,15 @@ class Score:
         per_sample: one value per sample (0 or 1 for accuracy), in the same order each time; with it, runs are
             compared sample by sample.
         higher_is_better: False for a loss or an error rate.
+        weights: how much each sample counts in the value, such as its number of tokens; samples of which nothing is
+            said count alike.
+        mean: how the value follows from the samples: ``"arithmetic"``, or ``"geometric"`` as a perplexity does.
+            With weights or a geometric mean the value must be that mean; else it need not be a mean at all.
 
     Raises:
         EvaluateError: a value that is not a finite number, or per-sample values that are not one finite number for
-            each sample, or that all lie on one side of the value (97.4 % beside zeros and ones).
+            each sample, or that all lie on one side of the value (97.4 % beside zeros and ones); weights that are not
+            one positive number for each sample; a value that is not the mean that is said.
 
     >>> Score(0.975, 80)
     0.9750 (78/80)
@@ -39,12 +44,14 @@ class Score:
     n: int | None = None
     per_sample: Sequence[float] | None = None
     higher_is_better: bool = True
+    weights: Sequence[float] | None = field(default=None, kw_only=True)
+    mean: str = field(default="arithmetic", kw_only=True)
 
     def __post_init__(self):
         store = partial(object.__setattr__, self)
-        store("value", _number(self.value))
+        store("value", samples.finite(self.value))
         if self.per_sample is not None:
-            store("per_sample", _samples(self.per_sample, self.value))
+            store("per_sample", samples.per_sample(self.per_sample, self.value))
             if self.n is None:
                 store("n", len(self.per_sample))
             elif self.n != len(self.per_sample):
@@ -55,11 +62,37 @@ class Score:
             if not math.isfinite(self.n) or self.n < 1 or int(self.n) != self.n:
                 raise EvaluateError("Score", f"n={self.n}", "give the number of samples, 1 or more")
             store("n", int(self.n))
+        if self.weights is not None:
+            store("weights", samples.weights_of(self.weights, self.per_sample))
+        if self.mean not in MEANS:
+            raise EvaluateError("Score", f"mean={self.mean!r}", f"use one of {', '.join(MEANS)}")
+        if self.is_mean:
+            self._check_mean()
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether the value is said to be a mean of another kind than the plain one."""
+        return self.weights is not None or self.mean != "arithmetic"
+
+    def _check_mean(self) -> None:
+        values, geometric = np.asarray(self.per_sample, dtype=np.float64), self.mean == "geometric"
+        if self.per_sample is None or (geometric and not (values > 0).all()):
+            received = f"mean={self.mean!r} of {'no' if self.per_sample is None else 'zero or negative'} samples"
+            raise EvaluateError("Score", received, "give per_sample, and for a geometric mean values above 0")
+        found = mean_of(values, self._weights, geometric)
+        largest = self.value if geometric else float(np.abs(values).max())
+        if abs(found - self.value) > 1e-3 * abs(largest):  # it may be rounded
+            received = f"value {self.value:.6g} with samples whose {self.mean} mean is {found:.6g}"
+            raise EvaluateError("Score", received, "give that mean as the value")
+
+    @property
+    def _weights(self) -> np.ndarray | None:
+        return None if self.weights is None else np.asarray(self.weights, dtype=np.float64)
 
     @property
     def correct_count(self) -> int | None:
         """How many samples were right, where the value is their share of n; None where it is something else."""
-        if self.n is None or not 0 <= self.value <= 1:
+        if self.n is None or not 0 <= self.value <= 1 or self.is_mean:
             return None
         count = round(self.value * self.n)
         if self.per_sample is not None:
@@ -73,7 +106,8 @@ class Score:
 
         Shares, and any value in [0, 1] of which only n is known, have Wilson's interval (Wilson 1927). It is too
         wide rather than too narrow for other means of numbers in [0, 1], which vary less than right and wrong do.
-        Other per-sample values are resampled (bootstrap percentiles, Efron 1979), the same way each time.
+        Other per-sample values are resampled (bootstrap percentiles, Efron 1979), with their weights and by the mean
+        that is said, the same way each time.
 
         Raises:
             InputError: a confidence that is not between 0 and 1.
@@ -89,7 +123,10 @@ class Score:
 
     def _interval(self, confidence: float) -> tuple[float, float]:
         if self._resampled:
-            return bootstrap(np.array([self.per_sample]), [self.value], confidence)[0]
+            rows = np.array([self.per_sample], dtype=np.float64)
+            geometric = self.mean == "geometric"
+            means, draws = [mean_of(rows[0], self._weights, geometric)], resampled(rows, self._weights, geometric)
+            return around([self.value], means, draws, confidence)[0]
         if self.n is None or not 0 <= self.value <= 1:
             return math.nan, math.nan
         return wilson(self.value if self.correct_count is None else self.correct_count / self.n, self.n, confidence)
@@ -132,8 +169,9 @@ class Drop:
 def paired_drop(reference: Score, other: Score, confidence: float = 0.95) -> Drop:
     """How much worse ``other`` is than ``reference``, in the metric's units.
 
-    With per-sample values on both sides the differences are resampled, and the p-value is McNemar's exact test
-    for shares (McNemar 1947) or Wilcoxon's; else the two intervals are combined (Newcombe 1998, method 10).
+    With per-sample values on both sides the samples are drawn again, the same on both sides, for the difference of the
+    two means (of weights and means of one kind), and the p-value is McNemar's exact test for shares (McNemar 1947) or
+    Wilcoxon's, of geometric means on logarithms; else the two intervals are combined (Newcombe 1998, method 10).
     Shares whose p-value is above ``1 - confidence`` have 0 in their interval. Where no sample changed, a share's
     interval has the share of samples that may have changed all the same (`unseen_share`) at both sides; of other
     metrics nothing is known then, and it is NaN.
@@ -149,7 +187,10 @@ def paired_drop(reference: Score, other: Score, confidence: float = 0.95) -> Dro
     sign = 1.0 if reference.higher_is_better else -1.0
     value = sign * (reference.value - other.value) + 0.0  # no minus zero
     a, b = reference.per_sample, other.per_sample
-    if a is not None and b is not None and len(a) == len(b):
+    alike = (reference.weights, reference.mean) == (other.weights, other.mean)
+    if a is not None and b is not None and len(a) == len(b) and alike:
+        if reference.is_mean:
+            return _paired_means(reference, other, sign, value, confidence)
         return _paired(reference, other, sign * (np.asarray(a) - np.asarray(b)), value, confidence)
     (a_low, a_high), (b_low, b_high) = reference.interval(confidence), other.interval(confidence)
     if math.isnan(a_low) or math.isnan(b_low):
@@ -186,109 +227,23 @@ def _paired(reference: Score, other: Score, difference: np.ndarray, value: float
     return Drop(value, low, high, True, p_value)
 
 
+def _paired_means(reference: Score, other: Score, sign: float, value: float, confidence: float) -> Drop:
+    """Of weighted or geometric means, of which no difference of samples has the mean: both are drawn alike."""
+    from scipy.stats import wilcoxon
+
+    rows = np.array([reference.per_sample, other.per_sample], dtype=np.float64)
+    weights, geometric = reference._weights, reference.mean == "geometric"
+    changed = np.diff(np.log(rows) if geometric else rows, axis=0)[0]
+    if not changed.any():
+        return Drop(value, math.nan, math.nan, True, 1.0)
+    draws = resampled(rows, weights, geometric)
+    first, second = (mean_of(row, weights, geometric) for row in rows)
+    lost = np.column_stack([sign * (draws[:, 0] - draws[:, 1]), draws[:, 1]])
+    means = [sign * (first - second), second]
+    (low, high), other._intervals[confidence] = around([value, other.value], means, lost, confidence)
+    return Drop(value, low, high, True, float(wilcoxon(changed).pvalue))
+
+
 def _check_confidence(confidence: float, operation: str) -> None:
     if not 0 < confidence < 1:
         raise InputError(operation, f"confidence={confidence}", "use a number between 0 and 1, such as 0.95")
-
-
-def _number(value: Any) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise EvaluateError("Score", f"a value that is a {type(value).__name__}", "return a finite number") from error
-    if not math.isfinite(number):
-        raise EvaluateError("Score", f"value {number}", "return a finite number")
-    return number
-
-
-def _samples(values: Any, value: float) -> tuple[float, ...]:
-    """Per-sample values as a tuple of floats; each side of the metric's value has some, or they are equal to it."""
-    if isinstance(values, torch.Tensor):
-        values = values.detach().cpu().double().numpy()
-    try:
-        samples = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError, RuntimeError) as error:
-        received = f"per-sample values in a {type(values).__name__}, not all of them numbers"
-        raise EvaluateError("Score", received, "give one finite value per sample") from error
-    if samples.ndim != 1 or not samples.size or not np.isfinite(samples).all():
-        received = f"per-sample values of shape {samples.shape}, {np.isfinite(samples).sum()} of them finite"
-        raise EvaluateError("Score", received, "give one finite value per sample")
-    low, high = samples.min(), samples.max()
-    slack = 1e-3 * max(abs(low), abs(high), abs(value))  # the value may be rounded
-    if not low - slack <= value <= high + slack:
-        received = f"value {value:.6g} with per-sample values from {low:.6g} to {high:.6g}"
-        raise EvaluateError("Score", received, "give both in the same units, or leave per_sample out")
-    return tuple(samples.tolist())
-
-
-def accuracy(loader: Iterable) -> Callable[[Any], Score]:
-    """An evaluation function: the share of samples whose largest logit is their label's.
-
-    Args:
-        loader: re-iterable of ``(input, ..., labels)`` or of dicts with ``labels`` (or ``label``, ``target``,
-            ``targets``, ``y``); a batch's other keys, or an input that is a dict, go to the model by name, an
-            input that is a tuple by position. The model gives logits ``[N, classes]``, or something with
-            ``.logits``. Labels are class numbers ``[N]``.
-
-    Raises:
-        InputError: at once, a one-shot generator or an empty loader; while evaluating, a batch without labels.
-        EvaluateError: while evaluating, logits and labels whose shapes do not fit.
-
-    >>> model = torch.nn.Identity()
-    >>> accuracy([(torch.tensor([[0.0, 1.0], [1.0, 0.0]]), torch.tensor([1, 1]))])(model)
-    0.5000 (1/2)
-    """
-    loader = reiterable(loader, "qnb.accuracy")
-
-    def evaluate(model) -> Score:
-        right: list[float] = []
-        with torch.no_grad():
-            for batch in loader:
-                args, kwargs, labels = _split(batch)
-                right += _right(_logits(model(*args, **kwargs)), labels).tolist()
-        if not right:
-            raise InputError("qnb.accuracy", "a loader that gave no batch", "pass at least one batch")
-        return Score(sum(right) / len(right), per_sample=right)
-
-    return evaluate
-
-
-def _split(batch: Any) -> tuple[tuple, dict, torch.Tensor]:
-    """(args, kwargs, labels) of a labelled batch."""
-    if isinstance(batch, Mapping):
-        key = next((k for k in LABELS if k in batch), None)
-        if key is None:
-            raise InputError("qnb.accuracy", f"a batch without labels (keys {', '.join(batch)})", "add a key 'labels'")
-        return (), {k: v for k, v in batch.items() if k != key}, batch[key]
-    if not isinstance(batch, tuple | list) or len(batch) < 2:
-        raise InputError("qnb.accuracy", f"a batch that is a {type(batch).__name__}", "pass tuples (inputs, labels)")
-    *inputs, labels = batch
-    if len(inputs) == 1 and isinstance(inputs[0], Mapping):
-        return (), dict(inputs[0]), labels
-    if len(inputs) == 1 and isinstance(inputs[0], tuple | list):
-        return tuple(inputs[0]), {}, labels
-    return tuple(inputs), {}, labels
-
-
-def _logits(output: Any) -> torch.Tensor:
-    if isinstance(output, Mapping) and "logits" in output:
-        return output["logits"]
-    output = getattr(output, "logits", output)
-    return output[0] if isinstance(output, tuple | list) else output
-
-
-def _right(logits: torch.Tensor, labels: Any) -> torch.Tensor:
-    """1.0 or 0.0 for each sample, float64 ``[N]``."""
-    try:
-        labels = torch.as_tensor(labels)
-    except (TypeError, ValueError, RuntimeError) as error:
-        received = f"labels in a {type(labels).__name__}, not all of them numbers"
-        raise EvaluateError("qnb.accuracy", received, "pass class numbers as a tensor [N]") from error
-    if not isinstance(logits, torch.Tensor) or logits.dim() != 2 or labels.shape != logits.shape[:1]:
-        shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise EvaluateError(
-            "qnb.accuracy",
-            f"logits {shape} with labels {tuple(labels.shape)}",
-            "it takes logits [N, classes] and labels [N]; write your own evaluate otherwise",
-        )
-    return (logits.argmax(1) == labels.to(logits.device)).double()

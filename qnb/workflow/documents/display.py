@@ -9,7 +9,7 @@ import pandas as pd
 
 from qnb.document import Document, Shown, Table
 from qnb.html import paragraph
-from qnb.measures import LayerProfile
+from qnb.measures import LayerProfile, SequenceErrors
 from qnb.text import decibel
 from qnb.workflow.documents import layers as layer_documents
 from qnb.workflow.documents.figures import figure_json, figure_title, histogram
@@ -123,6 +123,47 @@ class LayerView(Charted):
     def document(self) -> Document:
         frame = self.row.to_frame().T[layer_documents.SHOWN].infer_objects()
         return Document("layer", self.caption(), (Table(frame, formats=layer_documents.FORMS),))
+
+
+@dataclass(frozen=True, repr=False)
+class SequenceView(Charted):
+    """Errors of one run by token position and by attention head, and of what it predicts.
+
+    Args:
+        run: its name.
+        errors: `qnb.measures.SequenceErrors`; its DataFrames are ``positions``, ``heads`` and ``predictions``.
+    """
+
+    run: str
+    errors: SequenceErrors
+
+    @property
+    def positions(self) -> pd.DataFrame:
+        """`qnb.columns.POSITIONS`."""
+        return self.errors.positions
+
+    @property
+    def heads(self) -> pd.DataFrame:
+        """`qnb.columns.HEADS`; empty without attention."""
+        return self.errors.heads
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        """`qnb.columns.PREDICTIONS`; empty where no output is known to be logits."""
+        return self.errors.predictions
+
+    def figures(self) -> list:
+        from qnb import charts
+
+        found = [charts.position_sqnr(self.positions, own=True, title=self.run)] if len(self.positions) else []
+        found += [charts.head_sqnr(self.heads, title=self.run)] if len(self.heads) else []
+        return found + ([charts.position_kl(self.predictions, title=self.run)] if len(self.predictions) > 1 else [])
+
+    def caption(self) -> str:
+        return f"{self.run}: {self.errors.caption()}"
+
+    def document(self) -> Document:
+        return Document("sequence", self.caption(), self.errors.document().blocks)
 
 
 def summary_chart(flow: Workflow, x: str = "size_bytes") -> go.Figure:

@@ -189,6 +189,8 @@ def _about(flow: Workflow, name: str) -> list:
         blocks += [Text(found.caption()), *map(figure, found.figures()), *found.document().blocks]
     if found := flow.sensitivities.get(name):
         blocks += [Text(found.caption()), figure(found.chart()), *found.document().blocks]
+    if found := flow.sequences.get(name):
+        blocks += [Text(found.caption()), *map(figure, found.figures()), *found.document().blocks]
     if found := flow.pareto_fronts.get(name):
         blocks += _section(found.document())
     return blocks

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from qnb import columns, schema
+from qnb.measures import SequenceErrors
 from qnb.workflow.check import Check, Issue
 from qnb.workflow.diagnosis.finding import Diagnosis, Finding
+from qnb.workflow.documents.display import SequenceView
 from qnb.workflow.guidance.attributions import RunAttribution
 from qnb.workflow.recovery.sensitivities import Sensitivity
 from qnb.workflow.storage import tables, values
@@ -35,18 +37,22 @@ ATTRIBUTION = schema.record(
         "passes": schema.COUNT,
     }
 )
+SEQUENCE = schema.record(
+    {
+        "run": schema.TEXT,
+        **dict.fromkeys(("positions", "heads", "predictions"), values.OBJECT),
+        **dict.fromkeys(("kl_nats", "kl_p95_nats", "top1_agreement"), schema.NUMBER),
+    }
+)
+_CALL = schema.maybe(values.OPTIONS)
 _FINDING = schema.record(
     dict.fromkeys(("cause", "evidence", "remedy", "code"), schema.TEXT),
     {
         "layers": schema.list_of(schema.TEXT),
-        "predicted_gain_db": schema.NUMBER,
-        "measured_gain_db": schema.NUMBER,
-        "name": schema.TEXT,
+        **dict.fromkeys(("predicted_gain_db", "measured_gain_db", "followed_gain_db"), schema.NUMBER),
+        **dict.fromkeys(("name", "followed"), schema.TEXT),
         "metric": schema.maybe(schema.FINITE),
-        "run": schema.maybe(values.OPTIONS),
-        "recover": schema.maybe(values.OPTIONS),
-        "followed": schema.TEXT,
-        "followed_gain_db": schema.NUMBER,
+        **dict.fromkeys(("run", "recover"), _CALL),
     },
 )
 DIAGNOSIS = schema.record(
@@ -56,6 +62,15 @@ DIAGNOSIS = schema.record(
 _GAINS, _CALLS = ("predicted_gain_db", "measured_gain_db", "followed_gain_db"), ("run", "recover")
 _OPS = {"op": TEXT, "layers": COUNT, "weights": COUNT}
 _SHARES = {c: TEXT if c in (columns.LAYER, columns.OP) else NUMBER for c in columns.ATTRIBUTION}
+_WHOLE = ("position", "last_position", "head", "numel", "n")
+_SEQUENCE = {
+    name: {c: TEXT if c in (columns.LAYER, columns.OP) else COUNT if c in _WHOLE else NUMBER for c in needed}
+    for name, needed in (
+        ("positions", columns.POSITIONS),
+        ("heads", columns.HEADS),
+        ("predictions", columns.PREDICTIONS),
+    )
+}
 _SCORES = {c: TEXT if c in (columns.LAYER, columns.KIND) else NUMBER for c in columns.SENSITIVITY}
 
 
@@ -105,6 +120,21 @@ def attribution(found: RunAttribution) -> dict:
 def read_attribution(stored: dict, source: Source) -> RunAttribution:
     figures = {name: float(stored[name]) for name in ("residual", "output_sqnr_db")}
     return RunAttribution(**stored | figures | {"table": tables.unpack(stored["table"], source, _SHARES)})
+
+
+def sequence(found: SequenceView) -> dict:
+    kept = {name: tables.pack(getattr(found.errors, name)) for name in _SEQUENCE}
+    figures = {name: number(getattr(found.errors, name)) for name in ("kl_nats", "kl_p95_nats", "top1_agreement")}
+    return {"run": found.run, **kept, **figures}
+
+
+def read_sequence(stored: dict, source: Source) -> SequenceView:
+    made = {name: tables.unpack(stored[name], source, needed) for name, needed in _SEQUENCE.items()}
+    twice = ((made["positions"], "position"), (made["heads"], "head"))
+    if any(frame.duplicated([columns.LAYER, column]).any() for frame, column in twice if len(frame)):
+        raise source.error("a layer with two errors of one token position, or of one head")
+    figures = {name: float(stored[name]) for name in ("kl_nats", "kl_p95_nats", "top1_agreement")}
+    return SequenceView(stored["run"], SequenceErrors(**made, **figures))
 
 
 def diagnosis(found: Diagnosis) -> dict:

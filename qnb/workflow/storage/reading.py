@@ -117,15 +117,16 @@ def _fill(flow: Workflow, content: dict, found: Simulations, source: Source) -> 
     flow.runs = _by_run("runs", made, source, key=lambda run: run.name)
     proposal = content["proposal"]
     flow.proposal = None if proposal is None else runs.unpack(proposal, found.sim(proposal["sim"]), source, variable)
-    attributions = content.get("attributions", [])
+    attributions, sequences = content.get("attributions", []), content.get("sequences", [])
     lists = ("sensitivities", "pareto_fronts", "diagnoses", "deployments")
-    told = (*attributions, *(part for name in lists for part in content[name]))
+    told = (*attributions, *sequences, *(part for name in lists for part in content[name]))
     names = {*(part["run"] for part in told), *content["performance"]}
     if missing := sorted(names - flow.runs.keys()):
         raise source.error(f"it tells of run {missing[0][:80]!r}, which it does not hold")
     flow.sensitivities = _by_run(
         "sensitivities", [findings.read_sensitivity(s, source) for s in content["sensitivities"]], source
     )
+    flow.sequences = _by_run("sequences", [findings.read_sequence(s, source) for s in sequences], source)
     flow.pareto_fronts = _by_run("fronts", [fronts.unpack(f, flow, source) for f in content["pareto_fronts"]], source)
     flow.diagnoses = _by_run(
         "diagnoses", [findings.read_diagnosis(d, source, variable) for d in content["diagnoses"]], source

@@ -8,7 +8,7 @@ from qnb import columns, schema
 from qnb.columns import OWN_SQNR_DB as OWN
 from qnb.measures import Score
 from qnb.measures.clipping import KINDS
-from qnb.measures.metrics.score import Drop
+from qnb.measures.metrics.score import MEANS, Drop
 from qnb.methods import Result
 from qnb.workflow.guidance.next_step import NextStep
 from qnb.workflow.names import FP32
@@ -31,7 +31,8 @@ SCORE = schema.record(
         "n": schema.maybe(schema.COUNT),
         "higher_is_better": schema.FLAG,
         "per_sample": schema.maybe({"type": "array", "maxItems": schema.MANY}),
-    }
+    },
+    {"weights": schema.maybe({"type": "array", "maxItems": schema.MANY}), "mean": {"enum": list(MEANS)}},
 )
 DROP = schema.record(
     {
@@ -113,16 +114,17 @@ def number(value: float) -> float | str:
 def score(found: Score | None) -> dict | None:
     if found is None:
         return None
-    samples = None if found.per_sample is None else list(found.per_sample)
-    return {"value": found.value, "n": found.n, "per_sample": samples, "higher_is_better": found.higher_is_better}
+    samples, weights = (None if v is None else list(v) for v in (found.per_sample, found.weights))
+    kept = {"value": found.value, "n": found.n, "per_sample": samples, "higher_is_better": found.higher_is_better}
+    return kept | ({"weights": weights, "mean": found.mean} if found.is_mean else {})
 
 
 def read_score(stored: dict | None, source: Source) -> Score | None:
     if stored is None:
         return None
-    samples = stored["per_sample"]
-    samples = None if samples is None else tables.numbers(samples, source)
-    return source.made(Score, **stored | {"per_sample": samples})
+    given = {name: stored.get(name) for name in ("per_sample", "weights")}
+    known = {name: None if v is None else tables.numbers(v, source) for name, v in given.items()}
+    return source.made(Score, **stored | known)
 
 
 def drop(found: Drop | None) -> dict | None:

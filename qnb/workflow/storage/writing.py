@@ -57,7 +57,10 @@ def _content(flow: Workflow, now: datetime) -> tuple[dict[str, Any], list]:
         numbered.append(run.sim)
         return len(numbered) - 1
 
+    # Files without sequences are as they were before there were any.
+    sequences = [findings.sequence(s) for s in about(flow.sequences)]
     return {
+        **({"sequences": sequences} if sequences else {}),
         "format": FORMAT,
         "version": VERSION,
         "written": {"date": now.isoformat(timespec="seconds"), **settings.versions()},
