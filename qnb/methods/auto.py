@@ -39,3 +39,8 @@ def with_integer_weights(sim: QuantSim) -> bool:
 def with_norms(sim: QuantSim) -> bool:
     """Whether a QuantSim has layers that normalize."""
     return any("_norm" in group.op for group in sim.groups)
+
+
+def with_integer_activations(sim: QuantSim) -> bool:
+    """Whether a QuantSim has activations whose range calibration chooses."""
+    return any(isinstance(sim.activation(k).grid, Grid) and s.fixed is None for k, s in sim.plan.activations.items())

@@ -7,7 +7,7 @@ import inspect
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -242,7 +242,8 @@ def auto_order(sim: QuantSim, without: Iterable[str] = ()) -> list[str]:
     rows = [row for row in map(METHODS.__getitem__, METHODS) if row.auto is not None and row.name not in gone]
     rows = sorted((row for row in rows if row.auto.suits(sim)), key=lambda row: row.auto.effort)
     corrections = [row.name for row in rows if row.stage == "correct"]
-    return [name for row in rows for name in (row.name, *(corrections if row.stage in ("range", "round") else ()))]
+    order = [name for row in rows for name in (row.name, *(corrections if row.stage in ("range", "round") else ()))]
+    return [name for name, _ in groupby(order)]
 
 
 def _measure(sim: QuantSim, batches: Iterable | None, report: Report) -> pd.DataFrame | None:

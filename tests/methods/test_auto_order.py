@@ -10,6 +10,7 @@ from qnb.methods.auto import Auto
 from qnb.methods.method import Method
 from qnb.workflow.recovery import recipe
 
+CHEAP = ["choose_ranges", "correct_bias"]
 COSTLY = ["mixed_precision", "train"]
 
 
@@ -21,10 +22,10 @@ def sim(precision="w8a8", normed=False):
 @pytest.mark.parametrize(
     ("made", "order"),
     [
-        (sim(), ["equalize", "correct_bias", "seq_mse", "correct_bias", "adaround", "correct_bias", *COSTLY]),
+        (sim(), ["equalize", *CHEAP, "seq_mse", "correct_bias", "adaround", "correct_bias", *COSTLY]),
         (
             sim(normed=True),
-            ["equalize", "smooth", "correct_bias", "seq_mse", "correct_bias", "adaround", "correct_bias", *COSTLY],
+            ["equalize", "smooth", *CHEAP, "seq_mse", "correct_bias", "adaround", "correct_bias", *COSTLY],
         ),
         (sim("fp16"), ["equalize", "correct_bias", *COSTLY]),
     ],
@@ -38,10 +39,10 @@ def test_the_order(made, order):
 def test_what_it_has_had_is_left_out():
     made = sim()
     made.applied_methods = ("correct_bias", "seq_mse")
-    assert auto_order(made) == ["equalize", "adaround", *COSTLY]
+    assert auto_order(made) == ["equalize", "choose_ranges", "adaround", *COSTLY]
 
 
-@pytest.mark.parametrize(("stage", "times"), [("correct", 3), ("rescale", 1)])
+@pytest.mark.parametrize(("stage", "times"), [("correct", 4), ("rescale", 1)])
 def test_a_new_one_takes_its_place(monkeypatch, stage, times):
     def apply(sim, *, progress=None):
         """New."""

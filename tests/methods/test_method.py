@@ -154,6 +154,7 @@ CONTRACT = {
     "correct_bias": ("sim", "batches"),
     "adaround": ("sim", "batches", "iterations"),
     "seq_mse": ("sim", "batches"),
+    "choose_ranges": ("sim", "batches", "rules"),
     "reestimate_batch_norm": ("sim", "batches"),
     "smooth": ("sim", "batches"),
     "gptq": ("sim", "batches"),

@@ -97,6 +97,7 @@ def test_what_has_no_range_is_not_frozen():
         ("smooth", {}),
         ("scale_search", {}),
         ("seq_mse", {"candidates": 8}),
+        ("choose_ranges", {}),
         ("adaround", {"iterations": 20}),
         ("gptq", {}),
         ("reestimate_batch_norm", {}),
