@@ -4,6 +4,7 @@ from qnb.measures.cost import cost as cost
 from qnb.measures.cost import model_bytes as model_bytes
 from qnb.measures.layers.compare import compare_layers as compare_layers
 from qnb.measures.layers.profile import LayerProfile as LayerProfile
+from qnb.measures.layers.profile import distributions as distributions
 from qnb.measures.layers.profile import profile_layers as profile_layers
 from qnb.measures.layers.weights import weight_channels as weight_channels
 from qnb.measures.memory import activation_bytes as activation_bytes

@@ -10,9 +10,9 @@ import pandas as pd
 import torch
 
 from qnb.columns import LAYER
+from qnb.measures.layers.channels import CHANNEL_FIRST
 from qnb.measures.layers.compare import compare_layers
 from qnb.measures.layers.outputs import output_db
-from qnb.measures.layers.profile import CHANNEL_FIRST
 from qnb.progress import Report
 
 if TYPE_CHECKING:
