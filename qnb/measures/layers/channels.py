@@ -92,7 +92,7 @@ class Channels:
             return None
         order = np.sort(self._order(MOST))
         noise, low, high, clipped = self.sums[:, order]
-        levels = pd.array([pd.NA] * len(order) if used is None else used[order], dtype="Int64")
+        levels = np.full(len(order), np.nan) if used is None else used[order]
         figures = decibel(self.moments.energy[order], noise), clipped / self._count()[order], levels
         return frame(columns.CHANNEL_DISTRIBUTIONS, order, *_seen(low, high), self.moments.kurtosis[order], *figures)
 
@@ -132,7 +132,7 @@ class Tokens:
         if not self.longest:
             return None
         signal, noise, numel = self.sums
-        found = range(len(signal)), decibel(signal, noise), noise / np.maximum(numel, 1), *self.largest
+        found = np.arange(len(signal)), decibel(signal, noise), noise / np.maximum(numel, 1), *self.largest
         return frame(columns.TOKENS, *found)
 
     @property
@@ -157,7 +157,10 @@ class Samples:
 
     def update(self, signal: np.ndarray, noise: np.ndarray, first: int) -> None:
         """Take the mean squares of a batch's samples; ``first`` is the number of its first one."""
-        new = np.stack([first + np.arange(len(signal)), decibel(signal, noise), noise])
+        db = decibel(signal, noise)
+        if self.rows.shape[1] == self.most and not (db < self.rows[1, -1]).any():
+            return
+        new = np.stack([first + np.arange(len(signal)), db, noise])
         rows = np.concatenate([self.rows, new], 1)
         self.rows = rows[:, np.argsort(rows[1], kind="stable")[: self.most]]
 
@@ -172,9 +175,14 @@ def decibel(signal: np.ndarray, noise: np.ndarray) -> np.ndarray:
         return np.where(noise > 0, 10 * np.log10(signal / noise), np.inf)
 
 
-def frame(names: tuple[str, ...], *values: object) -> pd.DataFrame:
-    """A DataFrame of columns with these names."""
-    return pd.DataFrame(dict(zip(names, values, strict=True)))
+def frame(names: tuple[str, ...], *values: np.ndarray) -> pd.DataFrame:
+    """A DataFrame of columns with these names; those of floats are one array, which is quicker to make."""
+    floats = [(n, v) for n, v in zip(names, values, strict=True) if v.dtype.kind == "f"]
+    found = pd.DataFrame(np.column_stack([v for _, v in floats]), columns=[n for n, _ in floats])
+    for place, (name, value) in enumerate(zip(names, values, strict=True)):
+        if value.dtype.kind != "f":
+            found.insert(place, name, value)
+    return found
 
 
 def _seen(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -183,4 +191,4 @@ def _seen(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _wide(rows: np.ndarray, wide: int) -> np.ndarray:
-    return np.pad(rows, ((0, 0), (0, wide - rows.shape[1])))
+    return rows if rows.shape[1] == wide else np.pad(rows, ((0, 0), (0, wide - rows.shape[1])))

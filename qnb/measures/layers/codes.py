@@ -44,21 +44,30 @@ class Codes:
         """Take quantized values, ``[a, channels, b]``; those count where ``keep`` is True, all where it is None."""
         if self.counts is None:
             self.counts = torch.zeros(self.levels, dtype=torch.int64, device=x.device)
-        channels = x.shape[1] if x.shape[1] * self.levels <= MOST_CELLS else 0
         if self._used is None:
-            self._used = torch.zeros(channels * self.levels, dtype=torch.bool, device=x.device)
-        known = channels * self.levels == self._used.numel() > 0
-        first = torch.arange(x.shape[1], device=x.device, dtype=torch.int32)[:, None] * self.levels if known else None
+            channels = x.shape[1] if x.shape[1] * self.levels <= MOST_CELLS else 0
+            self._used = torch.zeros(channels, self.levels, dtype=torch.bool, device=x.device)
+        apart = len(self._used) == x.shape[1]
+        first = torch.arange(x.shape[1], device=x.device, dtype=torch.int32)[:, None] * self.levels if apart else 0
         step = max(1, CHUNK * len(x) // max(x.numel(), 1))
         for i, part in enumerate(x.split(step)):
             mask = None if keep is None else keep[i * step : (i + 1) * step]
             part = part if mask is None else torch.where(mask, part, 0.0)
-            codes = (part / self.scale).round_().add_(self.zero_point - self.qmin).clamp_(0, self.levels - 1).int()
-            chosen = codes.flatten() if mask is None else codes[mask]
-            self.counts += torch.bincount(chosen, minlength=self.levels)
-            if first is not None:
-                places = codes.add_(first)
-                self._used[(places.flatten() if mask is None else places[mask]).long()] = True
+            codes = (part / self.scale).round_().add_(self.zero_point - self.qmin).clamp_(0, self.levels - 1)
+            places = codes.int().add_(first)
+            self._count(places.flatten() if mask is None else places[mask], apart)
+
+    def _count(self, places: Tensor, apart: bool) -> None:
+        """Codes, where channels are told apart each channel's behind those of the one before."""
+        if not apart:
+            self.counts += torch.bincount(places, minlength=self.levels)
+        elif self._used.numel() <= places.numel():
+            found = torch.bincount(places, minlength=self._used.numel()).view_as(self._used)
+            self.counts += found.sum(0)
+            self._used |= found > 0
+        else:
+            self.counts += torch.bincount(places % self.levels, minlength=self.levels)
+            self._used.view(-1)[places.long()] = True
 
     @property
     def used(self) -> int:
@@ -70,7 +79,7 @@ class Codes:
         """How many levels occur in each channel; None where they were too many to remember."""
         if self._used is None or not self._used.numel():
             return None
-        return self._used.view(-1, self.levels).sum(1).cpu().numpy()
+        return self._used.sum(1).cpu().numpy()
 
     @property
     def effective_bits(self) -> float:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PAIRS, CHANNELS, SAMPLES = 1000, 12, 12
 """Pairs of values that are kept, and how many of the worst."""
-FP32_BINS, ERROR_BINS = 1 << 13, 1 << 11
+FP32_BINS, ERROR_BINS = 1 << 12, 1 << 11
 """Fine bins, of which those of a histogram are made."""
 
 
@@ -152,7 +152,9 @@ class Gatherer:
         both = self.reference.values(), simulated
         wide = bins.reaching(self.errors.ends)
         error = self.errors.values()
-        own = Even.over([self.errors.ends] if self.errors.ends else [], [e for e in [self.errors.exponent] if e])
+        own = Even.over(
+            [self.errors.ends] if self.errors.ends else [], [e for e in [self.errors.exponent] if e is not None]
+        )
         return {
             "histogram": _histogram(columns.HISTOGRAM, bins, *both),
             "distribution": _histogram(columns.DISTRIBUTION, wide, *both, error),
