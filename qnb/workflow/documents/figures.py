@@ -37,6 +37,15 @@ def histogram(profile: LayerProfile, title: str) -> go.Figure:
     )
 
 
+def distribution(profile: LayerProfile, title: str) -> tuple[go.Figure, go.Figure]:
+    """A layer's values with its error over the same bins, and the error in bins of its own."""
+    from qnb import charts
+
+    figures = {"kurtosis": profile.kurtosis, "effective_bits": profile.effective_bits}
+    values = charts.distribution(profile.distribution, layer=title, low=profile.low, high=profile.high, **figures)
+    return values, charts.error_histogram(profile.errors, layer=title, scale=profile.scale)
+
+
 def figure(chart: go.Figure) -> Figure:
     """A Plotly figure as a block, with its picture."""
     from qnb.charts.svg.picture import svg
