@@ -146,6 +146,22 @@ TOKENS = ("token", SQNR_DB, "mse", "fp32_max_abs", "max_abs_error")
 SAMPLES = ("sample", SQNR_DB, "mse")
 """Error of each input sample at a layer, counted over the batches compared, the worst first."""
 
+WORST_SAMPLES = (
+    "sample",
+    "batch",
+    SQNR_DB,
+    "mse",
+    "flipped",
+    "position",
+    "fp32_prediction",
+    "quantsim_prediction",
+    "fp32_margin",
+    "quantsim_margin",
+)
+"""Input samples by their error: which one, counted over all batches, and of which batch; whether the prediction is not
+FP32's; where the output has several predictions, at which position; the predictions, and by how much each leads. What
+is about predictions is missing where the model's outputs are no scores."""
+
 _TITLES = {
     SQNR_DB: "SQNR (dB)",
     OWN_SQNR_DB: "own SQNR (dB)",
@@ -166,6 +182,10 @@ _TITLES = {
     "bops": "BOPs",
     "fp32": "FP32",
     "quantsim": "QuantSim",
+    "fp32_prediction": "FP32 prediction",
+    "quantsim_prediction": "QuantSim prediction",
+    "fp32_margin": "FP32 margin",
+    "quantsim_margin": "QuantSim margin",
     "equal_fraction": "equal",
     "within_one_fraction": "within one step",
     "max_steps": "largest difference (steps)",

@@ -7,6 +7,8 @@ from qnb.measures.layers.profile import LayerProfile as LayerProfile
 from qnb.measures.layers.profile import distributions as distributions
 from qnb.measures.layers.profile import profile_layers as profile_layers
 from qnb.measures.layers.weights import weight_channels as weight_channels
+from qnb.measures.layers.worst_samples import SamplesFound as SamplesFound
+from qnb.measures.layers.worst_samples import worst_samples as worst_samples
 from qnb.measures.memory import activation_bytes as activation_bytes
 from qnb.measures.metrics.score import Drop as Drop
 from qnb.measures.metrics.score import Score as Score
