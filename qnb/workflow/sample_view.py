@@ -83,10 +83,10 @@ def _view(made: Any) -> SampleView:
     """What the user's function returned, in a form that needs no kernel."""
     if isinstance(made, str):
         return SampleView(_cut(made))
-    if isinstance(made, np.ndarray) and made.dtype.kind in "biuf":
-        made = torch.from_numpy(np.ascontiguousarray(made))
-    if isinstance(made, torch.Tensor):
-        return _natural(made) or SampleView(_shapes([made]))
+    numbers = isinstance(made, np.ndarray) and made.dtype.kind in "biuf"
+    tensor = torch.from_numpy(np.ascontiguousarray(made)) if numbers else made
+    if isinstance(tensor, torch.Tensor):
+        return _natural(tensor) or SampleView(_shapes([tensor]))
     if hasattr(made, "to_plotly_json") and hasattr(made, "layout"):
         return SampleView(figure=made)
     if hasattr(made, "savefig"):

@@ -53,7 +53,7 @@ class Values:
             # A power of two scales without rounding, so that floor finds the true bin.
             index = (part * scale).floor_().sub_(self._first).int()
             counts = counts + torch.bincount(index, minlength=self.size)
-        self.counts += counts.cpu().numpy()  # pyright: ignore[reportAttributeAccessIssue]
+        self.counts += counts.cpu().numpy()
 
     def _grow(self, low: float, high: float) -> None:
         """Choose the bins for this range, and move the counts there."""

@@ -115,7 +115,8 @@ class Gatherer:
             return
         sums = [per_sample(x, count, self.shape).numpy() for x in (energy, squares)]
         if len(sums[0]) == count:
-            self.samples.update(*(x * count / energy.numel() for x in sums), first)
+            mean = count / energy.numel()
+            self.samples.update(sums[0] * mean, sums[1] * mean, first)
 
     def found(self) -> dict[str, Any]:
         """The fields of a `LayerProfile` but for the layer's name and its weights."""
@@ -145,16 +146,15 @@ class Gatherer:
     def _histograms(self) -> dict[str, Any]:
         fine = [self.reference] + ([self.simulated] if self.simulated is not None else [])
         ends = [v.ends for v in fine if v.ends is not None]
-        simulated = (self.codes or self.simulated).values()  # pyright: ignore[reportOptionalMemberAccess]
+        simulated = (self.codes or self.simulated).values()
         if len(simulated[0]):
             ends.append((float(simulated[0].min()), float(simulated[0].max())))
         bins = Even.over(ends, [v.exponent for v in fine if v.exponent is not None])
         both = self.reference.values(), simulated
         wide = bins.reaching(self.errors.ends)
         error = self.errors.values()
-        own = Even.over(
-            [self.errors.ends] if self.errors.ends else [], [e for e in [self.errors.exponent] if e is not None]
-        )
+        seen = self.errors.ends is not None
+        own = Even.over([self.errors.ends] if seen else [], [self.errors.exponent] if seen else [])
         return {
             "histogram": _histogram(columns.HISTOGRAM, bins, *both),
             "distribution": _histogram(columns.DISTRIBUTION, wide, *both, error),

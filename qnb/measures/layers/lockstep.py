@@ -92,7 +92,7 @@ class Lockstep:
                     self._quantizer(node, reference, simulated, own, visit)
                 elif node.op == "output":
                     sides = (reference.__getitem__, simulated.__getitem__)
-                    outputs = tuple(fx.map_arg(node.args[0], side) for side in sides)  # pyright: ignore[reportAssignmentType]
+                    outputs = tuple(fx.map_arg(node.args[0], side) for side in sides)
                 for done in self.last_use.get(node, ()):
                     for values in (reference, simulated, own):
                         values.pop(done, None)

@@ -103,7 +103,7 @@ class _Search:
         nodes = sim.captured.module.graph.nodes
         self.shapes = {n.name: n.meta.get("shape") for n in nodes}
         returned = next(n for n in nodes if n.op == "output").args[0]
-        self.output_shapes = [getattr(n, "meta", {}).get("shape") for n in returned]  # pyright: ignore
+        self.output_shapes = [getattr(n, "meta", {}).get("shape") for n in returned]
         self.lockstep = Lockstep(sim, own=False)
         self.kept: list[tuple[float, dict[str, Any], Any]] = []
         self.seen = self.batches = 0

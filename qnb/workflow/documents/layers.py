@@ -81,8 +81,8 @@ def distribution(profile: LayerProfile) -> tuple:
     """Blocks: how the values of a layer are distributed, in figures, and its channels and tokens as tables."""
     import pandas as pd
 
-    used = "not counted" if profile.levels is None else f"{count(profile.levels_used)} of {count(profile.levels)}"
-    blocks = [
+    used = "not counted" if profile.levels is None else f"{count(profile.levels_used or 0)} of {count(profile.levels)}"
+    blocks: list = [
         Facts(
             {
                 "kurtosis (FP32)": number(profile.kurtosis),
