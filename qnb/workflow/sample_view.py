@@ -13,6 +13,7 @@ import torch
 from qnb.arguments import short
 from qnb.errors import InputError, QnbError
 from qnb.graph.structure import flatten
+from qnb.workflow.documents.figures import picture
 
 TOKENS, CHARACTERS = 48, 160
 """Of a sample at most so many tokens and characters are shown."""
@@ -65,9 +66,7 @@ def _natural(x: torch.Tensor) -> SampleView | None:
     """By dtype and shape; None where neither says how."""
     x = x.detach().cpu()
     if x.dim() == 3 and x.shape[0] in PICTURE and min(x.shape) > 0 and max(x.shape[1:]) > 1:
-        from qnb.charts.pixels import png, to_pixels  # with Plotly: only when something is shown
-
-        return SampleView(drawn=png(to_pixels(x.double().numpy())))
+        return SampleView(drawn=picture(x.double().numpy()))
     if x.dtype == torch.bool or not x.numel():
         return None
     if not x.is_floating_point() and not x.is_complex():
@@ -89,11 +88,12 @@ def _view(made: Any) -> SampleView:
         return _natural(tensor) or SampleView(_shapes([tensor]))
     if hasattr(made, "to_plotly_json") and hasattr(made, "layout"):
         return SampleView(figure=made)
-    if hasattr(made, "savefig"):
+    save, to_png = getattr(made, "savefig", None), getattr(made, "_repr_png_", None)
+    if save is not None:
         file = io.BytesIO()
-        made.savefig(file, format="png")
+        save(file, format="png")
         return SampleView(drawn=file.getvalue())
-    drawn = made._repr_png_() if hasattr(made, "_repr_png_") else None
+    drawn = to_png() if to_png is not None else None
     drawn = drawn[0] if isinstance(drawn, tuple) else drawn
     return SampleView(drawn=drawn) if isinstance(drawn, bytes) else SampleView(short(made))
 

@@ -20,7 +20,7 @@ from qnb.progress import Report
 from qnb.text import count as counted
 from qnb.text import decibel
 from qnb.workflow.documents.display import Charted
-from qnb.workflow.documents.figures import figure_json, figure_title
+from qnb.workflow.documents.figures import figure, figure_json, figure_title
 from qnb.workflow.jobs.progress import shown
 from qnb.workflow.jobs.stage_progress import Ticks
 from qnb.workflow.results import check_simulated
@@ -92,8 +92,6 @@ class WorstSamples(Charted):
         return ([] if chart is None else [chart]) + [v.figure for v in self.views if v.figure is not None]
 
     def document(self) -> Document:
-        from qnb.charts.svg.picture import svg
-
         table = self.table.dropna(axis=1, how="all") if len(self.table) else self.table
         if any(v.text for v in self.views):
             table = table.assign(shown=[v.text for v in self.views])
@@ -101,7 +99,8 @@ class WorstSamples(Charted):
         blocks: list = [Table(table, "The worst first", max(12, len(table)), forms)]
         chart = self.chart()
         if chart is not None:
-            blocks.append(_Shown(figure_json(chart), figure_title(chart), svg(chart)))
+            drawn = figure(chart)
+            blocks.append(_Shown(drawn.figure, drawn.alt, drawn.picture))
         blocks += [_Shown(figure_json(v.figure), figure_title(v.figure)) for v in self.views if v.figure is not None]
         return Document("worst-samples", self.caption(), tuple(blocks))
 

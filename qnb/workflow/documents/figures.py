@@ -10,6 +10,7 @@ from qnb.document import Figure
 from qnb.measures import LayerProfile
 
 if TYPE_CHECKING:
+    import numpy as np
     import plotly.graph_objects as go
 
 
@@ -44,6 +45,13 @@ def distribution(profile: LayerProfile, title: str) -> tuple[go.Figure, go.Figur
     figures = {"kurtosis": profile.kurtosis, "effective_bits": profile.effective_bits}
     values = charts.distribution(profile.distribution, layer=title, low=profile.low, high=profile.high, **figures)
     return values, charts.error_histogram(profile.errors, layer=title, scale=profile.scale)
+
+
+def picture(values: np.ndarray) -> bytes:
+    """A picture ``[channels, height, width]`` as a small PNG file."""
+    from qnb.charts.pixels import png, to_pixels
+
+    return png(to_pixels(values))
 
 
 def figure(chart: go.Figure) -> Figure:
