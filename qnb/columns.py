@@ -144,6 +144,22 @@ SCATTER = ("fp32", "quantsim")
 WORST_CHANNELS = ("channel", SQNR_DB, "mse", "fp32_min", "fp32_max")
 """Error of each channel of a layer's output, the worst first."""
 
+DISTRIBUTION = (*HISTOGRAM, "error")
+"""As `HISTOGRAM`, with the counts of QuantSim's error over the same bins, and over more where it goes beyond."""
+
+ERRORS = ("bin_left", "bin_right", "error")
+"""Counts of the error of one layer's output, QuantSim less FP32, over bins of its own."""
+
+DISTRIBUTIONS = (LAYER, "kurtosis", "saturated_fraction", "clipped_fraction", "levels", "levels_used", "effective_bits")
+"""What `qnb.measures.distributions` returns, one row per layer: kurtosis of the FP32 values, the shares of QuantSim's
+and of FP32 values that the grid clips, the grid's levels, how many of them are used, and the codes' entropy in bits."""
+
+CHANNEL_DISTRIBUTIONS = ("channel", "fp32_min", "fp32_max", "kurtosis", SQNR_DB, "saturated_fraction", "levels_used")
+"""Each channel of a layer's output; its levels are missing where they were too many to remember."""
+
+TOKENS = ("token", SQNR_DB, "mse", "fp32_max_abs", "max_abs_error")
+"""Each position of an output ``[batch, tokens, features]``."""
+
 SAMPLES = ("sample", SQNR_DB, "mse")
 """Error of each input sample at a layer, counted over the batches compared, the worst first."""
 
@@ -156,6 +172,21 @@ HEADS = (LAYER, OP, "head", SQNR_DB, OWN_SQNR_DB, "mse", "numel")
 PREDICTIONS = ("position", "last_position", "kl_nats", "kl_p95_nats", "top1_agreement", "n")
 """KL(FP32 || QuantSim) of what is predicted at each token position, mean and 95th percentile, and how often both
 predict the same; one row where a model predicts once for each sample."""
+WORST_SAMPLES = (
+    "sample",
+    "batch",
+    SQNR_DB,
+    "mse",
+    "flipped",
+    "position",
+    "fp32_prediction",
+    "quantsim_prediction",
+    "fp32_margin",
+    "quantsim_margin",
+)
+"""Input samples by their error: which one, counted over all batches, and of which batch; whether the prediction is not
+FP32's; where the output has several predictions, at which position; the predictions, and by how much each leads. What
+is about predictions is missing where the model's outputs are no scores."""
 
 _TITLES = {
     SQNR_DB: "SQNR (dB)",
@@ -174,6 +205,7 @@ _TITLES = {
     "fp32_min": "FP32 min",
     "fp32_max": "FP32 max",
     "numel": "values",
+    "fp32_max_abs": "FP32 max abs",
     "before_db": "before",
     "after_db": "after",
     "own_before_db": "own, before",
@@ -183,6 +215,10 @@ _TITLES = {
     "bops": "BOPs",
     "fp32": "FP32",
     "quantsim": "QuantSim",
+    "fp32_prediction": "FP32 prediction",
+    "quantsim_prediction": "QuantSim prediction",
+    "fp32_margin": "FP32 margin",
+    "quantsim_margin": "QuantSim margin",
     "equal_fraction": "equal",
     "within_one_fraction": "within one step",
     "max_steps": "largest difference (steps)",

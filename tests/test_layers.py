@@ -55,6 +55,7 @@ LATE = {
     "workflow/documents/recovery.py": {"charts"},
     "workflow/recovery/sensitivities.py": {"charts"},
     "workflow/recovery/pareto_front.py": {"charts"},
+    "workflow/worst_samples.py": {"charts"},
     "workflow/views.py": {"panels"},
     "demo/__main__.py": {"workflow"},
     "sim/quantsim.py": {"export"},

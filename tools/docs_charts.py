@@ -9,6 +9,7 @@ from pathlib import Path
 import qnb
 from qnb.charts.svg.picture import svg
 from qnb.html import GREY
+from qnb.workflow.documents.figures import distribution
 
 FOLDER = Path(__file__).parents[1] / "docs" / "images" / "charts"
 
@@ -24,6 +25,10 @@ def charts() -> Iterator[tuple[str, object]]:
     histogram, _, weights = flow.layer("w4a8", "stem.conv").figures()
     yield "histogram", histogram
     yield "weight-ranges", weights
+    values, error = distribution(flow.layer("w4a8", "blocks.1.depthwise.conv").profile, "w4a8, blocks.1.depthwise.conv")
+    yield "distribution", values
+    yield "error-histogram", error
+    yield "worst-samples", flow.worst_samples("w4a8", "flipped", 4).chart()
     yield "summary", flow.chart()
     yield "sensitivity", qnb.charts.sensitivity(flow.sensitivity("w4a8").table.head(12))
     front = flow.search_mixed_precision("w8a8", candidates=["w8a8", "w4a8"])

@@ -9,7 +9,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from qnb.charts.frames import evenly, numbers, require, small, value
-from qnb.charts.theme import BAD, FP32, GREY, QUANTSIM, empty, figure, titled
+from qnb.charts.grid_ends import shade_clipped
+from qnb.charts.theme import FP32, GREY, QUANTSIM, empty, figure, titled
 from qnb.columns import HISTOGRAM
 
 SOURCE = "a histogram with columns qnb.columns.HISTOGRAM, as flow.layer(run, layer).histogram"
@@ -80,7 +81,7 @@ def layer_histogram(
                 **place,
             )
         )
-    _clipped(chart, float(left[0]), float(right[-1]), low, high)
+    shade_clipped(chart, float(left[0]), float(right[-1]), low, high)
     _levels(chart, scale, low, high, 1.0 if log_y else 0.0)
     if log_y:
         top = max(fp32.max(), quantsim.max(), 1.0)
@@ -97,27 +98,6 @@ def _title(layer: str, clipped: float | None) -> str:
         return titled("", layer, colon + "FP32 and QuantSim values")
     share = "no FP32 value" if clipped == 0 else f"{value(100 * clipped)} % of FP32 values"
     return titled("", layer, f"{colon}{share} clipped")
-
-
-def _clipped(chart: go.Figure, start: float, end: float, low: float | None, high: float | None) -> None:
-    """Shade what the grid does not reach."""
-    for edge, x0, x1, side in ((low, start, low, "left"), (high, high, end, "right")):
-        if edge is None or not math.isfinite(edge) or not start < edge < end:
-            continue
-        chart.add_vrect(x0, x1, fillcolor=BAD, opacity=0.13, line_width=0, layer="below")
-        chart.add_vline(edge, line={"color": BAD, "width": 1.5, "dash": "dash"})
-        outside = x1 - x0 > 0.25 * (end - start)
-        anchor = side if not outside else {"left": "right", "right": "left"}[side]
-        chart.add_annotation(
-            x=edge,
-            y=1,
-            yref="paper",
-            yanchor="top",
-            xanchor=anchor,
-            showarrow=False,
-            text=f"clips at {value(edge)}",
-            font={"color": BAD, "size": 11},
-        )
 
 
 def _levels(chart: go.Figure, scale: float | None, low: float | None, high: float | None, y: float) -> None:

@@ -6,8 +6,11 @@ from qnb.measures.cost import cost as cost
 from qnb.measures.cost import model_bytes as model_bytes
 from qnb.measures.layers.compare import compare_layers as compare_layers
 from qnb.measures.layers.profile import LayerProfile as LayerProfile
+from qnb.measures.layers.profile import distributions as distributions
 from qnb.measures.layers.profile import profile_layers as profile_layers
 from qnb.measures.layers.weights import weight_channels as weight_channels
+from qnb.measures.layers.worst_samples import SamplesFound as SamplesFound
+from qnb.measures.layers.worst_samples import worst_samples as worst_samples
 from qnb.measures.memory import activation_bytes as activation_bytes
 from qnb.measures.metrics.accuracy import accuracy as accuracy
 from qnb.measures.metrics.perplexity import cross_entropy as cross_entropy

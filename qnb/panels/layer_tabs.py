@@ -15,7 +15,7 @@ from qnb.panels.base import columns
 from qnb.panels.widgets import Plot
 from qnb.registry import Registry
 from qnb.workflow.documents import layers as layer_documents
-from qnb.workflow.documents.figures import histogram
+from qnb.workflow.documents.figures import distribution, histogram
 
 if TYPE_CHECKING:
     from qnb.workflow.workflow import Workflow
@@ -77,6 +77,27 @@ class _OneChart(LayerTab):
 
     def missing(self, flow: Workflow, text: str) -> None:
         self.plot.draw(empty(text))
+
+
+@TABS.register("Distribution")
+class Distribution(LayerTab):
+    """FP32, QuantSim and the error, their figures, and the channels and tokens with the lowest SQNR."""
+
+    def __init__(self):
+        self.values, self.errors, self.figures = Plot(), Plot(), widgets.HTML()
+        self.widget = columns(widgets.VBox([self.values, self.errors]), self.figures, least="360px")
+
+    def draw(self, flow: Workflow, run: str, profile: LayerProfile) -> None:
+        for plot, chart in zip(
+            (self.values, self.errors), distribution(profile, f"{run}, {profile.layer}"), strict=True
+        ):
+            plot.draw(chart)
+        self.figures.value = "".join(block.html() for block in layer_documents.distribution(profile))
+
+    def missing(self, flow: Workflow, text: str) -> None:
+        self.values.draw(empty(text))
+        self.errors.draw(empty(""))
+        self.figures.value = ""
 
 
 @TABS.register("FP32 vs quantized")

@@ -171,16 +171,19 @@ class TestLayerExplorer:
         explorer = flow.explore("w4a8")
         flow.selection.layer = "stem.conv"
         views = explorer.views
-        for tab, plot in ((1, views.tabs["FP32 vs quantized"].plot), (2, views.tabs["Weight ranges"].plot)):
-            views.widget.selected_index = tab
-            assert "stem.conv" in plot.alt
-        views.widget.selected_index = 3
+        order = list(views.tabs)
+        for tab, plot in (("FP32 vs quantized", "plot"), ("Weight ranges", "plot"), ("Distribution", "errors")):
+            views.widget.selected_index = order.index(tab)
+            assert "stem.conv" in getattr(views.tabs[tab], plot).alt
+        figures = views.tabs["Distribution"].figures.value
+        assert "kurtosis" in figures and "of 256" in figures and "Channels: the" in figures and "Tokens" not in figures
+        views.widget.selected_index = order.index("Worst cases")
         assert (
             "Channels with the largest error" in views.tabs["Worst cases"].widget.value
             and "Input samples" in views.tabs["Worst cases"].widget.value
         )
         flow.selection.layer = "pool"
-        views.widget.selected_index = 2
+        views.widget.selected_index = order.index("Weight ranges")
         assert "no weights" in str(views.tabs["Weight ranges"].plot.figure)
 
     def test_modules_fold_into_one_bar_and_open_by_a_click(self, flow):

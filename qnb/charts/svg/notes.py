@@ -32,6 +32,16 @@ def shape(said: Mapping[str, Any], x: Axis, y: Axis) -> str:
     return tag("path", d=path, opacity=said.get("opacity"), **paint("fill", said.get("fillcolor")), **line)
 
 
+def image(said: Mapping[str, Any], x: Axis, y: Axis) -> str:
+    """A picture that the figure holds in itself (PNG), in the middle of its box and as large as that lets it be."""
+    source, across, up = str(said.get("source")), finite(said.get("x")), finite(said.get("y"))
+    width, height = finite(said.get("sizex")), finite(said.get("sizey"))
+    if not source.startswith("data:image/png;base64,") or None in (across, up, width, height):
+        return ""
+    box = x.pixel(across - width / 2), y.pixel(up + height / 2), x.pixel(across + width / 2), y.pixel(up - height / 2)
+    return tag("image", href=source, x=box[0], y=box[1], width=box[2] - box[0], height=box[3] - box[1])
+
+
 @dataclass(frozen=True)
 class Note:
     """An annotation in pixels: its lines of text, their box, and the point that they belong to, if any."""

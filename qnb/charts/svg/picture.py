@@ -204,6 +204,7 @@ def _plot(data: list[dict], layout: Mapping, x: Axis, ys: Mapping[str, Axis], co
     slots = marks.slots(data, along, _gap(layout))
     shapes = layout.get("shapes") or ()
     inside = "".join(svg_notes.shape(s, x, y) for s in shapes if s.get("layer") == "below")
+    inside += "".join(svg_notes.image(said, x, y) for said in layout.get("images") or ())
     over = ""
     for i, trace in enumerate(data):
         own = marks.colour_of(trace, i, colours)

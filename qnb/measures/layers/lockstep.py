@@ -69,8 +69,13 @@ class Lockstep:
             if n.op == "get_attr"
         }
 
-    def run(self, inputs: list[torch.Tensor], visit: Visitor) -> None:
-        """One batch of flat inputs; ``visit`` is called for every layer in graph order."""
+    def run(self, inputs: list[torch.Tensor], visit: Visitor) -> tuple[tuple, tuple]:
+        """One batch of flat inputs; ``visit`` is called for every layer in graph order.
+
+        Returns:
+            The model's flat outputs, of FP32 and of the simulation.
+        """
+        outputs: tuple[tuple, tuple] = ((), ())
         reference: dict[fx.Node, Any] = {}
         simulated: dict[fx.Node, Any] = {}
         own: dict[fx.Node, Any] = {}
@@ -85,9 +90,13 @@ class Lockstep:
                     self._op(node, reference, simulated, own)
                 elif node.op == "call_module":
                     self._quantizer(node, reference, simulated, own, visit)
+                elif node.op == "output":
+                    sides = (reference.__getitem__, simulated.__getitem__)
+                    outputs = tuple(fx.map_arg(node.args[0], side) for side in sides)
                 for done in self.last_use.get(node, ()):
                     for values in (reference, simulated, own):
                         values.pop(done, None)
+        return outputs
 
     def _op(self, node: fx.Node, reference, simulated, own) -> None:
         reference[node] = call(node, reference.__getitem__)

@@ -1,37 +1,29 @@
-"""Every layer's values in one run: histogram, a sample of pairs, the worst channels and input samples.
+"""Every layer's values in one run: distributions, a sample of pairs, channels, tokens and the worst input samples.
 
-Two passes over the data, the first to find each histogram's ends; memory does not grow with the data, but for two
-numbers per layer and input sample.
+One pass over the data; memory does not grow with it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
-import torch
 
 from qnb import columns
 from qnb.graph.batches import length, reiterable
-from qnb.measures.layers.error import beyond
+from qnb.measures.layers.gatherer import Gatherer
 from qnb.measures.layers.lockstep import LayerValues, Lockstep
 from qnb.measures.layers.weights import weight_channels
+from qnb.measures.sensitivity.samples import sample_count
 from qnb.progress import Report
 from qnb.sim import selection
-from qnb.sim.placement.masking import attended
 
 if TYPE_CHECKING:
     from qnb.measures.layers.lockstep import Visitor
     from qnb.sim.base import SimBase
-    from qnb.sim.quantizer import Quantizer
-
-BINS, PAIRS, CHANNELS, SAMPLES = 100, 1000, 12, 12
-"""Bins of a histogram, pairs of values that are kept, and how many of the worst."""
-CHANNEL_FIRST = ("conv", "batch_norm", "pool", "prelu", "pixel", "upsample", "interpolate")
-"""Ops whose outputs have their channels in dimension 1; all others in the last."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +35,25 @@ class LayerProfile:
         histogram: `qnb.columns.HISTOGRAM`.
         scatter: `qnb.columns.SCATTER`.
         channels: the channels with the largest share of the error, `qnb.columns.WORST_CHANNELS`; None without any.
-        samples: the input samples with the lowest SQNR, `qnb.columns.SAMPLES`.
+        samples: the input samples with the lowest SQNR, `qnb.columns.SAMPLES`; empty where a layer's values do not
+            belong to one sample each.
         weights: range of each output channel's weights, `qnb.columns.CHANNELS`; None where it has none.
         low, high: ends of the output's grid, infinite where there is none.
         scale: of the output's grid, None where there is none.
         clipped_fraction: share of FP32 values that the grid would clip; `compare_layers` counts QuantSim's own.
+        distribution: `qnb.columns.DISTRIBUTION`.
+        errors: `qnb.columns.ERRORS`.
+        kurtosis: of the FP32 values, 3 for a normal distribution (see `qnb.measures.layers.moments`).
+        saturated_fraction: share of QuantSim's own values that the grid clips.
+        levels: of the output's grid, None where they are not counted: a float grid, or none.
+        levels_used: how many of them occur.
+        effective_bits: entropy of the codes in bits, at most ``log2(levels_used)``; NaN where they are not counted.
+        channel_table: all channels, `qnb.columns.CHANNEL_DISTRIBUTIONS`; None without any. Of more than 4,096 those
+            with the largest error.
+        channels_left_out: how many are not in it.
+        tokens: positions of an output ``[batch, tokens, features]``, `qnb.columns.TOKENS`; None for others. The
+            first 4,096.
+        tokens_left_out: how many are not in it.
     """
 
     layer: str
@@ -60,6 +66,17 @@ class LayerProfile:
     high: float
     scale: float | None
     clipped_fraction: float
+    distribution: pd.DataFrame
+    errors: pd.DataFrame
+    kurtosis: float = math.nan
+    saturated_fraction: float = 0.0
+    levels: int | None = None
+    levels_used: int | None = None
+    effective_bits: float = math.nan
+    channel_table: pd.DataFrame | None = None
+    channels_left_out: int = 0
+    tokens: pd.DataFrame | None = None
+    tokens_left_out: int = 0
 
 
 def profile_layers(
@@ -70,181 +87,61 @@ def profile_layers(
     progress: Report | None = None,
     watch: Visitor | None = None,
 ) -> dict[str, LayerProfile]:
-    """Profile some or all layers of a calibrated sim.
+    """Profile some or all layers of a calibrated sim, in one pass over the data.
 
     Args:
         batches: re-iterable, as the model takes them.
         layers: names or globs; None means all. The graph behind the last of them is not run.
-        progress: ``progress(done, total, message)`` after each batch of either pass.
+        progress: ``progress(done, total, message)`` after each batch.
         watch: called with every layer's `LayerValues`.
     """
     sim, batches = sim.snapshot(), reiterable(batches, "profile_layers")
     names = selection.layers([g.layer for g in sim.groups], layers, "look at a layer")
-    gatherers = {g.layer: _Gatherer(g.op) for g in sim.groups if g.layer in names}
-    last = next(g.layer for g in reversed(sim.groups) if g.layer in names)
-    lockstep, total, done = Lockstep(sim, own=False), length(batches), 0
-    for step in (_Gatherer.widen, _Gatherer.count):
+    shapes = {n.name: n.meta.get("shape") for n in sim.captured.module.graph.nodes}
+    wanted = [g for g in sim.groups if g.layer in names]
+    gatherers = {g.layer: Gatherer(g.op, sim.activation(g.key), shapes.get(g.output)) for g in wanted}
+    lockstep, total, seen = Lockstep(sim, own=False), length(batches), 0
+    for done, batch in enumerate(batches, 1):
+        flat = sim.flatten(batch, "look at a layer")
+        count = sample_count(sim.captured, flat)
 
-        def visit(values: LayerValues, step=step) -> None:
+        def visit(values: LayerValues, first: int = seen, count: int = count) -> None:
             if watch is not None:
                 watch(values)
             if values.group.layer in gatherers:
-                step(gatherers[values.group.layer], values)
-            if values.group.layer == last:
+                gatherers[values.group.layer].update(values, first, count)
+            if values.group.layer == wanted[-1].layer:
                 raise _Found
 
-        for batch in batches:
-            try:
-                lockstep.run(sim.flatten(batch, "look at a layer"), visit)
-            except _Found:
-                pass
-            done += 1
-            if progress is not None:
-                progress(done, 2 * total if total else None, "reading layers")
+        try:
+            lockstep.run(flat, visit)
+        except _Found:
+            pass
+        seen += count
+        if progress is not None:
+            progress(done, total, "reading layers")
     has_weights = {site.layer for site in sim.plan.weights.values()}
     return {
-        g.layer: gatherers[g.layer].profile(
-            g.layer, sim.activation(g.key), weight_channels(sim, g.layer) if g.layer in has_weights else None
+        layer: LayerProfile(
+            layer=layer, weights=weight_channels(sim, layer) if layer in has_weights else None, **gatherer.found()
         )
-        for g in sim.groups
-        if g.layer in gatherers
+        for layer, gatherer in gatherers.items()
     }
+
+
+def distributions(profiles: dict[str, LayerProfile]) -> pd.DataFrame:
+    """One row per profile, columns `qnb.columns.DISTRIBUTIONS`.
+
+    >>> import torch, qnb
+    >>> model, x = torch.nn.Linear(4, 2).eval(), torch.randn(8, 4)
+    >>> sim = qnb.QuantSim(model, x, "w8a4", target="generic").calibrate([x])
+    >>> distributions(profile_layers(sim, [x])).levels.tolist()
+    [16]
+    """
+    rows = [[getattr(profile, name) for name in columns.DISTRIBUTIONS] for profile in profiles.values()]
+    table = pd.DataFrame(rows, columns=list(columns.DISTRIBUTIONS))
+    return table.astype({"levels": "Int64", "levels_used": "Int64"})
 
 
 class _Found(Exception):
     """The last layer was visited; the rest of the graph need not run."""
-
-
-@dataclass
-class _Gatherer:
-    """Streaming figures of one layer."""
-
-    op: str
-    low: float = np.inf
-    high: float = -np.inf
-    counts: np.ndarray = field(default_factory=lambda: np.zeros((2, BINS)))
-    outside: int = 0
-    numel: int = 0
-    pairs: tuple[np.ndarray, np.ndarray] | None = None
-    channels: np.ndarray | None = None
-    samples: list[np.ndarray] = field(default_factory=list)
-
-    def widen(self, values: LayerValues) -> None:
-        for x in _both(values):
-            x = x[torch.isfinite(x)] if x.numel() and not torch.isfinite(x.sum()) else x
-            if x.numel():
-                low, high = torch.aminmax(x)
-                self.low, self.high = min(self.low, float(low)), max(self.high, float(high))
-
-    def ends(self) -> tuple[float, float]:
-        if not self.low <= self.high:  # nothing finite, or every position masked
-            return 0.0, 1.0
-        return (self.low, self.high) if self.high > self.low else (self.low - 0.5, self.low + 0.5)
-
-    def count(self, values: LayerValues) -> None:
-        low, high = self.ends()
-        reference, simulated = _both(values)
-        for row, x in enumerate((reference, simulated)):
-            self.counts[row] += torch.histc(x.float(), BINS, low, high).cpu().numpy()
-        if values.quantizer.active:
-            self.outside += int(beyond(reference, values.quantizer))
-        self.numel += reference.numel()
-        if self.pairs is None:
-            step = max(1, -(-reference.numel() // PAIRS))
-            self.pairs = tuple(x.reshape(-1)[::step].float().cpu().numpy() for x in (reference, simulated))
-        self._errors(values)
-
-    def _errors(self, values: LayerValues) -> None:
-        """Signal and noise by channel and by sample; what is masked counts as equal."""
-        signal, noise = values.reference.float(), values.simulated.float() - values.reference.float()
-        if values.masked:
-            keep = attended(values.reference)
-            signal, noise = torch.where(keep, signal, 0.0), torch.where(keep, noise, 0.0)
-        if signal.dim() == 0:
-            return
-        per_sample = [x.reshape(len(x), -1).square().mean(1).cpu().numpy() for x in (signal, noise)]
-        self.samples.append(np.stack(per_sample))
-        if signal.dim() < 2:
-            return
-        axis = 1 if any(name in self.op for name in CHANNEL_FIRST) else -1
-        rows = [x.movedim(axis, 0).reshape(signal.shape[axis], -1) for x in (signal, noise)]
-        found = (
-            torch.stack(
-                [
-                    rows[0].square().sum(1),
-                    rows[1].square().sum(1),
-                    rows[0].amin(1),
-                    rows[0].amax(1),
-                    torch.full((len(rows[0]),), float(rows[0].shape[1])),
-                ]
-            )
-            .cpu()
-            .numpy()
-        )
-        self.channels = (
-            found
-            if self.channels is None or self.channels.shape != found.shape
-            else np.stack(
-                [
-                    self.channels[0] + found[0],
-                    self.channels[1] + found[1],
-                    np.minimum(self.channels[2], found[2]),
-                    np.maximum(self.channels[3], found[3]),
-                    self.channels[4] + found[4],
-                ]
-            )
-        )
-
-    def profile(self, layer: str, quantizer: Quantizer, weights: pd.DataFrame | None) -> LayerProfile:
-        edges = np.linspace(*self.ends(), BINS + 1)
-        histogram = _frame(columns.HISTOGRAM, edges[:-1], edges[1:], *self.counts)
-        pairs = self.pairs or (np.zeros(0), np.zeros(0))
-        low, high = (float(v) for v in quantizer.limits()) if quantizer.active else (-np.inf, np.inf)
-        scale = float(quantizer.scale) if quantizer.active and quantizer.scale is not None else None
-        return LayerProfile(
-            layer,
-            histogram,
-            _frame(columns.SCATTER, *pairs),
-            self._worst_channels(),
-            self._worst_samples(),
-            weights,
-            low,
-            high,
-            scale,
-            self.outside / max(self.numel, 1),
-        )
-
-    def _worst_channels(self) -> pd.DataFrame | None:
-        if self.channels is None:
-            return None
-        signal, noise, low, high, count = self.channels
-        order = np.argsort(-noise, kind="stable")[:CHANNELS]
-        return _frame(
-            columns.WORST_CHANNELS,
-            order,
-            _decibel(signal, noise)[order],
-            (noise / count)[order],
-            low[order],
-            high[order],
-        )
-
-    def _worst_samples(self) -> pd.DataFrame:
-        signal, noise = np.concatenate(self.samples, 1) if self.samples else np.zeros((2, 0))
-        db = _decibel(signal, noise)
-        order = np.argsort(db, kind="stable")[:SAMPLES]
-        return _frame(columns.SAMPLES, order, db[order], noise[order])
-
-
-def _both(values: LayerValues) -> tuple[torch.Tensor, torch.Tensor]:
-    """FP32 and QuantSim values, without masked attention scores."""
-    keep = attended(values.reference) if values.masked else ...
-    return values.reference[keep], values.simulated[keep]
-
-
-def _decibel(signal: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(noise > 0, 10 * np.log10(signal / noise), np.inf)
-
-
-def _frame(names, *values) -> pd.DataFrame:
-    return pd.DataFrame(dict(zip(names, values, strict=True)))

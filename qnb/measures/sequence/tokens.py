@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx
 
 from qnb.graph import ops
-from qnb.measures.layers.profile import CHANNEL_FIRST
+from qnb.measures.layers.channels import CHANNEL_FIRST
 
 if TYPE_CHECKING:
     from qnb.graph import Captured

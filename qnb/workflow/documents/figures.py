@@ -10,6 +10,7 @@ from qnb.document import Figure
 from qnb.measures import LayerProfile
 
 if TYPE_CHECKING:
+    import numpy as np
     import plotly.graph_objects as go
 
 
@@ -35,6 +36,22 @@ def histogram(profile: LayerProfile, title: str) -> go.Figure:
         high=profile.high,
         clipped_fraction=profile.clipped_fraction,
     )
+
+
+def distribution(profile: LayerProfile, title: str) -> tuple[go.Figure, go.Figure]:
+    """A layer's values with its error over the same bins, and the error in bins of its own."""
+    from qnb import charts
+
+    figures = {"kurtosis": profile.kurtosis, "effective_bits": profile.effective_bits}
+    values = charts.distribution(profile.distribution, layer=title, low=profile.low, high=profile.high, **figures)
+    return values, charts.error_histogram(profile.errors, layer=title, scale=profile.scale)
+
+
+def picture(values: np.ndarray) -> bytes:
+    """A picture ``[channels, height, width]`` as a small PNG file."""
+    from qnb.charts.pixels import png, to_pixels
+
+    return png(to_pixels(values))
 
 
 def figure(chart: go.Figure) -> Figure:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from qnb.document import Document, Table
+from qnb.document import Document, Facts, Table
 from qnb.sim import tables
 from qnb.text import count, decibel, number, percent
 from qnb.workflow.documents.figures import figure, histogram
@@ -13,10 +13,13 @@ from qnb.workflow.documents.figures import figure, histogram
 if TYPE_CHECKING:
     import pandas as pd
 
+    from qnb.measures import LayerProfile
     from qnb.workflow.run import Run
     from qnb.workflow.workflow import Workflow
 
 SHOWN = ["layer", "op", "sqnr_db", "own_sqnr_db", "saturated_fraction", "fp32_min", "fp32_max"]
+ROWS = 12
+"""Of the tables of channels and tokens."""
 FORMS = {"sqnr_db": decibel, "own_sqnr_db": decibel, "saturated_fraction": percent}
 
 
@@ -77,6 +80,34 @@ _LAYER_FORMS = {
     "FP32 range": lambda row, bits: f"{row.fp32_min:.3g} to {row.fp32_max:.3g}",
     "values compared": lambda row, bits: count(row.numel),
 }
+
+
+def distribution(profile: LayerProfile) -> tuple:
+    """Blocks: how the values of a layer are distributed, in figures, and its channels and tokens as tables."""
+    import pandas as pd
+
+    used = "not counted" if profile.levels is None else f"{count(profile.levels_used or 0)} of {count(profile.levels)}"
+    blocks: list = [
+        Facts(
+            {
+                "kurtosis (FP32)": number(profile.kurtosis),
+                "FP32 values clipped": percent(profile.clipped_fraction),
+                "QuantSim values clipped": percent(profile.saturated_fraction),
+                "levels used": used,
+                "effective bits": number(profile.effective_bits) if profile.levels else "not counted",
+            }
+        )
+    ]
+    for what, table, more in (
+        ("Channels", profile.channel_table, profile.channels_left_out),
+        ("Tokens", profile.tokens, profile.tokens_left_out),
+    ):
+        if isinstance(table, pd.DataFrame):
+            lowest = table.nsmallest(ROWS, "sqnr_db")
+            left_out = f"; {count(more)} more are in no table" if more else ""
+            caption = f"{what}: the {len(lowest)} with the lowest SQNR of {count(len(table))}{left_out}"
+            blocks.append(Table(lowest, caption, ROWS, FORMS))
+    return tuple(blocks)
 
 
 def explorer(flow: Workflow) -> Document:

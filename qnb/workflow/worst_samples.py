@@ -1,0 +1,170 @@
+"""The input samples that a run does worst on, shown as what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from qnb.arguments import whole
+from qnb.columns import SQNR_DB
+from qnb.document import Document, Figure, Table
+from qnb.errors import InputError
+from qnb.graph.batches import reiterable
+from qnb.measures import worst_samples as measure
+from qnb.measures.layers.worst_samples import FLIPPED, OUTPUT, layer_of, one
+from qnb.measures.sensitivity.samples import sample_count
+from qnb.progress import Report
+from qnb.text import count as counted
+from qnb.text import decibel
+from qnb.workflow.documents.display import Charted
+from qnb.workflow.documents.figures import figure, figure_json, figure_title
+from qnb.workflow.jobs.progress import shown
+from qnb.workflow.jobs.stage_progress import Ticks
+from qnb.workflow.results import check_simulated
+from qnb.workflow.sample_view import SampleView, view
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from qnb.workflow.run import Run
+    from qnb.workflow.workflow import Workflow
+
+OPERATION = "flow.worst_samples"
+
+
+class _Shown(Figure):
+    """A figure of samples: pages get its picture. As data it is its words: a document holds no images."""
+
+    def json(self) -> dict:
+        return {"type": "text", "text": self.alt, "tone": "neutral"}
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class WorstSamples(Charted):
+    """Input samples with the largest error in one run.
+
+    Args:
+        run: its name.
+        by: ``"output"``, ``"flipped"``, or a layer's name.
+        table: `qnb.columns.WORST_SAMPLES`, the worst first.
+        inputs: for each row, the sample as a batch of one, as the model takes it: ``sim(*inputs)`` and ``batches=``
+            take it again.
+        seen: how many samples there were.
+        flipped: how many predictions flipped among them; None where the outputs are no scores.
+        views: for each row, what it is shown as.
+    """
+
+    run: str
+    by: str
+    table: pd.DataFrame
+    inputs: tuple[Any, ...]
+    seen: int
+    flipped: int | None
+    views: tuple[SampleView, ...]
+
+    def caption(self) -> str:
+        """What was found, in a line."""
+        all_of = f"{counted(self.seen)} samples"
+        said = [] if self.flipped is None else [f"{counted(self.flipped)} of {all_of} flipped"]
+        if len(self.table) and self.by != FLIPPED:
+            first = self.table.iloc[0]
+            where = "output" if self.by == OUTPUT else self.by
+            said.append(f"lowest SQNR at {where} {decibel(first[SQNR_DB])}, sample {first['sample']}")
+        return f"{self.run}: {'; '.join(said) or f'{len(self.table)} of {all_of}'}"
+
+    def chart(self) -> go.Figure | None:
+        """Those samples that are pictures or signals, as a Plotly figure; None without any."""
+        from qnb import charts
+
+        rows = zip(self.views, self.table.itertuples(), strict=True)
+        drawn = [(v.drawn, _label(row)) for v, row in rows if v.drawn is not None]
+        if not drawn:
+            return None
+        what = "Flipped predictions" if self.by == FLIPPED else "Lowest SQNR" if self.by == OUTPUT else self.by
+        return charts.sample_grid(*zip(*drawn, strict=True), title=f"{self.run}: {what}")
+
+    def figures(self) -> list:
+        """The samples as Plotly figures: pictures and signals in one, and those that ``show`` made."""
+        chart = self.chart()
+        return ([] if chart is None else [chart]) + [v.figure for v in self.views if v.figure is not None]
+
+    def document(self) -> Document:
+        table = self.table.dropna(axis=1, how="all") if len(self.table) else self.table
+        if any(v.text for v in self.views):
+            table = table.assign(shown=[v.text for v in self.views])
+        forms = {SQNR_DB: decibel, "flipped": lambda v: "yes" if v else "no"}
+        blocks: list = [Table(table, "The worst first", max(12, len(table)), forms)]
+        chart = self.chart()
+        if chart is not None:
+            drawn = figure(chart)
+            blocks.append(_Shown(drawn.figure, drawn.alt, drawn.picture))
+        blocks += [_Shown(figure_json(v.figure), figure_title(v.figure)) for v in self.views if v.figure is not None]
+        return Document("worst-samples", self.caption(), tuple(blocks))
+
+
+def worst_samples(
+    flow: Workflow,
+    run: str,
+    by: str = OUTPUT,
+    count: int = 12,
+    show: Callable[[Any], Any] | None = None,
+    *,
+    batches: Iterable | None = None,
+    progress: Report | None = None,
+) -> WorstSamples:
+    """Find the input samples with the largest error, and show them as pictures, signals or tokens.
+
+    Args:
+        run: its name.
+        by: ``"output"``: the lowest SQNR at the model's outputs; a layer's name: the lowest SQNR there;
+            ``"flipped"``: samples whose prediction is not FP32's, those first that FP32 was surest of.
+        count: how many at most; the samples that are kept.
+        show: ``show(sample)`` gets a sample without its batch dimension, and returns text (it is shown as text,
+            whatever it holds), an array, a Plotly or Matplotlib figure, or what has a picture. By default inputs
+            ``[n, 1 | 3 | 4, h, w]`` are pictures, whole numbers ``[n, t]`` tokens, other ``[n, t]`` and ``[n, c, t]``
+            signals.
+        batches: the data; the workflow's calibration batches by default.
+        progress: ``progress(done, total, message)``, as for `Workflow.run`.
+
+    Raises:
+        InputError: there is no such run or layer, ``show`` raised, or predictions are asked for where the outputs
+            are no scores.
+    """
+    found = check_simulated(flow, run, OPERATION)
+    data = flow.batches if batches is None else reiterable(batches, OPERATION)
+    _check(found, by, count, show, data)
+    title = f"flow.worst_samples({run!r})"
+    with shown(title, progress, 1) as report:
+        ticks = Ticks(report, f"looking for the worst samples of {run}")
+        try:
+            result = measure(found.sim, data, by, count, progress=ticks.progress, watch=ticks.watch)
+        finally:
+            found.sim.drop_cache()
+    numbers = result.table["sample"]
+    views = tuple(view(x, show, OPERATION, f"sample {i}") for x, i in zip(result.inputs, numbers, strict=True))
+    return WorstSamples(run, by, result.table, result.inputs, result.seen, result.flipped, views)
+
+
+def _check(run: Run, by: str, count: int, show: Callable[[Any], Any] | None, data: Iterable) -> None:
+    """What is wrong is an error before any work: ``show`` is tried on the first sample."""
+    layer_of(run.sim, by)
+    whole(OPERATION, "count", count)
+    if show is None:
+        return
+    if not callable(show):
+        received = f"a {type(show).__name__} as show"
+        raise InputError(OPERATION, received, "pass a function of one sample, as show=tokenizer.decode")
+    for batch in data:
+        flat = run.sim.flatten(batch, OPERATION)
+        view(one(run.sim.captured, flat, 0, sample_count(run.sim.captured, flat)), show, OPERATION, "the first sample")
+        return
+
+
+def _label(row: Any) -> str:
+    """Over a sample: which it is, its SQNR, and the prediction where it flipped."""
+    said = f"sample {row.sample}, {decibel(row.sqnr_db)}"
+    flipped = not pd.isna(row.flipped) and row.flipped
+    return said + (f"<br>{row.fp32_prediction} → {row.quantsim_prediction}" if flipped else "")
