@@ -68,7 +68,7 @@ def layer_sqnr(
         if own:
             run.draw_own(chart, OWN if len(runs) == 1 else PALETTE[i % len(PALETTE)])
     marks.annotate(chart, found[: min(worst, max(1, len(order) // 3))], order, low, cap)
-    _layer_axis(chart, order)
+    layer_axis(chart, order)
     if modules:
         _between_modules(chart, order)
     if threshold_db is not None:
@@ -149,7 +149,8 @@ def _between_modules(chart: go.Figure, order: list[str]) -> None:
         )
 
 
-def _layer_axis(chart: go.Figure, order: list[str]) -> None:
+def layer_axis(chart: go.Figure, order: list[str]) -> None:
+    """The axis of layers: their names where there is room, else those of modules."""
     axis = {"type": "category", "showgrid": False}
     if list(chart.data[0].x) != order:
         axis |= {"categoryorder": "array", "categoryarray": order}
