@@ -11,9 +11,8 @@ from qnb.charts.layer_sqnr import layer_axis
 from qnb.charts.run_traces import LABELS
 from qnb.charts.theme import BLUE, GREY, ORANGE, TEMPLATE, VERMILLION, empty, figure, plain, shorten, titled
 from qnb.charts.worst import CHARACTER, LINE, NAME_LENGTH, Placed, free
-from qnb.columns import GAINS, LAYER
+from qnb.columns import GAINS, LAYER, LOST, ONLY_A, ONLY_B, SAME_DB, WON
 from qnb.errors import InputError
-from qnb.measures.layers.gains import LOST, ONLY_A, ONLY_B, SAME_DB, WON
 from qnb.text import decibel
 
 SOURCE = "the layers of a difference, as flow.diff(a, b).layers"
@@ -39,16 +38,15 @@ def diff(
 
     Returns:
         A figure. What became lossless or overflows in one run only stands hatched at the end of the axis; layers of
-        one run only are marked at 0; differences below `qnb.measures.layers.gains.SAME_DB` are grey.
+        one run only are marked at 0; differences below `qnb.columns.SAME_DB` are grey.
 
     Raises:
         InputError: columns are missing, or a layer stands twice.
 
     >>> import pandas as pd
-    >>> from qnb.measures.layers.gains import gains
-    >>> a, b = (pd.DataFrame({"layer": ["conv", "fc"], "own_sqnr_db": db, "sqnr_db": db}) for db in ([41.0, 12.3],
-    ...                                                                                             [41.0, 33.0]))
-    >>> diff(gains(a, b), names=("w4a8", "w4a8+adaround")).layout.title.text
+    >>> rows = [("conv", "", "conv2d", "same", 41., 41., 0., 41., 41., 0.),
+    ...         ("fc", "", "linear", "won", 12.3, 33., 20.7, 12., 33., 21.)]
+    >>> diff(pd.DataFrame(rows, columns=list(GAINS)), names=("w4a8", "w4a8+adaround")).layout.title.text
     '1 of 2 layers won, none lost; most: fc, +20.7 dB'
     """
     require(layers, GAINS, "diff", SOURCE)
@@ -88,8 +86,8 @@ class _Bars:
         self.db = own_gain if self.own else gain
         self.marks = gain if self.own and not self.many else None  # among many bars they would be noise
         prefix = "own" if self.own else "sqnr"
-        ends = zip(numbers(layers[f"{prefix}_a_db"]), numbers(layers[f"{prefix}_b_db"]), strict=True)
-        self.said = [f"{decibel(a)} → {decibel(b)}" for a, b in ends]
+        self.ends = [numbers(layers[f"{prefix}_{run}_db"]) for run in "ab"]
+        self.said = [f"{decibel(a)} → {decibel(b)}" for a, b in zip(*self.ends, strict=True)]
         known = np.abs(np.concatenate([self.db, gain[:0] if self.marks is None else self.marks]))
         finite = known[np.isfinite(known)]
         self.cap = float(f"{max(finite, default=0.0) * 1.08 or 1.0:.4g}")
@@ -107,8 +105,11 @@ class _Bars:
         return titled(counted[:1].upper() + counted[1:], self.order[first], f", {self._gain(first)}")
 
     def _gain(self, at: int) -> str:
-        """A gain as text; where only one run is lossless or overflows, from what to what."""
-        return f"{self.db[at]:+.1f} dB" if np.isfinite(self.db[at]) else self.said[at]
+        """A gain as text; where only one run is lossless or overflows, which."""
+        if np.isfinite(self.db[at]):
+            return f"{self.db[at]:+.1f} dB"
+        before, after = (decibel(ends[at]) for ends in self.ends)
+        return f"now {after}" if np.isinf(self.ends[1][at]) else f"was {before}"
 
     def draw(self, chart: go.Figure) -> None:
         self._draw_marks(chart)
@@ -149,24 +150,27 @@ class _Bars:
         )
 
     def _draw_bars(self, chart: go.Figure, name: str, at: np.ndarray, colour: str, *, hatched: bool) -> None:
-        """Bars of some layers, over all places: a first name and a step of one say them."""
+        """Bars of some layers, over all places, which a first name and a step of one say; the few hatched ones beside
+        others by name."""
         marker: dict = {"color": colour, "line": {"width": 0}}
         if hatched:
             pattern = {"shape": "/", "size": 6, "solidity": 0.35, "fgcolor": colour}
             marker = {"color": "rgba(0,0,0,0)", "pattern": pattern, "line": {"color": colour, "width": 1}}
+        few = hatched and len(chart.data) > 1
+        shown = np.flatnonzero(at) if few else np.arange(len(at))
+        place: dict = {"x": [self.order[i] for i in shown]} if few else {"x0": self.order[0], "dx": 1}
         number = "" if hatched else "%{y:+.1f} dB, "
         chart.add_trace(
             go.Bar(
-                x0=self.order[0],
-                dx=1,
-                y=small(np.where(at, self.height, np.nan), 4),
+                y=small(np.where(at, self.height, np.nan)[shown], 4),
                 name=INFINITE if hatched else name,
                 legendgroup=name,
                 showlegend=hatched and all(trace.name != INFINITE for trace in chart.data),
                 offsetgroup="layers",
                 marker=marker,
-                customdata=[text if here else None for text, here in zip(self.said, at, strict=True)],
+                customdata=[self.said[i] if at[i] else None for i in shown],
                 hovertemplate=number + "%{customdata}" + f"<extra>{name}</extra>",
+                **place,
             )
         )
 

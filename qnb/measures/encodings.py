@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from qnb.columns import DIFF_ENCODINGS, KIND, LAYER
+from qnb.columns import DIFF_ENCODINGS, KIND, LAYER, ONLY_A, ONLY_B
 
 ROUNDING = 1e-6
 """Numbers of float32 that differ by no more than this share are the same."""
-ONLY_A, ONLY_B = "only a", "only b"
 
 
 def changed_encodings(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:

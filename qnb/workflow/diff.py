@@ -159,9 +159,10 @@ def _layers(a: Run, b: Run) -> pd.DataFrame:
 
 def _precisions(run: Run) -> dict[str, str]:
     """Layer to its precision, ``"w4a8"`` or ``"fp16"``, or ``"a8"`` of a layer without weights."""
-    sim: Any = run.sim
-    found = {}
-    for group in () if sim is None else sim.groups:
+    if run.sim is None:
+        return {}
+    found, sim = {}, run.sim
+    for group in sim.groups:
         grid = sim.activation(group.key).grid
         weights, activations = tables.layer_bits(sim, group)
         integer = f"a{activations}" if pd.isna(weights) else f"w{weights}a{activations}"

@@ -8,20 +8,28 @@ from difflib import SequenceMatcher
 import numpy as np
 import pandas as pd
 
-from qnb.columns import GAINS, LAYER, MODULE, OP, OWN_SQNR_DB, SQNR_DB
-
-SAME_DB = 0.5
-"""A smaller difference of SQNR is none. It is about two standard deviations of what the same two runs differ by on
-other batches of 32 to 64 samples (0.05 to 0.26 dB, medians over the layers of `qnb.demo.digits`)."""
-WON, LOST, SAME, ONLY_A, ONLY_B, UNKNOWN = "won", "lost", "same", "only a", "only b", "not measured"
-CHANGES = (WON, LOST, SAME, ONLY_A, ONLY_B, UNKNOWN)
+from qnb.columns import (
+    GAINS,
+    LAYER,
+    LOST,
+    MODULE,
+    ONLY_A,
+    ONLY_B,
+    OP,
+    OWN_SQNR_DB,
+    SAME,
+    SAME_DB,
+    SQNR_DB,
+    UNKNOWN,
+    WON,
+)
 
 
 def gains(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     """SQNR of the layers of two runs and how much more the second one has, columns `qnb.columns.GAINS`.
 
     ``change`` goes by the layer's own SQNR, and by the accumulated one where own ones were not measured: what a layer
-    before it brings is not the layer's. Differences below `SAME_DB` are none.
+    before it brings is not the layer's. Differences below `qnb.columns.SAME_DB` are none.
 
     Args:
         a, b: what `qnb.compare_layers` returns, of each run. Layers that only one has keep their place in its order.

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from qnb.columns import DIFF, LAYER, title
+from qnb.columns import DIFF, LAYER, LOST, ONLY_A, ONLY_B, SAME_DB, UNKNOWN, WON, title
 from qnb.document import Document, Facts, Table
-from qnb.measures.layers.gains import LOST, ONLY_A, ONLY_B, SAME_DB, UNKNOWN, WON
 from qnb.text import amount, count, decibel, interval, metric_text, size
 from qnb.workflow.verdict import SCORE
 
 if TYPE_CHECKING:
     from qnb.workflow.diff import Diff
 
-BETTER, WORSE, SAME, NONE, NO_INTERVAL = "better", "worse", "same", "none", "unknown"
+BETTER, WORSE, EQUAL, NONE, NO_INTERVAL = "better", "worse", "same", "none", "unknown"
 TONES = {BETTER: "good", WORSE: "bad"}
 MOST = 10
 """Rows of a table in the document."""
@@ -36,7 +35,7 @@ def verdict(diff: Diff) -> str:
     """Of run b, by the metric; see `Diff.verdict`."""
     drop = diff.metric
     if drop is not None and not drop.value and _nothing_else(diff):
-        return SAME
+        return EQUAL
     if drop is None or (math.isnan(drop.low) and drop.value):
         return NO_INTERVAL
     return BETTER if drop.high < 0 else WORSE if drop.low > 0 else NONE
@@ -55,7 +54,7 @@ def _nothing_else(diff: Diff) -> bool:
 def sentence(diff: Diff) -> str:
     """The verdict, then metric, layers, encodings and size."""
     found = verdict(diff)
-    if found == SAME:
+    if found == EQUAL:
         return f"{diff.a} and {diff.b}: no difference"
     parts = [_layers(diff), _encodings(diff), _size(diff)]
     first = {
