@@ -233,7 +233,7 @@ class TestLayerExplorer:
     def test_a_run_made_again_is_compared_again(self, flow):
         explorer = flow.explore("w4a8", "w8a8")
         flow.run("w4a8", layers={"*": "w8a8"}, name="w4a8")
-        assert "w4a8 and w8a8: no difference" in explorer.verdict.value
+        assert "w8a8 and w4a8: no difference" in explorer.verdict.value
 
     def test_choosing_another_run_reads_its_layers(self, flow):
         explorer = flow.explore("w4a8")
