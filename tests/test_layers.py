@@ -53,6 +53,7 @@ LATE = {
     "workflow/documents/layers.py": {"charts"},
     "workflow/documents/deployment.py": {"charts"},
     "workflow/documents/recovery.py": {"charts"},
+    "workflow/diff.py": {"charts"},
     "workflow/recovery/sensitivities.py": {"charts"},
     "workflow/recovery/pareto_front.py": {"charts"},
     "workflow/worst_samples.py": {"charts"},

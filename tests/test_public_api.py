@@ -72,6 +72,7 @@ FIRST_PARAMETERS = {
     "Workflow.run": ("precision", "name", "layers", "calibration_method"),
     "Workflow.summary": (),
     "Workflow.compare": (),
+    "Workflow.diff": ("a", "b"),
     "Workflow.save": ("path",),
     "Workflow.panel": (),
     "Workflow.explore": (),

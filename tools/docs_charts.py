@@ -36,6 +36,7 @@ def charts() -> Iterator[tuple[str, object]]:
     yield "bits", front.strip()
     flow.recover("w4a8", "adaround")
     yield "recovered", flow.compare("w4a8", "w4a8+adaround").chart()
+    yield "diff", flow.diff("w4a8", "w4a8+adaround").chart()
 
 
 def main() -> int:

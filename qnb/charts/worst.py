@@ -58,7 +58,7 @@ def annotate(chart: go.Figure, found: list, order: list[str], low: float, cap: f
     placed: list[Placed] = []
     for db, layer, _ in sorted(found, key=lambda row: at[row[1]]):
         text = f"{shorten(layer, NAME_LENGTH)}, {decibel(db)}"
-        line, x, start, _ = _free((at[layer] + 0.5) / len(order), CHARACTER * len(text), placed)
+        line, x, start, _ = free((at[layer] + 0.5) / len(order), CHARACTER * len(text), placed)
         placed.append((line, x, start, start + CHARACTER * len(text)))
         chart.add_annotation(
             x=layer,
@@ -79,7 +79,7 @@ def annotate(chart: go.Figure, found: list, order: list[str], low: float, cap: f
     chart.update_yaxes(range=[low * 1.05, cap + (cap - low) * (LINE * (lines + 0.4) if lines else 0.04)])
 
 
-def _free(x: float, width: float, placed: list[Placed]) -> Placed:
+def free(x: float, width: float, placed: list[Placed]) -> Placed:
     """The lowest line on which a text to the right or left of ``x`` covers no text and no other's line down."""
     sides = [start for start in (x, x - width) if start >= 0 and start + width <= 1.02] or [x if x < 0.5 else x - width]
     for line in range(len(placed) + 1):

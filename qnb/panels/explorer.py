@@ -10,6 +10,8 @@ from qnb import charts
 from qnb.columns import LAYER
 from qnb.document import Document
 from qnb.errors import InputError
+from qnb.html import paragraph
+from qnb.measures.layers.gains import gains
 from qnb.measures.layers.groups import fold
 from qnb.modules import module_groups
 from qnb.panels.base import Panel, heading, line
@@ -53,6 +55,7 @@ class LayerExplorer(Panel):
 
     def build(self) -> list[widgets.Widget]:
         self._drawn: tuple | None = None
+        self._drawn_runs: tuple[Run | None, Run | None] = (None, None)
         self.head = widgets.HTML()
         self.run, self.compared_to = (
             widgets.Dropdown(
@@ -69,6 +72,14 @@ class LayerExplorer(Panel):
             layout={"width": "auto"},
             tooltip="Fold every module into one bar, or show every layer",
         )
+        self.difference = widgets.ToggleButton(
+            False,
+            description="Difference",
+            layout={"width": "auto", "display": "none"},
+            tooltip="Bars of what each layer won or lost from one run to the other, or of both runs",
+        )
+        self.difference.observe(lambda change: self.do(self.refresh), "value")
+        self.verdict = widgets.HTML()
         for control, name in ((self.run, "run"), (self.compared_to, "compared_to")):
             control.observe(lambda change, name=name: self.do(lambda: self._choose(name, change["new"])), "value")
         self.modules.observe(lambda change: self.do(lambda: self._fold_all(change["new"])), "value")
@@ -80,7 +91,8 @@ class LayerExplorer(Panel):
         self.what_if = WhatIfBar(self)
         return [
             self.head,
-            line(self.run, self.compared_to, self.modules),
+            line(self.run, self.compared_to, self.difference, self.modules),
+            self.verdict,
             self.bars,
             self.views.widget,
             self.what_if.widget,
@@ -93,10 +105,12 @@ class LayerExplorer(Panel):
         run = self.flow[selection.run]
         self._offer(run.name, selection.compared_to)
         self.head.value = heading(f"Layers of {run.name}", run.verdict.text)
-        state = (run, selection.compared_to, tuple(self.views.grid.folded))
-        if self._drawn is None or state[0] is not self._drawn[0] or state[1:] != self._drawn[1:]:
-            self._drawn = state
-            self._draw_bars(run, selection.compared_to)
+        other = None if selection.compared_to is None else self.flow[selection.compared_to]
+        runs, state = (run, other), (tuple(self.views.grid.folded), self.difference.value)
+        if state != self._drawn or any(a is not b for a, b in zip(runs, self._drawn_runs, strict=True)):
+            self._drawn_runs, self._drawn = runs, state
+            self._draw_verdict(run, other)
+            self._draw_bars(run, other)
         self.bars.marks = sorted({self.place[layer] for layer in selection.layers if layer in self.place})
         self.views.draw(run)
         self.what_if.draw(run)
@@ -115,11 +129,22 @@ class LayerExplorer(Panel):
         self.compared_to.options = [NONE, *(n for n in names if n != run)]
         self.compared_to.value = compared_to if compared_to in self.compared_to.options else NONE
 
-    def _draw_bars(self, run: Run, compared_to: str | None) -> None:
+    def _draw_verdict(self, run: Run, other: Run | None) -> None:
+        """Which of two runs is better, in a sentence; the button for the difference is there with it."""
+        two = other is not None and other.comparison is not None
+        self.difference.layout.display = None if two else "none"
+        self.verdict.value = paragraph(self.flow.diff(other.name, run.name).caption()) if two else ""
+
+    def _draw_bars(self, run: Run, other: Run | None) -> None:
         folded = self.views.grid.folded
-        frames = {n: fold(self.flow[n].comparison, folded) for n in (run.name, compared_to) if n is not None}  # pyright: ignore[reportArgumentType]
-        self.bars.draw(charts.layer_sqnr(frames, own=len(frames) == 1, modules=True))
-        self.order = list(frames[run.name][LAYER])
+        frames = {r.name: fold(r.comparison, folded) for r in (run, other) if r is not None}  # pyright: ignore[reportArgumentType]
+        if other is not None and self.difference.value:
+            found = gains(frames[other.name], frames[run.name])
+            self.bars.draw(charts.diff(found, names=(other.name, run.name)))
+        else:
+            found = frames[run.name]
+            self.bars.draw(charts.layer_sqnr(frames, own=len(frames) == 1, modules=True))
+        self.order = list(found[LAYER])
         at = {name: i for i, name in enumerate(self.order)}
         layers = list(run.comparison[LAYER])
         groups = module_groups(layers)
@@ -137,6 +162,8 @@ class LayerExplorer(Panel):
         """Select a layer; a folded module opens instead."""
         if name in self.views.grid.folded:
             self.views.grid.folded = [g for g in self.views.grid.folded if g != name]
+            return
+        if name not in self.place:  # a layer of the other run only
             return
         layers = self.flow.selection.layers
         if more:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -38,6 +38,19 @@ def _as_file(flow: Workflow, name: str) -> tuple:
     if found is None:
         return deployed.file_bytes if deployed else pd.NA, float("nan")
     return found.file_bytes, found.latency.median_ms if found.latency else float("nan")
+
+
+def cost_row(flow: Workflow, run: Run) -> dict[str, Any]:
+    """What a run costs: sizes in bytes, operations for one sample, latency in ms where it is known."""
+    file_bytes, latency_ms = _as_file(flow, run.name)
+    return {
+        "size_bytes": run.size_bytes,
+        "activation_bytes": run.activation_bytes,
+        "macs": int(run.cost.macs.sum()),
+        "bops": int(run.cost.bops.sum()),
+        "file_bytes": file_bytes,
+        "latency_ms": latency_ms,
+    }
 
 
 def compare(flow: Workflow, *runs: str) -> Comparison:

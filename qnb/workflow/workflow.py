@@ -17,7 +17,7 @@ from qnb.graph.target_form import written_out
 from qnb.randomness import Seeded
 from qnb.ranges import RULES
 from qnb.sharing import Once
-from qnb.workflow import check, profiles, results, sequences, steps, summary, views, worst_samples
+from qnb.workflow import check, diff, profiles, results, sequences, steps, summary, views, worst_samples
 from qnb.workflow.check import Check
 from qnb.workflow.deployment import steps as deployment
 from qnb.workflow.deployment.performance import Performance
@@ -79,7 +79,7 @@ class Workflow(Shown):
     submit = runner.submit
 
     # What was found.
-    summary, compare = summary.summary, summary.compare
+    summary, compare, diff = summary.summary, summary.compare, diff.diff
     layer, profile = profiles.layer, profiles.profile
     worst_samples = worst_samples.worst_samples
     panel, explore, chart = views.panel, views.explore, views.chart

@@ -219,6 +219,25 @@ class TestLayerExplorer:
         explorer.compared_to.value = "(none)"
         assert flow.selection.compared_to is None and explorer.views.tabs["Values"].figures.value.count("<th ") == 2
 
+    def test_the_difference_of_two_runs(self, flow):
+        explorer = flow.explore("w4a8", "w8a8")
+        assert "w4a8 is worse than w8a8: loses" in explorer.verdict.value and "is worse than" in repr(explorer)
+        assert explorer.difference.layout.display is None and explorer.bars.figure["layout"]["barmode"] == "group"
+        explorer.difference.value = True
+        assert "layers won" in explorer.bars.alt and "w4a8 against w8a8" in str(explorer.bars.figure["layout"]["title"])
+        explorer.bars._heard(None, {"kind": "click", "place": 7}, [])
+        assert flow.selection.layer == explorer.order[7] and explorer.bars.marks == [7]
+        explorer.modules.value = True
+        assert len(explorer.bars.figure["data"][0]["x"]) == len(explorer.order) < len(flow["w4a8"].comparison)
+        explorer.compared_to.value = "(none)"
+        assert explorer.verdict.value == "" and explorer.difference.layout.display == "none"
+        assert "weakest layer" in explorer.bars.alt, "of one run there are its own bars"
+
+    def test_a_run_made_again_is_compared_again(self, flow):
+        explorer = flow.explore("w4a8", "w8a8")
+        flow.run("w4a8", layers={"*": "w8a8"}, name="w4a8")
+        assert "w8a8 and w4a8: no difference" in explorer.verdict.value
+
     def test_choosing_another_run_reads_its_layers(self, flow):
         explorer = flow.explore("w4a8")
         explorer.run.value = "w8a8"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from qnb.document import Document, Facts, Table
+from qnb.document import Document, Facts, Table, Text
 from qnb.sim import tables
 from qnb.text import count, decibel, number, percent
 from qnb.workflow.documents.figures import figure, histogram
+from qnb.workflow.names import FP32
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,7 +117,8 @@ def explorer(flow: Workflow) -> Document:
 
     selection = flow.selection
     runs = {n: flow[n].comparison for n in (selection.run, selection.compared_to) if n is not None}
-    blocks = [figure(charts.layer_sqnr(runs, own=len(runs) == 1)), *(worst(n, f) for n, f in runs.items())]  # pyright: ignore[reportArgumentType]
+    said = [Text(flow.diff(*reversed(runs)).caption())] if len(runs) == 2 and FP32 not in runs else []
+    blocks = [*said, figure(charts.layer_sqnr(runs, own=len(runs) == 1)), *(worst(n, f) for n, f in runs.items())]  # pyright: ignore[reportArgumentType]
     if selection.layer is not None:
         if flow.profiles.of(flow[selection.run]) is not None:  # pyright: ignore[reportArgumentType]
             profile = flow.profile(selection.run)[selection.layer]  # pyright: ignore[reportArgumentType]

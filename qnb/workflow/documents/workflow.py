@@ -15,10 +15,12 @@ from qnb.document import Code, Document, Facts, Ladder, Table, Text
 from qnb.text import count, decibel, metric_text, percent, size
 from qnb.workflow.deployment import performance
 from qnb.workflow.documents import deployment as deploy_documents
+from qnb.workflow.documents import diff as diff_documents
 from qnb.workflow.documents import recovery as recovery_documents
 from qnb.workflow.documents.figures import figure
 from qnb.workflow.documents.layers import worst
 from qnb.workflow.guidance import stages
+from qnb.workflow.names import FP32
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -184,7 +186,8 @@ def _run_in_full(run: Run) -> list:
 def _about(flow: Workflow, name: str) -> list:
     """What was found about a run: why it loses, where its error comes from, which quantizers cost it, mixes of
     precisions."""
-    blocks = _section(flow.diagnoses[name].document()) if name in flow.diagnoses else []
+    blocks = _against_its_base(flow, name)
+    blocks += _section(flow.diagnoses[name].document()) if name in flow.diagnoses else []
     if found := flow.attributions.get(name):
         blocks += [Text(found.caption()), *map(figure, found.figures()), *found.document().blocks]
     if found := flow.sensitivities.get(name):
@@ -194,6 +197,16 @@ def _about(flow: Workflow, name: str) -> list:
     if found := flow.pareto_fronts.get(name):
         blocks += _section(found.document())
     return blocks
+
+
+def _against_its_base(flow: Workflow, name: str) -> list:
+    """What a run that was made from another won and lost, and what it costs."""
+    base = recovery_documents.before_of(flow, flow[name])
+    if base is None or base.name in (FP32, name):
+        return []
+    found = flow.diff(base.name, name)
+    document = found.document()
+    return [Text(document.title, document.tone), diff_documents.costs_table(found)]
 
 
 def made_with(run: Run) -> dict[str, str]:

@@ -8,6 +8,7 @@ import pytest
 
 import qnb
 from qnb.errors import FileError, InputError
+from qnb.html import escape
 from tests.flows import EVIL, deployment, evil_flow, new_flow, twofold
 
 
@@ -64,3 +65,12 @@ def test_what_was_deployed_is_in_the_report(tmp_path, interactive):
     assert page.count("Plotly.newPlot" if interactive else "<svg") > before.count(
         "Plotly.newPlot" if interactive else "<svg"
     )
+
+
+def test_a_run_that_was_made_from_another_is_compared_with_it(full, tmp_path):
+    full.report(tmp_path / "x.html", interactive=False)
+    page = (tmp_path / "x.html").read_text()
+    for base, name in (("low", "low+equalize+adaround"), ("low+equalize+adaround", "low+auto")):
+        assert escape(full.diff(base, name).caption()) in page
+    made = [run for run in full.runs.values() if run.settings.get("from") in full.runs]
+    assert page.count("What each costs") == len(made) >= 2
