@@ -98,7 +98,9 @@ def _figures(a: dict[str, Any] | None, b: dict[str, Any] | None) -> tuple:
 
 
 def _one(row: dict[str, Any] | None, name: str, of: Any) -> float:
-    return float("nan") if row is None else float(of(row[name]))
+    if row is None:
+        return float("nan")
+    return float(row[name][0] if len(row[name]) == 1 else of(row[name]))
 
 
 def _range_change(a: dict[str, Any] | None, b: dict[str, Any] | None) -> float:
@@ -110,4 +112,5 @@ def _range_change(a: dict[str, Any] | None, b: dict[str, Any] | None) -> float:
         one, other = (np.array([row["max"].max() - row["min"].min()]) for row in (a, b))
     if not (one > 0).all():
         return float("nan")
-    return float(np.median(100 * (other / one - 1)))
+    change = 100 * (other / one - 1)
+    return float(change[0] if len(change) == 1 else np.median(change))

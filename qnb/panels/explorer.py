@@ -133,7 +133,7 @@ class LayerExplorer(Panel):
         """Which of two runs is better, in a sentence; the button for the difference is there with it."""
         two = other is not None and other.comparison is not None
         self.difference.layout.display = None if two else "none"
-        self.verdict.value = paragraph(self.flow.diff(other.name, run.name).caption()) if two else ""
+        self.verdict.value = paragraph(self.flow.diff(other.name, run.name).headline()) if two else ""
 
     def _draw_bars(self, run: Run, other: Run | None) -> None:
         folded = self.views.grid.folded

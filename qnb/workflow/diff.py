@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,12 +43,11 @@ class Diff(Charted):
         metric: how much worse ``b`` is than ``a``, tested between the two; None where one metric is better when
             higher and the other when lower.
         layers: `qnb.columns.DIFF`, in graph order.
-        encodings: those that differ, `qnb.columns.DIFF_ENCODINGS`; None where a run has no simulation.
-        encodings_compared: how many there are.
         samples: on which the runs differ, `qnb.columns.DIFF_SAMPLES`; empty where nothing is known of samples.
         costs: `qnb.columns.DIFF_COSTS`.
         settings: `qnb.columns.DIFF_SETTINGS`.
         unlike: columns of ``costs`` whose difference says nothing, and why.
+        sims: the runs' simulations, or None; for ``encodings``, which are read when they are asked for.
     """
 
     a: str
@@ -55,12 +55,25 @@ class Diff(Charted):
     scores: tuple[Score, Score]
     metric: Drop | None
     layers: pd.DataFrame
-    encodings: pd.DataFrame | None
-    encodings_compared: int
     samples: pd.DataFrame
     costs: pd.DataFrame
     settings: pd.DataFrame
     unlike: dict[str, str]
+    sims: tuple[Any, Any]
+
+    @cached_property
+    def encodings(self) -> pd.DataFrame | None:
+        """Those that differ, `qnb.columns.DIFF_ENCODINGS`; None where a run has no simulation."""
+        return changed_encodings(*self._tables) if self._tables else None
+
+    @property
+    def encodings_compared(self) -> int:
+        """How many there are."""
+        return max(map(len, self._tables), default=0)
+
+    @cached_property
+    def _tables(self) -> list[pd.DataFrame]:
+        return [] if None in self.sims else [sim.encodings() for sim in self.sims]
 
     @property
     def table(self) -> pd.DataFrame:
@@ -84,6 +97,10 @@ class Diff(Charted):
 
     def caption(self) -> str:
         return documents.sentence(self)
+
+    def headline(self) -> str:
+        """The caption without the encodings, whose comparison takes longest."""
+        return documents.sentence(self, encodings=False)
 
     def document(self) -> Document:
         return documents.document(self)
@@ -115,11 +132,6 @@ def diff(flow: Workflow, a: str, b: str) -> Diff:
     w8a8 and w8a8: no difference
     """
     one, other = (_known(flow, name) for name in (a, b))
-    encodings = None
-    count = 0
-    if one.sim is not None and other.sim is not None:
-        found = one.sim.encodings(), other.sim.encodings()
-        encodings, count = changed_encodings(*found), max(map(len, found))
     comparable = one.score.higher_is_better == other.score.higher_is_better
     costs, unlike = _costs(flow, one, other)
     return Diff(
@@ -128,12 +140,11 @@ def diff(flow: Workflow, a: str, b: str) -> Diff:
         (one.score, other.score),
         paired_drop(one.score, other.score) if comparable else None,
         _layers(one, other),
-        encodings,
-        count,
         _samples(one.score, other.score) if comparable else _samples(Score(0.0), Score(0.0)),
         costs,
         _settings(one, other),
         unlike,
+        (one.sim, other.sim),
     )
 
 

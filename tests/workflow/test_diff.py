@@ -151,6 +151,14 @@ def test_encodings_that_another_calibration_method_changed(flow):
     assert f"{len(found.encodings)} of {len(a)} encodings changed" in found.caption()
 
 
+def test_the_headline_reads_no_encodings(flow, monkeypatch):
+    found = flow.diff("w8a8", "mse")
+    said = found.caption().replace(f"; {len(found.encodings)} of {found.encodings_compared} encodings changed", "")
+    found = flow.diff("w8a8", "mse")
+    monkeypatch.setattr(type(flow["mse"].sim), "encodings", None)
+    assert found.headline() == said
+
+
 def test_settings_and_recovery_that_differ(flow):
     found = flow.diff("w4a8+1", "recovered").settings
     assert tuple(found.columns) == DIFF_SETTINGS

@@ -53,7 +53,8 @@ def gains(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
         for name, values in zip(names, (one, other, gain(one, other)), strict=True):
             found[name] = values
     by = found["gain_db"] if found["own_gain_db"].isna().all() else found["own_gain_db"]
-    found["change"] = _changes(by.to_numpy(), np.isin(order, a[LAYER]), np.isin(order, b[LAYER]))
+    in_a, in_b = (np.array([name in known for name in order], dtype=bool) for known in map(set, (a[LAYER], b[LAYER])))
+    found["change"] = _changes(by.to_numpy(), in_a, in_b)
     return found[list(GAINS)]
 
 

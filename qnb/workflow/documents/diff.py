@@ -45,18 +45,19 @@ def _nothing_else(diff: Diff) -> bool:
     """Whether samples, layers, encodings and costs are the same."""
     gains = diff.layers[["own_gain_db", "gain_db"]].fillna(0.0).to_numpy()
     one_has = bool(set(diff.layers["change"]) & {ONLY_A, ONLY_B})
-    encodings = diff.encodings is not None and len(diff.encodings) > 0
     costs = [diff.costs[name].iloc[-1] for name in FORMS if name not in diff.unlike]
     costs = any(not pd.isna(value) and value for value in costs)
-    return not (len(diff.samples) or gains.any() or one_has or encodings or costs)
+    if len(diff.samples) or gains.any() or one_has or costs:
+        return False
+    return diff.encodings is None or diff.encodings.empty
 
 
-def sentence(diff: Diff) -> str:
-    """The verdict, then metric, layers, encodings and size."""
+def sentence(diff: Diff, *, encodings: bool = True) -> str:
+    """The verdict, then metric, layers, encodings unless they are not wanted, and size."""
     found = verdict(diff)
     if found == EQUAL:
         return f"{diff.a} and {diff.b}: no difference"
-    parts = [_layers(diff), _encodings(diff), _size(diff)]
+    parts = [_layers(diff), _encodings(diff) if encodings else "", _size(diff)]
     first = {
         BETTER: f"{diff.b} is better than {diff.a}: ",
         WORSE: f"{diff.b} is worse than {diff.a}: ",

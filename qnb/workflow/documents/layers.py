@@ -117,7 +117,7 @@ def explorer(flow: Workflow) -> Document:
 
     selection = flow.selection
     runs = {n: flow[n].comparison for n in (selection.run, selection.compared_to) if n is not None}
-    said = [Text(flow.diff(*reversed(runs)).caption())] if len(runs) == 2 and FP32 not in runs else []
+    said = [Text(flow.diff(*reversed(runs)).headline())] if len(runs) == 2 and FP32 not in runs else []
     blocks = [*said, figure(charts.layer_sqnr(runs, own=len(runs) == 1)), *(worst(n, f) for n, f in runs.items())]  # pyright: ignore[reportArgumentType]
     if selection.layer is not None:
         if flow.profiles.of(flow[selection.run]) is not None:  # pyright: ignore[reportArgumentType]
