@@ -10,6 +10,7 @@ from qnb.sharing import without
 from qnb.workflow.run import Run
 
 if TYPE_CHECKING:
+    from qnb.workflow.diagnosis.finding import Diagnosis
     from qnb.workflow.workflow import Workflow
 
 ABOUT_A_RUN = (
@@ -29,9 +30,19 @@ def keep_run(flow: Workflow, made: Run) -> Run:
     for name in ABOUT_A_RUN:  # first: nobody sees what was found about the old run beside the new one
         setattr(flow, name, without(getattr(flow, name), made.name))
     flow.runs = flow.runs | {made.name: made}
+    flow.diagnoses = {name: _noted(flow, found, made) for name, found in flow.diagnoses.items()}
     made = replace(made, next_steps=tuple(flow.next_steps()))
     flow.runs = flow.runs | {made.name: made}
     return made
+
+
+def _noted(flow: Workflow, found: Diagnosis, made: Run) -> Diagnosis:
+    """A diagnosis with the run noted where it is what a finding's code makes, and what that brought."""
+    base = flow.runs.get(found.run)
+    if base is None or made.name == found.run:
+        return found
+    same = made.output_sqnr_db == base.output_sqnr_db
+    return found.followed_by(made, 0.0 if same else made.output_sqnr_db - base.output_sqnr_db)
 
 
 def keep(flow: Workflow) -> Run:

@@ -17,8 +17,8 @@ from torch import Tensor, fx
 from qnb.errors import InputError
 from qnb.graph.attributes import attribute
 from qnb.graph.batches import length, reiterable
-from qnb.measures.layers.lockstep import call, last_uses
 from qnb.measures.layers.channels import CHANNEL_FIRST
+from qnb.measures.layers.lockstep import call, last_uses
 from qnb.measures.sensitivity.samples import sample_count
 from qnb.numerics import Grid
 from qnb.progress import Report

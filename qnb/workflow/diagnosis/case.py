@@ -115,7 +115,7 @@ class Case:
         """Bits of a layer's output; None where it is not on an integer grid or its quantizer is off."""
         quantizer = self.quantizer(layer)
         on = quantizer is not None and quantizer.active and isinstance(quantizer.grid, Grid)
-        return quantizer.grid.bits if on else None  # pyright: ignore[reportOptionalMemberAccess]
+        return quantizer.grid.bits if on else None
 
     def weight_bits(self, layer: str) -> int | None:
         """Bits of a layer's first weight; None without any on an integer grid that is on."""
@@ -135,7 +135,7 @@ class Case:
     @cached_property
     def shares(self) -> pd.DataFrame:
         """The attribution's shares by layer."""
-        return self.attribution.table.set_index("layer")[list(PARTS)]
+        return self.attribution.table.set_index("layer").loc[:, list(PARTS)]
 
     @cached_property
     def explained(self) -> bool:

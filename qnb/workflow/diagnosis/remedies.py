@@ -106,12 +106,15 @@ class Remedies:
     def method(self, name: str, title: str, removes: float, **options: Any) -> Remedy | None:
         """A recovery method; None where it does not suit the sim, or may not follow what the run has had."""
         sim = self.run.sim
+        alone = METHODS[name].alone if name in METHODS else None
+        if alone is None:  # of another package, and made by hand
+            return None
         try:
             check_order([*sim.applied_methods, name], "flow.diagnose")
             METHODS[name].check(sim, batches=self.batches, **options)
         except QnbError:
             return None
-        apply = lambda sim: METHODS[name].alone(sim, batches=self.batches, **options)  # noqa: E731
+        apply = lambda sim: alone(sim, batches=self.batches, **options)  # noqa: E731
         code = recover_code(self.flow.variable, self.run.name, (name,), options)
         return Remedy(title, code, apply, removes, recover={"run": self.run.name, "methods": name, **options})
 
@@ -191,7 +194,7 @@ class Remedies:
         found: dict[str, Any] = {"precision": self.run.precision}
         layers = kept.get("layers", {}) if layers is None else layers
         found |= {"layers": dict(layers)} if layers else {}
-        methods = kept.get("calibration_methods", {}) if methods is None else methods
+        methods = dict(kept.get("calibration_methods", {}) if methods is None else methods)
         found |= calibration_argument(rule or self.rule, methods, usual)
         left = kept.get("leave_out", []) if leave_out is None else leave_out
         found |= ({"leave_out": left} if left else {}) | ({} if rule else kept.get("options", {}))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from qnb.methods import METHODS, auto_order
+from qnb.methods.auto import Auto
 from qnb.targets import runs as target_runs
 from qnb.text import listed, percent
 from qnb.workflow.diagnosis.remedy import gain_db
@@ -94,13 +95,13 @@ def candidates(run: Run, blame: Blame, without: Iterable[str], cheaper: bool) ->
     """
     sim, found = run.sim, []
     for name in dict.fromkeys(auto_order(sim, without)):
-        row = METHODS[name].auto
-        removes = row.removes[0] * blame.weights + row.removes[1] * blame.activations  # pyright: ignore[reportOptionalMemberAccess]
-        tier = 3 if name == TRAIN else 0 if row.passes <= QUICK else 2  # pyright: ignore[reportOptionalMemberAccess]
+        row = METHODS[name].auto or Auto(0.0)
+        removes = row.removes[0] * blame.weights + row.removes[1] * blame.activations
+        tier = 3 if name == TRAIN else 0 if row.passes <= QUICK else 2
         options = same_size(run) if name == MIX and cheaper else {}
         if options is None:
             continue
-        found.append(Candidate(name, options, removes, row.passes, tier, str(blame)))  # pyright: ignore[reportOptionalMemberAccess]
+        found.append(Candidate(name, options, removes, row.passes, tier, str(blame)))
     if blame.culprits and _may_widen(run, sim):
         why = (
             f"{listed(list(blame.culprits))} make {percent(blame.of_culprits)} of the output's error by their rounding"

@@ -19,6 +19,7 @@ import pandas as pd
 
 from qnb.columns import ATTEMPTS, GUIDED
 from qnb.errors import Cancelled, InputError, QnbError
+from qnb.graph.batches import length
 from qnb.measures.attribution.attribute import attribute
 from qnb.methods import METHODS, auto_order, check_order
 from qnb.progress import Report
@@ -128,9 +129,9 @@ class Recipe:
         """What weights and activations of the best run cost; times a pass on the way."""
         batches, begun = first_batches(self.flow.batches), time.perf_counter()
         found = attribute(self.best.sim, batches, progress=self.report)
-        whole = self.flow.calibration
-        count = len(whole) / len(batches) if hasattr(whole, "__len__") else 1.0
-        self.pass_seconds = (time.perf_counter() - begun) / found.passes * max(1.0, count)
+        known = length(self.flow.calibration)
+        more = max(1.0, known / len(batches)) if known else 1.0
+        self.pass_seconds = (time.perf_counter() - begun) / found.passes * more
         return Blame.of(found)
 
     def _try(self, start: Run, candidate: Candidate) -> None:
@@ -208,7 +209,7 @@ def techniques(sim: QuantSim, options: dict) -> list[str]:
 
 def rank(run: Run) -> tuple[bool, float, float]:
     """The better, the higher."""
-    return run.verdict.status == PASS, -run.drop.value, run.output_sqnr_db  # pyright: ignore[reportOptionalMemberAccess]
+    return run.verdict.status == PASS, -run.drop.value, run.output_sqnr_db
 
 
 def _numbered(report: Report, index: int, name: str) -> JobProgress:
@@ -247,5 +248,5 @@ def _row(
     why: str = "",
 ) -> tuple:
     low, high = run.score.interval()
-    figures = (run.score.value, low, high, run.drop.value, run.verdict.status, run.output_sqnr_db)  # pyright: ignore[reportOptionalMemberAccess]
+    figures = (run.score.value, low, high, run.drop.value, run.verdict.status, run.output_sqnr_db)
     return (tried, *figures, float(run.size_bytes), seconds, kept, predicted_gain_db, gain_db, why)

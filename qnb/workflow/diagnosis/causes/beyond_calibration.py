@@ -59,8 +59,8 @@ def _clipped(case: Case, says: str, evidence: str) -> Iterator[Suspicion]:
     yield Suspicion(
         f"{says}: first at {first!r}",
         (first,),
-        f"{evidence}in evaluation {len(over)} layers clip values that calibration did not, up to {percent(most)} of them "
-        f"({listed([str(layer) for layer in over.index], NAMED)}). What was measured on the calibration data does not "
+        f"{evidence}in evaluation {len(over)} layers clip values that calibration did not, up to {percent(most)} of "
+        f"them ({listed([str(layer) for layer in over.index], NAMED)}). Figures taken on the calibration data do not "
         "show it",
         (way,),
     )

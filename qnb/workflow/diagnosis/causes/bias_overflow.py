@@ -20,10 +20,12 @@ def find(case: Case) -> Iterator[Suspicion]:
     for bias_key, site in sim.plan.biases.items():
         quantizer, bias = sim.weight(site.weight_key), sim.bias(bias_key)
         share = case.share([site.layer], "weight", "bias")
-        if not bias.active or quantizer.minimum is None or quantizer.scale is None or share < LEAST_SHARE:
+        if not bias.active or quantizer.scale is None or share < LEAST_SHARE:
             continue
-        natural, _ = affine_parameters(quantizer.minimum, quantizer.maximum, quantizer.grid)
-        widened = float((quantizer.scale / natural).max())
+        low, high, grid = quantizer.minimum, quantizer.maximum, quantizer.grid
+        if low is None or high is None or grid is None:
+            continue
+        widened = float((quantizer.scale / affine_parameters(low, high, grid)[0]).max())
         if widened < WIDENED:
             continue
 
@@ -42,7 +44,7 @@ def find(case: Case) -> Iterator[Suspicion]:
         yield Suspicion(
             f"The bias of {layer!r} does not fit 32 bits",
             (layer,),
-            f"it reaches {most:.3g}, while one step of the sum is the input's step times the weight's; so that it fits, "
-            f"weight steps are made up to {widened:.3g} times as wide: {percent(share)} of the output's error",
+            f"it reaches {most:.3g}, while one step of the sum is the input's step times the weight's. So that it "
+            f"fits, weight steps are made up to {widened:.3g} times as wide: {percent(share)} of the output's error",
             tuple(way for way in ways if way is not None),
         )

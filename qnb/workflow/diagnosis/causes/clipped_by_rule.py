@@ -23,8 +23,8 @@ def find(case: Case) -> Iterator[Suspicion]:
     share = case.share(layers, "activation")
     if not layers or share < LEAST_SHARE:
         return
-    first, rule = layers[0], case.quantizer(layers[0]).rule[0]  # pyright: ignore[reportOptionalMemberAccess]
-    low, high = (float(v) for v in case.quantizer(first).limits())  # pyright: ignore[reportOptionalMemberAccess]
+    first, rule = layers[0], case.quantizer(layers[0]).rule[0]
+    low, high = (float(v) for v in case.quantizer(first).limits())
     ways = (case.remedies.ranges("minmax", share, layers[:MOST]), case.remedies.ranges("minmax", share))
     more = f"; {len(layers) - 1} more layers clip as well" if len(layers) > 1 else ""
     yield Suspicion(

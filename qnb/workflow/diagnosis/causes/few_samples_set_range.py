@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,13 +44,14 @@ def find(case: Case) -> Iterator[Suspicion]:
     share = case.share(layers, "activation")
     removes = share * (1 - 1 / max(wild.ratio for wild in agreeing) ** 2)
     ways = (case.remedies.leave_out(first.samples, removes), case.remedies.ranges("percentile", removes))
+    one = len(first.samples) == 1
+    named = f"{'sample' if one else 'samples'} {listed([str(s) for s in first.samples], 6)}"
+    more = f", and {len(layers) - 1} more layers follow" if len(layers) > 1 else ""
     yield Suspicion(
         f"A few calibration samples set the range of {first.layer!r}",
         layers[:1],
-        f"without {'sample' if len(first.samples) == 1 else 'samples'} "
-        f"{listed([str(s) for s in first.samples], 6)} of {case.survey.samples} it would reach from {first.rest[0]:.3g} "
-        f"to {first.rest[1]:.3g}; with {'it' if len(first.samples) == 1 else 'them'} it reaches from {first.all[0]:.3g} "
-        f"to {first.all[1]:.3g}" + (f", and {len(layers) - 1} more layers follow" if len(layers) > 1 else ""),
+        f"without {named} of {case.survey.samples} it would reach from {first.rest[0]:.3g} to {first.rest[1]:.3g}; "
+        f"with {'it' if one else 'them'} it reaches from {first.all[0]:.3g} to {first.all[1]:.3g}{more}",
         tuple(way for way in ways if way is not None),
     )
 
@@ -72,5 +73,5 @@ def _wild(case: Case, layer: str) -> Wild | None:
     return None
 
 
-def _sorted(samples: Sequence[int]) -> tuple[int, ...]:
+def _sorted(samples: Iterable[int]) -> tuple[int, ...]:
     return tuple(sorted(int(s) for s in samples))

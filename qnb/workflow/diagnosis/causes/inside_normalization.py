@@ -33,8 +33,8 @@ def find(case: Case) -> Iterator[Suspicion]:
         yield Suspicion(
             f"A normalization is computed in {FEW_BITS} bits from {first!r} on",
             tuple(coarse),
-            f"{listed(coarse, 4)} square values and invert them; small squares become zero in {FEW_BITS} bits, and their "
-            f"reciprocal is far off: {percent(share)} of the output's error",
+            f"{listed(coarse, 4)} square values and invert them; small squares become zero in {FEW_BITS} bits, and "
+            f"their reciprocal is far off: {percent(share)} of the output's error",
             () if way is None else (way,),
         )
 
@@ -42,7 +42,8 @@ def find(case: Case) -> Iterator[Suspicion]:
 def _is_square(node: fx.Node) -> bool:
     name = ops.name(node)
     if name == "pow":
-        return len(node.args) > 1 and node.args[1] == 2
+        power = node.args[1] if len(node.args) > 1 else None
+        return isinstance(power, int | float) and power == 2
     return name == "square" or (name == "mul" and len(node.args) > 1 and node.args[0] is node.args[1])
 
 

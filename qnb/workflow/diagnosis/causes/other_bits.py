@@ -30,7 +30,7 @@ def find(case: Case) -> Iterator[Suspicion]:
         yield Suspicion(
             f"{layer!r} has {bits}-bit weights where {asked.bits} bits were asked for",
             (layer,),
-            f"{case.flow.target.name} keeps these weights in the bits of the activations; they make {percent(share)} of "
-            "the output's error",
+            f"{case.flow.target.name} keeps these weights in the bits of the activations; they make {percent(share)} "
+            "of the output's error",
             tuple(way for way in ways if way is not None),
         )

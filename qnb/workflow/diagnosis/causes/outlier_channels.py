@@ -36,9 +36,9 @@ def find(case: Case) -> Iterator[Suspicion]:
         yield Suspicion(
             f"Outlier channels in {layer!r}",
             (layer,),
-            f"channel {int(values.channels.argmax())} reaches {values.channels.max():.3g}, {ratio:.0f} times the median "
-            f"channel; the range of all {len(values.channels)} channels follows it, and the rounding there makes "
-            f"{percent(share)} of the output's error",
+            f"channel {int(values.channels.argmax())} reaches {values.channels.max():.3g}, {ratio:.0f} times the "
+            f"median channel; the range of all {len(values.channels)} channels follows it, and the rounding there "
+            f"makes {percent(share)} of the output's error",
             tuple(way for way in ways if way is not None),
         )
 

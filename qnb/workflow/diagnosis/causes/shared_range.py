@@ -51,14 +51,13 @@ def _suspicion(
     largest = max(part.seen.reach for part in parts)
     place = case.layer_of.get(node.name) or node.meta.get("layer", node.name)
     first = small.layer if small.layer in sharing else sharing[0]
-    ways = (case.remedies.wider([first], share),)
+    ways, steps = (case.remedies.wider([first], share),), 2 ** (case.activation_bits(first) or 8) - 1
     return Suspicion(
         f"Values of unlike size share one range at {place!r}: {small.said} takes few of its steps",
         tuple(dict.fromkeys((first, *sharing))),
-        f"{small.said} lies between {small.seen.low:.3g} and {small.seen.high:.3g}, but the range reaches {largest:.3g}, "
-        f"in steps of {step:.2g}: {_steps(small.seen, step)} of {2 ** (case.activation_bits(first) or 8) - 1} are left to "
-        f"it. Rounding there makes {percent(share)} of the output's error. Returned or joined apart, each would have a "
-        "range of its own",
+        f"{small.said} lies between {small.seen.low:.3g} and {small.seen.high:.3g}, but the range reaches "
+        f"{largest:.3g} in steps of {step:.2g}: {_steps(small.seen, step)} of {steps} are left to it. Rounding there "
+        f"makes {percent(share)} of the output's error. Returned or joined apart, each would have a range of its own",
         tuple(way for way in ways if way is not None),
     )
 
@@ -76,7 +75,8 @@ def _joined(case: Case, node: fx.Node) -> list[Part]:
     """What a concatenation joins."""
     if node.op != "call_function" or ops.of(node).kind != "concat" or not isinstance(node.args[0], list | tuple):
         return []
-    found = [(ops.maker(source), case.node_values(source)) for source in node.args[0]]
+    sources = [source for source in node.args[0] if isinstance(source, fx.Node)]
+    found = [(ops.maker(source), case.node_values(source)) for source in sources]
     named = [(case.layer_of.get(n.name) or n.meta.get("layer") or n.name, seen) for n, seen in found]
     return [Part(f"the output of {name!r}", seen, name) for name, seen in named if seen is not None]
 

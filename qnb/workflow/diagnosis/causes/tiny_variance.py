@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-import torch
 from torch import nn
 
 from qnb.graph import ops
@@ -54,7 +53,7 @@ def find(case: Case) -> Iterator[Suspicion]:
         )
 
 
-def _norm_after(layer: str, norms: dict[str, torch.nn.Module]) -> str | None:
+def _norm_after(layer: str, norms: Mapping[str, nn.Module]) -> str | None:
     """The batch norm that was folded into a layer: the first of the model's after it in the same module, in order."""
     parent = layer.rpartition(".")[0]
     beside = [name for name in norms if name.rpartition(".")[0] == parent]
