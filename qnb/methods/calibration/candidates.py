@@ -105,4 +105,4 @@ class Candidates:
 
 def _equal(one: QuantizerState, other: QuantizerState) -> bool:
     pairs = ((one.scale, other.scale), (one.zero_point, other.zero_point))
-    return all(a is not None and b is not None and torch.equal(a, b) for a, b in pairs)  # pyright: ignore[reportArgumentType]
+    return all(a is not None and b is not None and torch.equal(a, b) for a, b in pairs)

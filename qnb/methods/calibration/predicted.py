@@ -1,4 +1,4 @@
-"""What another range of one quantizer does to the noise at the model's outputs, predicted from a few backward passes."""
+"""What a range of one quantizer adds to the noise at the model's outputs, predicted from a few backward passes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NO_GRADIENT = ("derivative", "differentiable", "autograd formula", "does not re
 def predicted(
     sim: QuantSim, candidates: Candidates, parts: Iterable[Part], batches: Iterable, tick: Callable[[], None]
 ) -> dict[str, np.ndarray] | None:
-    """Key of a quantizer -> noise-to-signal ratio at the outputs, mean over their parts, that each candidate of it adds.
+    """Noise-to-signal ratio at the outputs, mean over their parts, that each candidate of each quantizer adds.
 
     With J the outputs' derivative by a quantizer's output and e the error that a candidate makes there, that is
     ``|J e|^2`` over the signal's energy: the mean of ``(g . e)^2``, g being the gradient of random signs at the
@@ -89,7 +89,7 @@ class _Reader(fx.Interpreter):
     def run_node(self, n: fx.Node) -> Any:
         value = super().run_node(n)
         if n in self.joining:
-            self.joins[n] = joined(n, [self.env[source] for source in n.args[0]])  # pyright: ignore[reportGeneralTypeIssues, reportArgumentType]
+            self.joins[n] = joined(n, [self.env[source] for source in n.args[0]])
         for part in self.parts.get(n, ()):
             mine = part.of(value, *self.joins.get(self.by_name[part.node], ([], 0)))
             keep = counts(mine.detach(), part.masked)
@@ -143,7 +143,7 @@ class _Watch:
                 rows.append(rows[alike])
                 continue
             state = states[key]
-            changed = gradient * (fake_quantize(x, state.scale, state.zero_point, state.grid.name) - x)  # pyright: ignore[reportArgumentType, reportOptionalMemberAccess, reportAttributeAccessIssue]
+            changed = gradient * (fake_quantize(x, state.scale, state.zero_point, state.grid.name) - x)
             if not torch.isfinite(changed).all():  # what has no effect may be infinite, for example behind a mask
                 changed = torch.where(gradient == 0, 0.0, changed)
             rows.append(per_sample(changed, self.count))
