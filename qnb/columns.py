@@ -187,18 +187,7 @@ WORST_SAMPLES = (
 """Input samples by their error: which one, counted over all batches, and of which batch; whether the prediction is not
 FP32's; where the output has several predictions, at which position; the predictions, and by how much each leads. What
 is about predictions is missing where the model's outputs are no scores."""
-GAINS = (
-    LAYER,
-    MODULE,
-    OP,
-    "change",
-    "own_a_db",
-    "own_b_db",
-    "own_gain_db",
-    "sqnr_a_db",
-    "sqnr_b_db",
-    "gain_db",
-)
+GAINS = (LAYER, MODULE, OP, "change", "own_a_db", "own_b_db", "own_gain_db", "sqnr_a_db", "sqnr_b_db", "gain_db")
 """What `qnb.measures.layers.gains.gains` returns, one row per layer in graph order: SQNR of two runs, a and b, and how
 much more b has. ``change`` is one of `CHANGES`."""
 WON, LOST, SAME, ONLY_A, ONLY_B, UNKNOWN = CHANGES = ("won", "lost", "same", "only a", "only b", "not measured")
