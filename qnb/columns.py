@@ -24,19 +24,7 @@ ATTRIBUTION = (LAYER, OP, "inherited_db", "added_db", *SHARES, OUTPUT_SHARE)
 """What `qnb.attribute` finds, one row per input (op "input") and layer in graph order; the last column is the sum of
 the three before it."""
 
-ENCODINGS = (
-    "tensor",
-    LAYER,
-    KIND,
-    "bits",
-    "symmetric",
-    "axis",
-    "block_size",
-    "min",
-    "max",
-    "scale",
-    "zero_point",
-)
+ENCODINGS = ("tensor", LAYER, KIND, "bits", "symmetric", "axis", "block_size", "min", "max", "scale", "zero_point")
 """What `QuantSim.encodings()` returns, one row per quantizer."""
 
 LAYERS = (LAYER, MODULE, OP, "weight_bits", "activation_bits", "enabled", "weight_numel", "output_shape", "source")
