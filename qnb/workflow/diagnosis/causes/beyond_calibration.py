@@ -10,8 +10,9 @@ from qnb.workflow.diagnosis.case import Case
 from qnb.workflow.diagnosis.cause import DATA, Suspicion, cause
 from qnb.workflow.diagnosis.samples import distinct, evaluated_inputs
 
-CLIPPED = 0.003
-"""Share of a layer's values that evaluation clips."""
+CLIPPED, CLIPPED_BY_FEW = 0.02, 0.003
+"""Share of a layer's values that evaluation clips; a fraction of a percent is what any 100 samples leave out, and is
+told only where they are few."""
 TIMES = 4.0
 """That many times what the calibration data itself loses there."""
 FEWEST = 16
@@ -22,7 +23,7 @@ NAMED = 3
 @cause("beyond_calibration", "evaluation data beyond the calibrated ranges", kind=DATA)
 def find(case: Case) -> Iterator[Suspicion]:
     if distinct(case.survey) >= FEWEST:
-        yield from _clipped(case, "The evaluation data reaches beyond the ranges that calibration saw", "")
+        yield from _clipped(case, "The evaluation data reaches beyond the ranges that calibration saw", "", CLIPPED)
 
 
 @cause("few_calibration_samples", "too few or too uniform calibration samples", kind=DATA)
@@ -34,15 +35,16 @@ def few(case: Case) -> Iterator[Suspicion]:
             case,
             "Too few calibration samples, or too much alike",
             f"{case.survey.samples} samples were calibrated with{alike}; ",
+            CLIPPED_BY_FEW,
         )
 
 
-def _clipped(case: Case, says: str, evidence: str) -> Iterator[Suspicion]:
+def _clipped(case: Case, says: str, evidence: str, least: float) -> Iterator[Suspicion]:
     if case.run.clipping is None:
         return
     table = case.run.clipping.set_index("layer").clipped_fraction
     here = case.run.comparison.set_index("layer").saturated_fraction.reindex(table.index).fillna(0.0)
-    over = table[(table >= CLIPPED) & (table > TIMES * here)]
+    over = table[(table >= least) & (table > TIMES * here)]
     if over.empty:
         return
     first, most = str(over.index[0]), float(over.max())

@@ -39,6 +39,11 @@ def find(case: Case) -> Iterator[Suspicion]:
         )
 
 
+def inverted_squares(case: Case) -> set[fx.Node]:
+    """The nodes between a square and the reciprocal that it goes into."""
+    return {n for square in filter(_is_square, case.op_nodes("pow", "square", "mul")) for n in _to_inverse(square)}
+
+
 def _is_square(node: fx.Node) -> bool:
     name = ops.name(node)
     if name == "pow":

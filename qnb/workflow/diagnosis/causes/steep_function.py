@@ -10,6 +10,7 @@ from qnb.graph import ops
 from qnb.text import decibel, percent
 from qnb.workflow.diagnosis.case import Case
 from qnb.workflow.diagnosis.cause import Suspicion, cause
+from qnb.workflow.diagnosis.causes.inside_normalization import inverted_squares
 
 STEEP = ("log", "log2", "log10", "log1p", "reciprocal", "rsqrt", "div", "pow", "tan", "exp", "exp2", "expm1", "logit")
 LOST_DB = 8.0
@@ -23,7 +24,10 @@ FAR = 4
 def find(case: Case) -> Iterator[Suspicion]:
     table = case.attribution.table.set_index("layer")
     reached = case.run.comparison.set_index("layer").sqnr_db
+    inside = inverted_squares(case)
     for node in case.op_nodes(*STEEP):
+        if node in inside:  # the square before it is the cause
+            continue
         layer, sources = case.layer_of.get(node.name), _read(case, node)
         known = [s for s in sources if s in reached.index or s in table.index]
         if layer is None or layer not in table.index or not known:
