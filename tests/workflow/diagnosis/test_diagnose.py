@@ -1,7 +1,6 @@
 """flow.diagnose(): findings with gains that were measured, code that runs, nothing where nothing helps."""
 
 import math
-from dataclasses import replace
 
 import pytest
 
@@ -38,7 +37,7 @@ def test_the_table_says_what_the_findings_say(cancelled_out):
     found = cancelled_out.flow.diagnoses[cancelled_out.run]
     assert tuple(found.table.columns) == qnb.columns.DIAGNOSIS and len(found.table) == len(found)
     assert found.table.layers[0] == "head.1.add" and found.findings[0].code in repr(found)
-    assert "measured gain" in found._repr_html_() and list(found)[0] is found.findings[0]
+    assert "easured gain" in found._repr_html_() and list(found)[0] is found.findings[0]
 
 
 def test_findings_are_ranked_by_their_gain(cancelled_out):
@@ -88,5 +87,5 @@ def test_a_diagnosis_is_saved_and_read(tmp_path, cancelled_out):
     flow = cancelled_out.flow
     flow.save(tmp_path / "flow.qnb")
     read, known = qnb.load(tmp_path / "flow.qnb").diagnoses[cancelled_out.run], flow.diagnoses[cancelled_out.run]
-    assert [replace(f, code="") for f in read.findings] == [replace(f, code="") for f in known.findings]
+    assert repr([*map(vars, read.findings)]) == repr([*map(vars, known.findings)])
     assert math.isclose(read.output_sqnr_db, known.output_sqnr_db) and read.seconds == known.seconds
