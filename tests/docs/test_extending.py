@@ -11,11 +11,12 @@ from qnb.methods import METHODS, auto_order
 from qnb.ranges import RULES
 from qnb.runtimes import RUNTIMES
 from qnb.targets import TARGETS
+from qnb.workflow.diagnosis.cause import CAUSES
 
 FOLDER = Path(__file__).parents[2] / "docs" / "extending"
 PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ENTRY = re.compile(r'^\[project\.entry-points\."(.+)"\]\n(\S+) = "(\S+)"$', re.MULTILINE)
-GROUPS = {registry.group: registry for registry in (RULES, TARGETS, METHODS, RUNTIMES)}
+GROUPS = {registry.group: registry for registry in (RULES, TARGETS, METHODS, CAUSES, RUNTIMES)}
 PAGES = sorted(page.stem for page in FOLDER.glob("*.md") if page.stem != "index")
 
 
@@ -82,6 +83,19 @@ def test_a_recovery_method(run):
     assert order.index("correct_bias") < order.index("clip_weights") < order.index("seq_mse")
     with pytest.raises(qnb.errors.InputError, match="candidates"):
         flow.recover("w4a8", "clip_weights", candidate=8)
+
+
+@pytest.mark.slow
+def test_a_cause(run):
+    names = run("cause")
+    try:
+        first = names["found"].findings[0]
+        assert first.name == "one_sided" and first.measured_gain_db > 1 and first.code in str(names["found"])
+        ends = names["run"].comparison.set_index("layer").fp32_min.drop("x", errors="ignore")
+        one_sided = set(ends.index[ends >= 0]) & set(first.layers)
+        assert len(one_sided) > 3 and "one_sided" in CAUSES
+    finally:
+        del CAUSES.rows["one_sided"]
 
 
 @pytest.mark.slow
