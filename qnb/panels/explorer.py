@@ -1,4 +1,4 @@
-"""Layer explorer: the error of a run layer by layer, the values of a layer, what-if with other bits."""
+"""Layer explorer: the error of a run layer by layer, why it loses, the values of a layer, what-if with other bits."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from qnb.measures.layers.gains import gains
 from qnb.measures.layers.groups import fold
 from qnb.modules import module_groups
 from qnb.panels.base import Panel, heading, line
+from qnb.panels.diagnosis_bar import DiagnosisBar
 from qnb.panels.layer_views import LayerViews
 from qnb.panels.what_if_bar import WhatIfBar
 from qnb.panels.widgets import Plot
@@ -87,6 +88,7 @@ class LayerExplorer(Panel):
             on_click=lambda message: self.do(lambda: self._clicked(message)),
             on_key=lambda key: self.do(lambda: self._key(key)),
         )
+        self.diagnosis = DiagnosisBar(self)
         self.views = LayerViews(self)
         self.what_if = WhatIfBar(self)
         return [
@@ -94,6 +96,7 @@ class LayerExplorer(Panel):
             line(self.run, self.compared_to, self.difference, self.modules),
             self.verdict,
             self.bars,
+            self.diagnosis.widget,
             self.views.widget,
             self.what_if.widget,
         ]
@@ -112,6 +115,7 @@ class LayerExplorer(Panel):
             self._draw_verdict(run, other)
             self._draw_bars(run, other)
         self.bars.marks = sorted({self.place[layer] for layer in selection.layers if layer in self.place})
+        self.diagnosis.draw(run)
         self.views.draw(run)
         self.what_if.draw(run)
 

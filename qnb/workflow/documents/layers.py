@@ -112,13 +112,16 @@ def distribution(profile: LayerProfile) -> tuple:
 
 
 def explorer(flow: Workflow) -> Document:
-    """The layer explorer as a page: bars, the weakest layers, the selected layer's values."""
+    """The layer explorer as a page: bars, the weakest layers, why the run loses, the selected layer's values."""
     from qnb import charts
 
     selection = flow.selection
     runs = {n: flow[n].comparison for n in (selection.run, selection.compared_to) if n is not None}
     said = [Text(flow.diff(*reversed(runs)).headline())] if len(runs) == 2 and FP32 not in runs else []
     blocks = [*said, figure(charts.layer_sqnr(runs, own=len(runs) == 1)), *(worst(n, f) for n, f in runs.items())]  # pyright: ignore[reportArgumentType]
+    if selection.run in flow.diagnoses:
+        why = flow.diagnoses[selection.run].document()
+        blocks += [Text(why.title, why.tone), *why.blocks]
     if selection.layer is not None:
         if flow.profiles.of(flow[selection.run]) is not None:  # pyright: ignore[reportArgumentType]
             profile = flow.profile(selection.run)[selection.layer]  # pyright: ignore[reportArgumentType]
