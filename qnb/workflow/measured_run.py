@@ -13,6 +13,7 @@ from qnb.measures.layers.outputs import output_db
 from qnb.measures.metrics.evaluation import score_of
 from qnb.progress import Report
 from qnb.workflow import settings
+from qnb.workflow.diagnosis.samples import without
 from qnb.workflow.jobs.stage_progress import Ticks
 from qnb.workflow.run import Run
 from qnb.workflow.verdict import judge, judge_control
@@ -46,7 +47,8 @@ def measured(
     precision = sim.precision.name
     float16 = Float16Watch() if precision == "fp16" else None
     ticks = Ticks(report, f"comparing {name}", also=float16)
-    table = compare_layers(sim, comparison_batches(flow), watch=ticks.watch, progress=ticks.progress)
+    batches = without(comparison_batches(flow), settings.get("leave_out", ()))
+    table = compare_layers(sim, batches, watch=ticks.watch, progress=ticks.progress)
     ticks = Ticks(report, f"evaluating {name}", flow.evaluation_forwards)
     with counted(sim, **sparse(flow.evaluation_forwards)) as clipping:
         score = score_of(flow.evaluate, sim, name, ticks.forward, flow.seed)

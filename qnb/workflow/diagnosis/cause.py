@@ -29,9 +29,9 @@ class Suspicion:
         says: what is so, in a sentence that names the layer.
         layers: inputs or layers that it is about, the first one first.
         evidence: the numbers that speak for it.
-        remedies: to be tried, the best first; none where only a person can act, or where a number decides nothing.
-        advice: what to do, where no remedy can be tried.
-        advice_code: the line of code for that.
+        remedies: to be tried, the best first; none where only a person can act.
+        to_do: what a person can do, where no remedy can be tried.
+        to_do_code: the line of code for that.
         certain: shown even if nothing can be measured.
     """
 
@@ -39,8 +39,8 @@ class Suspicion:
     layers: tuple[str, ...]
     evidence: str
     remedies: tuple[Remedy, ...] = ()
-    advice: str = ""
-    advice_code: str = ""
+    to_do: str = ""
+    to_do_code: str = ""
     certain: bool = False
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from qnb.errors import InputError
 from qnb.measures.attribution.attribute import attribute
@@ -14,9 +15,10 @@ from qnb.progress import Report
 from qnb.workflow.diagnosis import causes as causes  # registers them
 from qnb.workflow.diagnosis.case import Case
 from qnb.workflow.diagnosis.cause import CAUSES, Cause, Suspicion
-from qnb.workflow.diagnosis.finding import Diagnosis
+from qnb.workflow.diagnosis.finding import Diagnosis, Finding
 from qnb.workflow.diagnosis.proof import Proof, finding
 from qnb.workflow.diagnosis.samples import sample_count
+from qnb.workflow.guidance.next_step import run_code
 from qnb.workflow.jobs.progress import shown
 from qnb.workflow.results import check_simulated
 from qnb.workflow.run import Run
@@ -76,10 +78,34 @@ def find(flow: Workflow, run: Run, measure: bool, report: Report, kind: int | No
         run.name,
         run.verdict.status,
         run.verdict.text,
-        tuple(map(finding, proven)),
+        named_apart(flow, map(finding, proven)),
         case.output_sqnr_db,
         seconds=time.perf_counter() - start,
     )
+
+
+def named_apart(flow: Workflow, findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Findings whose code makes runs of different names, so that all can be followed."""
+    made: list[Finding] = []
+    taken: set[str] = set()
+    for found in findings:
+        if found.run is not None:
+            changed = {*found.run.get("layers", {}), *_by_layer(found.run)}
+            usual = f"{found.run['precision']}+{len(changed)}" if changed else found.run["precision"]
+            name = wanted = found.run.get("name", usual)
+            while name in taken:
+                name = f"{wanted} {len(taken) + 1}"
+            taken.add(name)
+            if name != wanted:
+                arguments = found.run | {"name": name}
+                found = replace(found, run=arguments, code=run_code(flow.variable, arguments))
+        made.append(found)
+    return tuple(made)
+
+
+def _by_layer(arguments: dict[str, Any]) -> set[str]:
+    rules = arguments.get("calibration_method")
+    return {*rules} - {"*"} if isinstance(rules, dict) else set()
 
 
 def case_of(flow: Workflow, run: Run, noise: OutputNoise, report: Report) -> Case:

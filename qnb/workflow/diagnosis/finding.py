@@ -78,6 +78,7 @@ class Finding:
         by_layer = {k: v for k, v in wanted.items() if k != "*"} if isinstance(wanted, dict) else {}
         rule = wanted.get("*") if isinstance(wanted, dict) else wanted
         same = run.precision == self.run["precision"] and kept.get("layers", {}) == self.run.get("layers", {})
+        same &= list(kept.get("leave_out", ())) == list(self.run.get("leave_out", ()))
         rules = kept.get("calibration_methods", {}) == by_layer
         return same and rules and rule in (None, kept.get("calibration_method"))
 
@@ -129,5 +130,6 @@ class Diagnosis(Shown):
 
 
 def _block(finding: Finding) -> Code:
-    why = ". ".join(part[:1].upper() + part[1:] for part in (finding.evidence, finding.gain) if part)
+    gain = finding.gain[:1].upper() + finding.gain[1:]  # of evidence not: it may begin with a layer's name
+    why = ". ".join(part for part in (finding.evidence, gain) if part)
     return Code(finding.code, f"{finding.cause}. To do: {finding.remedy}", why)

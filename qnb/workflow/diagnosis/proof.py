@@ -114,9 +114,7 @@ def finding(proven: Proven) -> Finding:
     """What is told of a suspicion that proved true."""
     found, remedy = proven.suspicion, proven.remedy
     if remedy is None:
-        return Finding(
-            found.says, found.layers, found.evidence, found.advice, found.advice_code, name=proven.cause.name
-        )
+        return Finding(found.says, found.layers, found.evidence, found.to_do, found.to_do_code, name=proven.cause.name)
     return Finding(
         found.says,
         found.layers,

@@ -21,7 +21,7 @@ from qnb.columns import ATTEMPTS, GUIDED
 from qnb.errors import Cancelled, InputError, QnbError
 from qnb.graph.batches import length
 from qnb.measures.attribution.attribute import attribute
-from qnb.methods import METHODS, auto_order, check_order
+from qnb.methods import METHODS, check_order
 from qnb.progress import Report
 from qnb.text import size
 from qnb.workflow.diagnosis.cause import CAUSES, DATA
@@ -34,7 +34,6 @@ from qnb.workflow.run import Run
 from qnb.workflow.verdict import PASS
 
 if TYPE_CHECKING:
-    from qnb.sim.quantsim import QuantSim
     from qnb.workflow.recovery.recover import Recovery
     from qnb.workflow.workflow import Workflow
 
@@ -200,11 +199,6 @@ def may_follow(run: Run, name: str) -> bool:
     except InputError:
         return False
     return True
-
-
-def techniques(sim: QuantSim, options: dict) -> list[str]:
-    """Names, cheapest first: those that suit this sim's grids and ops and that it has not had."""
-    return auto_order(sim, without=[name for name in _COSTLY if not options.get(name, True)])
 
 
 def rank(run: Run) -> tuple[bool, float, float]:

@@ -155,12 +155,17 @@ def _finding(found: Finding) -> dict:
     return kept | calls | {"layers": list(found.layers)}
 
 
+def _call(arguments: dict | None, code: str) -> dict | None:
+    """Of a step's arguments those that a button may use: with code that passed, and no path to write to."""
+    return arguments if code and arguments and "cache" not in arguments else None
+
+
 def read_diagnosis(stored: dict, source: Source, variable: str) -> Diagnosis:
     """A call that is no plain call of a step of the workflow is left out, as its code is."""
     made = []
     for line in stored["findings"]:
         code = checked(line["code"], variable)
-        calls = {name: values.decode(line.get(name), source) for name in _CALLS}
+        calls = {name: _call(values.decode(line.get(name), source), code) for name in _CALLS}
         gains = {name: float(line[name]) for name in _GAINS if name in line}
         made.append(Finding(**line | calls | gains | {"code": code, "layers": tuple(line.get("layers", ()))}))
     figures = {"output_sqnr_db": float(stored["output_sqnr_db"])} if "output_sqnr_db" in stored else {}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from qnb.numerics import affine_parameters
+from qnb.sim import QuantSim
+from qnb.sim.placement.plan import BiasSite
 from qnb.text import percent
 from qnb.workflow.diagnosis.case import Case
 from qnb.workflow.diagnosis.cause import Suspicion, cause
@@ -29,10 +31,9 @@ def find(case: Case) -> Iterator[Suspicion]:
         if widened < WIDENED:
             continue
 
-        def apart(sim, bias_key=bias_key, weight_key=site.weight_key) -> None:
+        def apart(sim: QuantSim, bias_key: str = bias_key, site: BiasSite = site, ends: tuple = (low, high)) -> None:
             sim.bias(bias_key).enabled = False
-            weight = sim.weight(weight_key)
-            weight.set_range(weight.minimum, weight.maximum)
+            sim.weight(site.weight_key).set_range(*ends)
 
         layer = site.layer
         said = f"in the model, add the bias of {layer!r} as an op of its own"

@@ -46,12 +46,13 @@ def find(case: Case) -> Iterator[Suspicion]:
     ways = (case.remedies.leave_out(first.samples, removes), case.remedies.ranges("percentile", removes))
     one = len(first.samples) == 1
     named = f"{'sample' if one else 'samples'} {listed([str(s) for s in first.samples], 6)}"
-    more = f", and {len(layers) - 1} more layers follow" if len(layers) > 1 else ""
+    after = len(layers) - 1
+    more = "" if not after else ", and one more layer follows" if after == 1 else f", and {after} more layers follow"
     yield Suspicion(
         f"A few calibration samples set the range of {first.layer!r}",
         layers[:1],
         f"without {named} of {case.survey.samples} it would reach from {first.rest[0]:.3g} to {first.rest[1]:.3g}; "
-        f"with {'it' if one else 'them'} it reaches from {first.all[0]:.3g} to {first.all[1]:.3g}{more}",
+        f"with {'it' if one else 'them'}, from {first.all[0]:.3g} to {first.all[1]:.3g}{more}",
         tuple(way for way in ways if way is not None),
     )
 

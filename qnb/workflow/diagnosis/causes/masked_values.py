@@ -9,6 +9,7 @@ from torch import fx
 
 from qnb.graph import ops
 from qnb.measures.layers.survey import NodeValues
+from qnb.sim import QuantSim
 from qnb.text import percent
 from qnb.workflow.diagnosis.case import Case
 from qnb.workflow.diagnosis.cause import Suspicion, cause
@@ -43,7 +44,7 @@ def _ways(case: Case, layer: str, key: str, values: NodeValues, constant: float,
     room = 0.25 * values.span
     near = values.low - room if constant < 0 else values.high + room
 
-    def cut(sim) -> None:
+    def cut(sim: QuantSim) -> None:
         ends = (near, values.high) if constant < 0 else (values.low, near)
         sim.activation(key).set_range(*(torch.tensor(float(end)) for end in ends))
 

@@ -26,6 +26,6 @@ def find(case: Case) -> Iterator[Suspicion]:
         (),
         f"on {n:,} samples the loss is {amount(drop.value)} with a 95 % interval of {amount(drop.low)} to "
         f"{amount(drop.high)}; the tolerance of {amount(flow.tolerance)} lies inside it",
-        advice=do + pairs,
+        to_do=do + pairs,
         certain=True,
     )
