@@ -61,7 +61,7 @@ def attempts(run: Run) -> Table | None:
         "drop": lambda v: "" if v != v else amount(v),
         "sqnr_db": lambda v: "" if v != v else decibel(v),
     }
-    return Table(frame, "What auto tried, cheapest first", 20, forms)
+    return Table(frame, "What auto tried, in this order", 20, forms)
 
 
 def facts(run: Run) -> dict[str, str]:

@@ -57,7 +57,7 @@ def test_what_was_the_best_for_a_while_is_not_kept(flow):
         return recipe.Attempt(methods, replace(flow["w4a8"], sim=sim), 1.0, True)
 
     attempts = [tried("equalize"), tried("equalize", "correct_bias"), tried("equalize", "seq_mse"), tried("smooth")]
-    table = recipe._table(flow["w4a8"], attempts, [("train", "no loader")], attempts[2].run)
+    table = recipe.table(flow["w4a8"], attempts, [("train", "no loader")], attempts[2].run)
     assert table.tried[table.kept].tolist() == ["nothing", "equalize", "equalize + seq_mse"]
 
 
