@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from qnb.columns import ATTEMPTS
+from qnb.columns import ATTEMPTS, GUIDED
 from qnb.errors import Cancelled, InputError
 from tests.flows import new_flow
 from tests.methods.states import CancelAfter, same, state
+from tests.workflow.diagnosis.plants import PLANTS
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def test_it_stops_when_the_tolerance_is_met(flow, found):
 
 def test_it_says_what_was_tried_what_each_brought_and_what_it_cost(flow, found):
     table = found.attempts
-    assert tuple(table.columns) == ATTEMPTS and table.tried.iloc[0] == "nothing"
+    assert tuple(table.columns) == (*ATTEMPTS, *GUIDED) and table.tried.iloc[0] == "nothing"
     assert table.metric.iloc[0] == flow["w4a8"].score.value and table.metric.iloc[-1] == found.score.value
     assert (table.seconds > 0).all() and "What auto tried" in found._repr_html_()
     assert (
@@ -93,3 +94,31 @@ def test_a_run_that_was_rounded_gets_what_may_follow():
     flow.recover("w3a8", "adaround", iterations=5, name="rounded")
     tried = flow.recover("rounded", "auto", train=False, mixed_precision=False).attempts.tried
     assert tried.tolist() == ["nothing", "adaround + correct_bias"]
+
+
+def test_the_calibration_data_is_blamed_and_nothing_else_is_tried():
+    planted = PLANTS["beyond_calibration"].make(0.15)
+    run = planted.flow.recover(planted.run, "auto")
+    assert run.verdict.status == "fail" and run.sim.applied_methods == ()
+    assert "the calibration data is to blame" in run.attempts.verdict.iloc[-1]
+
+
+def test_what_makes_the_error_gets_more_bits_and_no_more_bytes():
+    planted = PLANTS["coarse_probabilities"].make(6.5)
+    base = planted.flow[planted.run]
+    run = planted.flow.recover(planted.run, "auto", train=False)
+    assert "widen" in run.sim.applied_methods and run.size_bytes <= base.size_bytes
+    row = run.attempts.set_index("tried").loc[" + ".join(run.sim.applied_methods)]
+    assert run.output_sqnr_db > base.output_sqnr_db + 10 and "of the output's error" in row.why
+
+
+def test_limits_are_kept_and_checked(flow):
+    quick = flow.recover("w4a8", "auto", max_seconds=1e-6, name="quick")
+    assert (
+        quick.sim.applied_methods == ()
+        and "max_seconds" in quick.attempts.verdict.iloc[-1] + quick.attempts.verdict.iloc[1]
+    )
+    few = flow.recover("w4a8", "auto", max_bops=1.0, name="few")
+    assert few.sim.applied_methods == () and few.attempts.verdict.str.contains("max_bops").any()
+    with pytest.raises(InputError, match="max_bytes"):
+        flow.recover("w4a8", "auto", max_bytes=-1)
