@@ -93,7 +93,6 @@ class Diagnosis(Shown):
         verdict: its verdict's text.
         findings: may be empty.
         output_sqnr_db: at the outputs, on the batches that were measured: the mean over their parts.
-        passes: what it cost, in forward passes over the calibration data.
         seconds: how long it took.
     """
 
@@ -102,7 +101,6 @@ class Diagnosis(Shown):
     verdict: str
     findings: tuple[Finding, ...]
     output_sqnr_db: float = math.nan
-    passes: float = 0.0
     seconds: float = 0.0
 
     @property

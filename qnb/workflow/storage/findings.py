@@ -57,7 +57,7 @@ _FINDING = schema.record(
 )
 DIAGNOSIS = schema.record(
     {"run": schema.TEXT, "status": schema.TEXT, "verdict": schema.TEXT, "findings": schema.list_of(_FINDING)},
-    {"output_sqnr_db": schema.NUMBER, "passes": schema.FINITE, "seconds": schema.FINITE},
+    {"output_sqnr_db": schema.NUMBER, "seconds": schema.FINITE},
 )
 _GAINS, _CALLS = ("predicted_gain_db", "measured_gain_db", "followed_gain_db"), ("run", "recover")
 _OPS = {"op": TEXT, "layers": COUNT, "weights": COUNT}
@@ -144,7 +144,6 @@ def diagnosis(found: Diagnosis) -> dict:
         "verdict": found.verdict,
         "findings": [_finding(f) for f in found.findings],
         "output_sqnr_db": number(found.output_sqnr_db),
-        "passes": found.passes,
         "seconds": found.seconds,
     }
 
