@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, norm
 
@@ -220,6 +220,7 @@ class TestPairedDrop:
         assert drop.value == pytest.approx(1.5 - value) and drop.paired and drop.p_value == 1
         assert math.isnan(drop.low) and math.isnan(drop.high)
 
+    @settings(deadline=None)
     @given(st.integers(0, 12), st.integers(0, 12))
     def test_the_p_value_is_mcnemars_and_the_interval_does_not_contradict_it(self, worse, better):
         before = np.array(ones(100, 200))

@@ -19,7 +19,7 @@ from qnb.targets import stored as targets
 from qnb.workflow import check
 from qnb.workflow.deployment.performance import Performance
 from qnb.workflow.deployment.result import Deployment, RuntimeResult
-from qnb.workflow.guidance import diagnosis
+from qnb.workflow.diagnosis import finding
 from qnb.workflow.guidance import next_step as advice
 from qnb.workflow.recovery.sensitivities import Sensitivity
 from qnb.workflow.run import Run
@@ -184,8 +184,8 @@ def test_lines_of_code_that_none_gives(line):
         (check.Check, found.CHECK),
         (check.Issue, found._ISSUE),
         (Sensitivity, found.SENSITIVITY),
-        (diagnosis.Diagnosis, found.DIAGNOSIS),
-        (diagnosis.Finding, found._FINDING),
+        (finding.Diagnosis, found.DIAGNOSIS),
+        (finding.Finding, found._FINDING),
         (Deployment, deployments.DEPLOYMENT),
         (RuntimeResult, deployments._RUNTIME),
         (Performance, deployments.PERFORMANCE),
