@@ -15,10 +15,9 @@ import torch
 from torch import Tensor, fx
 
 from qnb.errors import InputError
-from qnb.graph.attributes import attribute
 from qnb.graph.batches import length, reiterable
 from qnb.measures.layers.channels import CHANNEL_FIRST
-from qnb.measures.layers.lockstep import call, last_uses
+from qnb.measures.layers.interpreter import Interpreter
 from qnb.measures.sensitivity.samples import sample_count
 from qnb.numerics import Grid
 from qnb.progress import Report
@@ -162,30 +161,18 @@ class _Walk:
 
     def __init__(self, sim: SimBase):
         self.sim, self.samples = sim, 0
-        self.graph = sim.reference.graph
         self.groups = {g.output: g for g in sim.groups}
         self.inputs = {s.nodes[0].name: s for s in sim.plan.activations.values() if s.kind == "input" and s.nodes}
-        self.last_use = last_uses(self.graph)
+        wanted = [n for n in sim.reference.graph.nodes if n.op in ("placeholder", "call_function")]
+        self.interpreter = Interpreter(sim.reference, wanted)
         self.nodes: dict[str, NodeValues] = {}
         named = [site.layer for site in self.inputs.values()]
         self.layers = {name: LayerSurvey() for name in [*named, *(g.layer for g in sim.groups)]}
 
     def run(self, flat: list[Tensor], closely: bool) -> None:
-        values: dict[fx.Node, Any] = {}
-        supply, count = iter(flat), sample_count(self.sim.captured, flat)
+        count = sample_count(self.sim.captured, flat)
         self.samples += count
-        with torch.no_grad():
-            for node in self.graph.nodes:
-                if node.op == "placeholder":
-                    values[node] = next(supply)
-                elif node.op == "get_attr":
-                    values[node] = attribute(self.sim.reference, str(node.target))
-                elif node.op == "call_function":
-                    values[node] = call(node, values.__getitem__)
-                if node.op in ("placeholder", "call_function"):
-                    self._take(node, values[node], count, closely)
-                for done in self.last_use.get(node, ()):
-                    values.pop(done, None)
+        self.interpreter.run(flat, lambda node, value, _: self._take(node, value, count, closely))
 
     def _take(self, node: fx.Node, value: Any, count: int, closely: bool) -> None:
         if not isinstance(value, Tensor) or not value.is_floating_point():

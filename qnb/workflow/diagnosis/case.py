@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pandas as pd
+import torch
 from torch import Tensor, fx
 
 from qnb.graph import ops
@@ -158,8 +159,8 @@ class Case:
         """As `step`; of a floating-point grid the distance of the largest values that are seen there."""
         quantizer, seen = self.quantizer(layer), self.values(layer)
         if quantizer is not None and quantizer.active and isinstance(quantizer.grid, FloatGrid) and seen is not None:
-            digits = {"fp16": 10, "bf16": 7, "fp8_e4m3": 3, "fp8_e5m2": 2}[quantizer.grid.name]
-            return 2.0 ** (math.floor(math.log2(seen.reach)) - digits) if seen.reach else None
+            apart = torch.finfo(quantizer.grid.dtype).eps
+            return apart * 2.0 ** math.floor(math.log2(seen.reach)) if seen.reach else None
         return self.step(layer)
 
     def constant(self, node: fx.Node) -> Tensor | None:

@@ -29,7 +29,8 @@ class Suspicion:
         says: what is so, in a sentence that names the layer.
         layers: inputs or layers that it is about, the first one first.
         evidence: the numbers that speak for it.
-        remedies: to be tried, the best first; none where only a person can act.
+        remedies: to be tried, the best first; those that do not suit the model are None, and dropped. None at all where
+            only a person can act.
         to_do: what a person can do, where no remedy can be tried.
         to_do_code: the line of code for that.
         certain: shown even if nothing can be measured.
@@ -38,10 +39,15 @@ class Suspicion:
     says: str
     layers: tuple[str, ...]
     evidence: str
-    remedies: tuple[Remedy, ...] = ()
+    remedies: tuple[Remedy | None, ...] = ()
     to_do: str = ""
     to_do_code: str = ""
     certain: bool = False
+
+    @property
+    def ways(self) -> tuple[Remedy, ...]:
+        """The remedies that suit the model."""
+        return tuple(way for way in self.remedies if way is not None)
 
 
 @dataclass(frozen=True)

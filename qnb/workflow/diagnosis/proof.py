@@ -52,7 +52,7 @@ class Proof:
         """What is left of suspicions when their remedies were tried, the most telling first."""
         ranked = sorted(suspected, key=lambda pair: (pair[0].kind, -_promise(pair[1])))
         tried: list[Proven] = []
-        for cause, found in [pair for pair in ranked if pair[1].remedies][:MOST]:
+        for cause, found in [pair for pair in ranked if pair[1].ways][:MOST]:
             if cause.kind == GENERAL and any(p.gain_db >= LEAST_GAIN_DB for p in tried):
                 break
             best = self._best(cause, found)
@@ -61,12 +61,12 @@ class Proof:
         kept = _one_per_place(tried)
         if measure:
             kept = [self._with_metric(p) for p in kept]
-        told = [Proven(cause, found) for cause, found in suspected if not found.remedies and found.certain]
+        told = [Proven(cause, found) for cause, found in suspected if not found.ways and found.certain]
         return sorted([*kept, *told], key=lambda p: p.cause.kind == GENERAL)
 
     def _best(self, cause: Cause, found: Suspicion) -> Proven | None:
         """The first remedy that brings about as much as any."""
-        results = [Proven(cause, found, r, gain) for r in found.remedies if (gain := self.gain_db(r)) is not None]
+        results = [Proven(cause, found, r, gain) for r in found.ways if (gain := self.gain_db(r)) is not None]
         if not results:
             return None
         most = max(result.gain_db for result in results)
@@ -131,7 +131,7 @@ def finding(proven: Proven) -> Finding:
 
 
 def _promise(found: Suspicion) -> float:
-    return max(remedy.predicted_gain_db for remedy in found.remedies) if found.remedies else 0.0
+    return max(remedy.predicted_gain_db for remedy in found.ways) if found.ways else 0.0
 
 
 def _one_per_place(tried: Iterable[Proven]) -> list[Proven]:

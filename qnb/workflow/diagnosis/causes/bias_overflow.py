@@ -47,5 +47,5 @@ def find(case: Case) -> Iterator[Suspicion]:
             (layer,),
             f"it reaches {most:.3g}, while one step of the sum is the input's step times the weight's. So that it "
             f"fits, weight steps are made up to {widened:.3g} times as wide: {percent(share)} of the output's error",
-            tuple(way for way in ways if way is not None),
+            ways,
         )

@@ -31,7 +31,7 @@ def find(case: Case) -> Iterator[Suspicion]:
             f"all values lie between {seen.low:.6g} and {seen.high:.6g}; a range also holds zero, so its steps are "
             f"{step:.2g} wide and these values take {levels} of them: {percent(share)} of the output's error. Where "
             "the constant is taken away again, leave out both in the model",
-            () if way is None else (way,),
+            (way,),
             "leave out the constant and what takes it away again, in the model",
             case.look(layer),
             certain=way is None,

@@ -33,7 +33,7 @@ def find(case: Case) -> Iterator[Suspicion]:
         f"{percent(clipped[first])} of its values lie beyond the range of {low:.3g} to {high:.3g} that {rule} chose; "
         f"in FP32 it reaches from {table.fp32_min[first]:.3g} to {table.fp32_max[first]:.3g}{more}. Together they make "
         f"{percent(share)} of the output's error",
-        tuple(way for way in ways if way is not None),
+        ways,
     )
 
 

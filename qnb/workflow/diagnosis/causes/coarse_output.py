@@ -28,5 +28,5 @@ def find(case: Case) -> Iterator[Suspicion]:
             (group.layer,),
             f"it reaches from {seen.low:.3g} to {seen.high:.3g} in steps of {step:.2g}, so a value is off by up to "
             f"{step / 2:.2g} whatever stands before it: {percent(share)} of the output's error",
-            () if way is None else (way,),
+            (way,),
         )

@@ -32,7 +32,7 @@ def find(case: Case) -> Iterator[Suspicion]:
             (layer,),
             f"{percent(seen.vanishing)} of its values are less than half a step of {step:.2g} and become zero, and all "
             f"of them together take {max(1, round(levels))} steps: {percent(share)} of the output's error",
-            () if way is None else (way,),
+            (way,),
         )
 
 

@@ -53,7 +53,7 @@ def find(case: Case) -> Iterator[Suspicion]:
         layers[:1],
         f"without {named} of {case.survey.samples} it would reach from {first.rest[0]:.3g} to {first.rest[1]:.3g}; "
         f"with {'it' if one else 'them'}, from {first.all[0]:.3g} to {first.all[1]:.3g}{more}",
-        tuple(way for way in ways if way is not None),
+        ways,
     )
 
 

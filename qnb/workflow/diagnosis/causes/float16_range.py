@@ -71,4 +71,4 @@ def weights(case: Case) -> Iterator[Suspicion]:
 
 def _ways(case: Case, layers: list[str]) -> tuple:
     way = case.remedies.precision(layers, "fp32", max(0.0, case.share(layers)), "FP32")
-    return () if way is None else (way,)
+    return (way,)

@@ -11,7 +11,6 @@ from qnb.text import listed, percent
 from qnb.workflow.diagnosis.case import Case
 from qnb.workflow.diagnosis.cause import Suspicion, cause
 
-INVERSES = ("rsqrt", "reciprocal", "sqrt", "div", "pow")
 INSIDE = ("mean", "add", "sum", "sqrt", "rsqrt", "reciprocal", "clamp", "clamp_min", "pow", "square", "mul", "div")
 FAR = 6
 """So many ops from the square to the reciprocal at most."""
@@ -35,7 +34,7 @@ def find(case: Case) -> Iterator[Suspicion]:
             tuple(coarse),
             f"{listed(coarse, 4)} square values and invert them; small squares become zero in {FEW_BITS} bits, and "
             f"their reciprocal is far off: {percent(share)} of the output's error",
-            () if way is None else (way,),
+            (way,),
         )
 
 

@@ -56,5 +56,5 @@ def _rows(case: Case, layer: str, also: str, table: torch.Tensor, one_scale: boo
         f"{'row' if len(loud) == 1 else 'rows'} {listed([str(i) for i in loud], 5)} of {len(reach)} reach "
         f"{float(reach.max()):.3g}, {ratio:.0f} times the median row, and one scale serves them all: {percent(share)} "
         "of the output's error",
-        tuple(way for way in ways if way is not None),
+        ways,
     )

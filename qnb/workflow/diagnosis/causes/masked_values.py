@@ -50,7 +50,7 @@ def _ways(case: Case, layer: str, key: str, values: NodeValues, constant: float,
 
     said = f"in the model, shut out with {near:.3g} in place of {constant:.3g}"
     ways = (case.remedies.wider([layer], share), case.remedies.change(said, case.look(layer), cut, share))
-    return tuple(way for way in ways if way is not None)
+    return ways
 
 
 def _operands(case: Case, node: fx.Node) -> tuple[float | None, NodeValues | None]:

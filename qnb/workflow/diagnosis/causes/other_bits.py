@@ -32,5 +32,5 @@ def find(case: Case) -> Iterator[Suspicion]:
             (layer,),
             f"{case.flow.target.name} keeps these weights in the bits of the activations; they make {percent(share)} "
             "of the output's error",
-            tuple(way for way in ways if way is not None),
+            ways,
         )

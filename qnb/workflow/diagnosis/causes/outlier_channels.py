@@ -39,7 +39,7 @@ def find(case: Case) -> Iterator[Suspicion]:
             f"channel {int(values.channels.argmax())} reaches {values.channels.max():.3g}, {ratio:.0f} times the "
             f"median channel; the range of all {len(values.channels)} channels follows it, and the rounding there "
             f"makes {percent(share)} of the output's error",
-            tuple(way for way in ways if way is not None),
+            ways,
         )
 
 

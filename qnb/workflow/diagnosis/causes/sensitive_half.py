@@ -30,7 +30,7 @@ def weights(case: Case) -> Iterator[Suspicion]:
         "The weights are sensitive",
         tuple(case.shares.weight_share.nlargest(FEW).index),
         f"rounding weights makes {percent(share)} of the output's error, no place in particular",
-        tuple(way for way in ways if way is not None),
+        tuple(ways),
     )
 
 
@@ -48,7 +48,7 @@ def activations(case: Case) -> Iterator[Suspicion]:
         "The activations are sensitive",
         tuple(case.shares.activation_share.nlargest(FEW).index),
         f"rounding activations makes {percent(share)} of the output's error, no place in particular",
-        tuple(way for way in ways if way is not None),
+        tuple(ways),
     )
 
 
@@ -71,5 +71,5 @@ def layers(case: Case) -> Iterator[Suspicion]:
         tuple(named),
         f"{listed(named)} make {percent(share)} of the output's error, {percent(of_weights)} by their weights and "
         f"{percent(of_activations)} by their outputs",
-        tuple(way for way in ways if way is not None),
+        tuple(ways),
     )

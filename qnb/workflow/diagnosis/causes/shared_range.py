@@ -58,7 +58,7 @@ def _suspicion(
         f"{small.said} lies between {small.seen.low:.3g} and {small.seen.high:.3g}, but the range reaches "
         f"{largest:.3g} in steps of {step:.2g}: {_steps(small.seen, step)} of {steps} are left to it. Rounding there "
         f"makes {percent(share)} of the output's error. Returned or joined apart, each would have a range of its own",
-        tuple(way for way in ways if way is not None),
+        ways,
     )
 
 

@@ -44,7 +44,7 @@ def find(case: Case) -> Iterator[Suspicion]:
             tuple(dict.fromkeys((layer, *coarse))),
             f"its input has {decibel(before)}, its result {decibel(after)} before it is rounded itself: it is steep "
             f"where its values lie. Rounding its input makes {percent(share)} of the output's error",
-            () if way is None else (way,),
+            (way,),
         )
 
 

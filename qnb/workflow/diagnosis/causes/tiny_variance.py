@@ -49,7 +49,7 @@ def find(case: Case) -> Iterator[Suspicion]:
             f"{float(variance.median()):.2g}; with the batch norm folded in, its weights are {ratio:.0f} times the "
             f"median channel's, and amplify what rounding changes in their input: {percent(share)} of the output's "
             "error. Where the channel carries nothing, set its batch norm's weight to zero",
-            tuple(way for way in ways if way is not None),
+            ways,
         )
 
 

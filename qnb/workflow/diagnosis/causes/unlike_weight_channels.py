@@ -37,5 +37,5 @@ def find(case: Case) -> Iterator[Suspicion]:
             (layer,),
             f"one scale serves all {len(extent)} channels, the largest of which is {ratio:.0f} times the median one; "
             f"the rounding of these weights makes {percent(share)} of the output's error",
-            tuple(way for way in ways if way is not None),
+            ways,
         )

@@ -37,5 +37,5 @@ def find(case: Case) -> Iterator[Suspicion]:
             f"they reach from {seen.low:.3g} to {seen.high:.3g}, so one step is {step:.2g}: rounding alone changes the "
             f"odds between two positions by up to {percent(math.expm1(min(step, 20.0)))}. It makes {percent(share)} of "
             "the output's error",
-            tuple(way for way in ways if way is not None),
+            ways,
         )
