@@ -6,7 +6,7 @@ import os
 import platform
 import tempfile
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,10 @@ MOVES = frozenset(
 """Ops that compute nothing: they move or convert values."""
 INTEGER = ("QLinear", "QGemm", "QAttention", "QEmbed", "MatMulInteger", "ConvInteger", "DynamicQuantize")
 """How names of integer kernels begin."""
+INTEGER_OPTIMIZERS = frozenset({"QDQSelectorActionTransformer", "QDQS8ToU8Transformer"})
+"""Without these two, no QDQ pattern becomes an integer kernel: all run in floating point."""
+SHARED_WEIGHT = "Attempt to replace the existing tensor"
+"""How ONNX Runtime 1.30 to 1.32 refuses, with exact kernels, a weight that several nodes use."""
 
 
 @register
@@ -62,7 +66,8 @@ class OnnxRuntime(Runtime):
     """An ONNX file on ONNX Runtime's CPU kernels; QDQ patterns run as integer kernels.
 
     Takes the arguments of `Runtime`. On x86 CPUs without VNNI, products of uint8 and int8 may saturate; there the
-    slower, exact kernels are switched on (``session.x64quantprecision``), so that all CPUs give the same numbers.
+    slower, exact kernels are switched on (``session.x64quantprecision``), so that all CPUs give the same numbers. Those
+    kernels cannot share a weight: there a file with a recurrent layer runs in floating point.
 
     Example::
 
@@ -113,7 +118,7 @@ class OnnxRuntime(Runtime):
             options = self._options(self._sizes)
             options.optimized_model_filepath = str(path)
             options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "weights.bin")
-            open_session(str(self.path), options, ["CPUExecutionProvider"], self._operation("placement"))
+            self._open(str(self.path), options, "placement")
             nodes = onnx.load(path, load_external_data=False).graph.node
         frame = pd.DataFrame([(node.name, node.op_type, "CPU") for node in nodes], columns=list(PLACEMENT))
         computing = [op for op in frame["op"] if op not in MOVES]
@@ -122,7 +127,17 @@ class OnnxRuntime(Runtime):
         return frame
 
     def _session(self, source: str | bytes, batch_names: Mapping[str, int]) -> Any:
-        return open_session(source, self._options(batch_names), ["CPUExecutionProvider"], self._operation())
+        return self._open(source, self._options(batch_names))
+
+    def _open(self, source: str | bytes, options: Any, verb: str = "") -> Any:
+        """A session of these options; in floating point where exact integer kernels cannot share a weight."""
+        opened = partial(open_session, source, options, ["CPUExecutionProvider"], self._operation(verb))
+        try:
+            return opened()
+        except FileError as error:
+            if SHARED_WEIGHT not in error.received:
+                raise
+            return opened(without=INTEGER_OPTIMIZERS)
 
     def _options(self, sizes: Mapping[str, int]) -> Any:
         import onnxruntime

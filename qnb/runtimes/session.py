@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from qnb.errors import DependencyError, FileError
@@ -22,12 +22,19 @@ def need(package: str, operation: str) -> None:
         raise DependencyError(operation, f"{package} is not installed", f"pip install {package}") from error
 
 
-def open_session(source: str | bytes, options: Any, providers: list[str] | None, operation: str) -> Any:
-    """An InferenceSession; what ONNX Runtime refuses is a FileError."""
+def open_session(
+    source: str | bytes,
+    options: Any,
+    providers: list[str] | None,
+    operation: str,
+    *,
+    without: Collection[str] = (),
+) -> Any:
+    """An InferenceSession, ``without`` these optimizers; what ONNX Runtime refuses is a FileError."""
     import onnxruntime
 
     try:
-        return onnxruntime.InferenceSession(source, options, providers=providers)
+        return onnxruntime.InferenceSession(source, options, providers=providers, disabled_optimizers=list(without))
     except Exception as error:
         raise FileError(operation, f"ONNX Runtime refuses the file: {first_line(error)}", "export it again") from error
 

@@ -155,6 +155,7 @@ CONTRACT = {
     "adaround": ("sim", "batches", "iterations"),
     "seq_mse": ("sim", "batches"),
     "choose_ranges": ("sim", "batches", "rules"),
+    "widen": ("sim", "batches"),
     "reestimate_batch_norm": ("sim", "batches"),
     "smooth": ("sim", "batches"),
     "gptq": ("sim", "batches"),

@@ -238,6 +238,23 @@ def test_exact_kernels_where_the_cpu_saturates(monkeypatch, machine, flags, want
     assert module.needs_exact_kernels.__wrapped__() is wanted
 
 
+def test_a_shared_weight_that_exact_kernels_refuse_runs_in_floating_point(monkeypatch, quantized, x):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession
+
+    def refuses(*arguments, disabled_optimizers, **keywords):
+        if not disabled_optimizers:
+            raise RuntimeError(f"[ONNXRuntimeError] : 1 : FAIL : graph.cc:4164 {module.SHARED_WEIGHT}")
+        return session(*arguments, disabled_optimizers=disabled_optimizers, **keywords)
+
+    wanted = OnnxRuntime(quantized()).run(x)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", refuses)
+    runtime = OnnxRuntime(quantized())
+    assert runtime.placement().attrs["integer_share"] == 0
+    torch.testing.assert_close(runtime.run(x), wanted, rtol=0, atol=0.0601)
+
+
 @pytest.mark.parametrize("runtime", [OnnxRuntime, QnnHtp])
 def test_every_runtime_has_the_interface(runtime):
     assert {"run", "values", "placement", "latency", "load", "name"} <= set(dir(runtime))

@@ -13,6 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 from torch.nn import functional
 
+from qnb.runtimes.onnxruntime import needs_exact_kernels
+
 
 @dataclass
 class Codes:
@@ -141,6 +143,8 @@ def run(model: bytes, inputs: list[Codes], htp: bool = False) -> Tensor:
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
+    if needs_exact_kernels():
+        options.add_session_config_entry("session.x64quantprecision", "1")
     if htp:
         device, settings = _htp_device()
         options.add_provider_for_devices([device], settings)
