@@ -53,7 +53,7 @@ class RecoveryPanel(Panel):
         self.auto = self.button(
             "Auto",
             self._auto,
-            "Try recovery methods, cheapest first, until the metric is within the tolerance",
+            "Try recovery methods, the most promising first, until the metric is within the tolerance",
             button_style="primary",
         )
         self.start = self.button("Recover", self._recover, "Apply the selected methods, in order")

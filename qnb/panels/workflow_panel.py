@@ -63,7 +63,9 @@ class WorkflowPanel(Panel):
             "Deploy", self._deploy, f"Deploy the smallest run within tolerance to {FOLDER}/"
         )
         self.recover_button = self.button(
-            "Recover", self._recover, "Try recovery methods, cheapest first, on the first run that does not pass"
+            "Recover",
+            self._recover,
+            "Try recovery methods, the most promising first, on the first run that does not pass",
         )
         self.plot = Plot(on_click=lambda message: self.do(lambda: self._select(unescape(message.get("text", "")))))
         self.grid = LayerTable(label="runs", empty="No run yet", height=240)

@@ -165,6 +165,16 @@ def mse(statistics: Histogram, grid: Grid | FloatGrid) -> tuple[Tensor, Tensor]:
     return _unless_constant(statistics, low, high)
 
 
+@rule("saturating", MinMax, limit=(1, 100))
+def saturating(statistics: MinMax, grid: Grid | FloatGrid, limit: float = 8.0) -> tuple[Tensor, Tensor]:
+    """Min-max, cut at ``limit`` to either side: for what only a sigmoid or a tanh reads.
+
+    At 8 a sigmoid is within 0.0004 of its end and a tanh closer still, less than half a step of 8 bits, so that steps
+    beyond tell nothing apart.
+    """
+    return statistics.min.clamp(min=-limit, max=limit), statistics.max.clamp(min=-limit, max=limit)
+
+
 def _cuts(low: Tensor, high: Tensor, spread: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
     """Pairs of parts of either end, ``[rows, pairs]``, around (low, high), which come first."""
     lows, highs = ((part[:, None] - spread).clamp(0.01, 1) for part in (low, high))

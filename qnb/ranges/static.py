@@ -30,7 +30,7 @@ def tensor_range(
     Args:
         x: float tensor; its values must be finite.
         grid: where the values go.
-        method: a name in `RULES`: ``"minmax" "percentile" "sqnr" "mse"``.
+        method: a name in `RULES`: ``"minmax" "percentile" "sqnr" "mse" "saturating"``.
         axis: one range per index along this dimension; None for one range.
         block_size: one range per block of this many elements along axis.
         channel_axis: with blocks, the other dimension with ranges of its own (default 0, or 1 where axis is

@@ -43,7 +43,7 @@ def calibrate(
 
     Args:
         batches: re-iterable of tensors, tuples or dicts, as the model takes them.
-        method: the calibration method for activations: minmax, percentile, sqnr or mse. Weights take min-max.
+        method: the calibration method for activations: minmax, percentile, sqnr, mse or saturating; weights: min-max.
         progress: called as ``progress(done, total, message)`` after each batch.
         layers: whose outputs (and all that is tied to them) get new ranges, as for `set_precision`; None means all.
         options: of the calibration method, for example ``percentile=99.9``.

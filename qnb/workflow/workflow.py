@@ -48,7 +48,7 @@ class Workflow(Shown):
         tolerance: how much of the metric may be lost, in the metric's own units.
         target: the device or runtime to simulate (`qnb.targets.TARGETS`).
         example_inputs: one batch; the first of ``calibration`` by default.
-        calibration_method: for activations: minmax, percentile, sqnr or mse.
+        calibration_method: for activations: minmax, percentile, sqnr, mse or saturating.
         dynamic_shapes: as for torch.export; None finds them.
         seed: of qnb's random numbers, and of what loader and evaluate draw through torch; generators of the caller's
             are left alone.

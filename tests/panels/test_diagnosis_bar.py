@@ -89,7 +89,7 @@ def test_diagnose_runs_the_step_and_shows_each_finding(bar, flow):
 def test_a_row_says_cause_evidence_remedy_gains_and_code(bar, flow):
     tell(flow, WIDER, PERSON)
     row, other = in_view(bar)
-    for words in (WIDER.cause, "Own SQNR 12.3 dB", "Measured gain 4.5 dB, predicted 3.5 dB", f"To do: {WIDER.remedy}"):
+    for words in (WIDER.cause, "Own SQNR 12.3 dB", f"Remedy: {WIDER.remedy}; measured gain 4.5 dB, predicted 3.5 dB"):
         assert words.lower() in row.text.value.lower()
     assert row.follow.tooltip == row.code.code == WIDER.code and not row.follow.disabled and shown(row.follow)
     assert not any(map(shown, (other.follow, other.show, other.code))), "only a person can do that"

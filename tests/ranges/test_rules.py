@@ -43,6 +43,21 @@ def test_percentile_cuts_what_it_says(percentile):
     assert float((x < low).float().mean()) == pytest.approx(share, abs=2e-3)
 
 
+def test_saturating_keeps_what_a_sigmoid_tells_apart():
+    x = torch.cat([torch.linspace(-300, 12, 1000), torch.linspace(-6, 6, 4000)])
+    grid = Grid(8)
+
+    def lost(low, high):
+        scale, zero_point = affine_parameters(low, high, grid)
+        return float((fake_quantize(x, scale, zero_point, grid.name).sigmoid() - x.sigmoid()).abs().max())
+
+    low, high = tensor_range(x, grid, "saturating")
+    assert (float(low), float(high)) == (-8, 8) and lost(low, high) < 0.5 * 16 / 255 / 4 + 4e-4
+    assert lost(x.min(), x.max()) > 10 * lost(low, high)
+    within = tensor_range(x, grid, "saturating", limit=20)
+    assert (float(within[0]), float(within[1])) == (-20, 12)
+
+
 @pytest.mark.parametrize("method", list(RULES))
 class TestEvery:
     def test_streamed_and_at_hand_agree(self, method):
@@ -75,7 +90,7 @@ class TestEvery:
 
 
 def test_unknown_rules_and_options_are_named():
-    with pytest.raises(InputError, match="minmax, percentile, sqnr, mse"):
+    with pytest.raises(InputError, match="minmax, percentile, sqnr, mse, saturating"):
         RULES["entropy"]
     with pytest.raises(InputError, match="percentil"):
         tensor_range(torch.ones(3), Grid(8), "percentile", percentil=99)

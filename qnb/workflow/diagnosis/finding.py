@@ -128,6 +128,6 @@ class Diagnosis(Shown):
 
 
 def _block(finding: Finding) -> Code:
-    gain = finding.gain[:1].upper() + finding.gain[1:]  # of evidence not: it may begin with a layer's name
-    why = ". ".join(part for part in (finding.evidence, gain) if part)
-    return Code(finding.code, f"{finding.cause}. To do: {finding.remedy}", why)
+    remedy = f"Remedy: {finding.remedy}" if finding.gain else f"To do: {finding.remedy}"
+    why = "; ".join(part for part in (f"{finding.evidence}. {remedy}", finding.gain) if part)
+    return Code(finding.code, finding.cause, why)

@@ -145,7 +145,9 @@ def panel(flow: Workflow, name: str | None, shown: Run | None) -> Document:
     )
     if name is None:
         return Document("recovery", "Recover: no run yet", (Text(PROMISE), table))
-    code = Code(recover_code(flow.variable, name, ("auto",)), "Next: try recovery methods, cheapest first", PROMISE)
+    code = Code(
+        recover_code(flow.variable, name, ("auto",)), "Next: try recovery methods, the most promising first", PROMISE
+    )
     return Document(
         "recovery",
         f"Recover the accuracy of {name}: {flow[name].verdict.text}",

@@ -163,10 +163,10 @@ ROWS = (
     Row({**OPEN, "above": "missing"}, "Run {above}",
         "{loss}. Before it is recovered: {above_asks}", run="above"),
     Row({**OPEN, "state": "fail", "auto": "open"}, "Recover {base}",
-        "{loss}{blame}. Try recovery methods, cheapest first", recover="auto"),
+        "{loss}{blame}. Try recovery methods, the most promising first", recover="auto"),
     Row({**OPEN, "state": "unclear", "auto": "open"}, "Recover {base}",
-        "{loss}, and that is too close to call. Recovery methods, cheapest first, may bring it well within the "
-        "tolerance", recover="auto"),
+        "{loss}, and that is too close to call. Recovery methods, the most promising first, may bring it well within "
+        "the tolerance", recover="auto"),
     Row({"decide": "close"}, "Accept {closest} or recover it",
         "{loss}: too close to call, as no realistic number of samples tells the two apart. If a drop of up to {high} "
         "will do, make the Workflow with that tolerance"),

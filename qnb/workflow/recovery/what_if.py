@@ -82,7 +82,7 @@ class WhatIf(Shown):
         Args:
             layers: a name, a glob, or a list of them.
             precision: for example ``"w8a8"``.
-            calibration_method: minmax, percentile, sqnr or mse; read from all calibration batches.
+            calibration_method: minmax, percentile, sqnr, mse or saturating; read from all calibration batches.
             progress: ``progress(done, total, message)``; raising `Cancelled` in it undoes the change.
         """
         if precision is None and calibration_method is None:

@@ -1,4 +1,4 @@
-"""The recipe "auto": cheapest first, stops when within tolerance, says what it tried."""
+"""The recipe "auto": the most promising first, stops when within tolerance, says what it tried."""
 
 from dataclasses import replace
 
