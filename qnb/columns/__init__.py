@@ -1,0 +1,62 @@
+"""Names of DataFrame columns, in one place; a name contains the unit.
+
+They are kept by subject; `qnb.columns.SUMMARY` and the others are all found here.
+"""
+
+from qnb.columns.diffs import CHANGES as CHANGES
+from qnb.columns.diffs import DIFF as DIFF
+from qnb.columns.diffs import DIFF_COSTS as DIFF_COSTS
+from qnb.columns.diffs import DIFF_ENCODINGS as DIFF_ENCODINGS
+from qnb.columns.diffs import DIFF_SAMPLES as DIFF_SAMPLES
+from qnb.columns.diffs import DIFF_SETTINGS as DIFF_SETTINGS
+from qnb.columns.diffs import GAINS as GAINS
+from qnb.columns.diffs import LOST as LOST
+from qnb.columns.diffs import ONLY_A as ONLY_A
+from qnb.columns.diffs import ONLY_B as ONLY_B
+from qnb.columns.diffs import SAME as SAME
+from qnb.columns.diffs import SAME_DB as SAME_DB
+from qnb.columns.diffs import UNKNOWN as UNKNOWN
+from qnb.columns.diffs import WON as WON
+from qnb.columns.layers import ATTRIBUTION as ATTRIBUTION
+from qnb.columns.layers import CLIPPING as CLIPPING
+from qnb.columns.layers import COMPARISON as COMPARISON
+from qnb.columns.layers import COST as COST
+from qnb.columns.layers import ENCODINGS as ENCODINGS
+from qnb.columns.layers import FIDELITY as FIDELITY
+from qnb.columns.layers import LAYERS as LAYERS
+from qnb.columns.layers import OUTPUT_SHARE as OUTPUT_SHARE
+from qnb.columns.layers import RECOVERY as RECOVERY
+from qnb.columns.layers import SENSITIVITY as SENSITIVITY
+from qnb.columns.layers import SHARES as SHARES
+from qnb.columns.names import KIND as KIND
+from qnb.columns.names import LAYER as LAYER
+from qnb.columns.names import MODULE as MODULE
+from qnb.columns.names import OP as OP
+from qnb.columns.names import OWN_SQNR_DB as OWN_SQNR_DB
+from qnb.columns.names import SQNR_DB as SQNR_DB
+from qnb.columns.predictions import HEADS as HEADS
+from qnb.columns.predictions import POSITIONS as POSITIONS
+from qnb.columns.predictions import PREDICTIONS as PREDICTIONS
+from qnb.columns.predictions import WORST_SAMPLES as WORST_SAMPLES
+from qnb.columns.runs import ATTEMPTS as ATTEMPTS
+from qnb.columns.runs import BEST as BEST
+from qnb.columns.runs import BITS as BITS
+from qnb.columns.runs import CONTROL as CONTROL
+from qnb.columns.runs import DEPLOYMENT as DEPLOYMENT
+from qnb.columns.runs import DIAGNOSIS as DIAGNOSIS
+from qnb.columns.runs import FILES as FILES
+from qnb.columns.runs import FRONT as FRONT
+from qnb.columns.runs import GUIDED as GUIDED
+from qnb.columns.runs import PERFORMANCE as PERFORMANCE
+from qnb.columns.runs import SUMMARY as SUMMARY
+from qnb.columns.titles import title as title
+from qnb.columns.values import CHANNEL_DISTRIBUTIONS as CHANNEL_DISTRIBUTIONS
+from qnb.columns.values import CHANNELS as CHANNELS
+from qnb.columns.values import DISTRIBUTION as DISTRIBUTION
+from qnb.columns.values import DISTRIBUTIONS as DISTRIBUTIONS
+from qnb.columns.values import ERRORS as ERRORS
+from qnb.columns.values import HISTOGRAM as HISTOGRAM
+from qnb.columns.values import SAMPLES as SAMPLES
+from qnb.columns.values import SCATTER as SCATTER
+from qnb.columns.values import TOKENS as TOKENS
+from qnb.columns.values import WORST_CHANNELS as WORST_CHANNELS
