@@ -17,6 +17,7 @@ _WHERE = {
     "QuantSim": "qnb.sim",
     "compare_layers": "qnb.measures",
     "attribute": "qnb.measures",
+    "calibration_curve": "qnb.measures",
     "export_encodings": "qnb.export",
     "export_onnx": "qnb.export",
     "fidelity": "qnb.runtimes",

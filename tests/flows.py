@@ -146,6 +146,7 @@ def full_flow():
     flow.sensitivity("low", "sqnr")
     flow.diagnose("low")
     flow.attribute("low")
+    flow.calibration_curve("low")
     flow.pareto_fronts["low"].keep(1)
     deployment(
         flow,

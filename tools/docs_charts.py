@@ -28,6 +28,7 @@ def charts() -> Iterator[tuple[str, object]]:
     values, error = distribution(flow.layer("w4a8", "blocks.1.depthwise.conv").profile, "w4a8, blocks.1.depthwise.conv")
     yield "distribution", values
     yield "error-histogram", error
+    yield "calibration-curve", flow.calibration_curve("w8a8").chart()
     yield "worst-samples", flow.worst_samples("w4a8", "flipped", 4).chart()
     yield "summary", flow.chart()
     yield "sensitivity", qnb.charts.sensitivity(flow.sensitivity("w4a8").table.head(12))

@@ -3,6 +3,8 @@
 They are kept by subject; `qnb.columns.SUMMARY` and the others are all found here.
 """
 
+from qnb.columns.calibration import CALIBRATION_CURVE as CALIBRATION_CURVE
+from qnb.columns.calibration import CALIBRATION_RANGES as CALIBRATION_RANGES
 from qnb.columns.diffs import CHANGES as CHANGES
 from qnb.columns.diffs import DIFF as DIFF
 from qnb.columns.diffs import DIFF_COSTS as DIFF_COSTS

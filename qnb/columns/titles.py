@@ -52,6 +52,8 @@ _TITLES = {
     "sqnr_b_db": "b",
     "gain_db": "gain",
     "range_change_percent": "range (%)",
+    "range_share": "range, median layer",
+    "least_range_share": "range, narrowest layer",
 }
 
 

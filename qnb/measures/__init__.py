@@ -2,6 +2,8 @@
 
 from qnb.measures.attribution.attribute import attribute as attribute
 from qnb.measures.attribution.result import Attribution as Attribution
+from qnb.measures.calibration.curve import calibration_curve as calibration_curve
+from qnb.measures.calibration.result import CalibrationCurve as CalibrationCurve
 from qnb.measures.cost import cost as cost
 from qnb.measures.cost import model_bytes as model_bytes
 from qnb.measures.layers.compare import compare_layers as compare_layers

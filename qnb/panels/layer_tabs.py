@@ -152,3 +152,17 @@ class TokenPositions(_OneChart):
         rows = found.positions[found.positions[LAYER] == profile.layer]
         none = empty(plain(f"{profile.layer} has no token positions."))
         self.plot.draw(charts.position_sqnr(rows, title=run) if len(rows) else none)
+
+
+@TABS.register("Calibration samples")
+class CalibrationSamples(_OneChart):
+    """The layer's range against the number of calibration samples, and how many are enough."""
+
+    def draw(self, flow: Workflow, run: str, profile: LayerProfile) -> None:
+        found = flow.calibration_curves.get(run)
+        if found is None:
+            text = f"Not measured yet: {flow.variable}.calibration_curve({run!r}) collects ranges by number of samples."
+            return self.missing(flow, plain(text))
+        rows = found.of_layer(profile.layer)
+        none = empty(plain(f"The range of {profile.layer} does not follow from calibration data."))
+        self.plot.draw(charts.calibration_range(rows, enough=found.enough, title=run) if len(rows) else none)

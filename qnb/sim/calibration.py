@@ -6,7 +6,7 @@ see. Statistics are streamed: no activation is stored.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from qnb.errors import CalibrationError
 from qnb.graph.batches import length, reiterable
 from qnb.numerics import Grid
 from qnb.progress import Report
-from qnb.ranges import RULES, MinMax, tensor_range
+from qnb.ranges import RULES, MinMax, Rule, tensor_range
 from qnb.sim.placement.masking import attended, margin
 from qnb.sim.placement.plan import ActivationSite
 from qnb.sim.quantizer import BiasQuantizer, Quantizer, WeightQuantizer, spread
@@ -52,12 +52,10 @@ def calibrate(
     rule.check(options, "QuantSim.calibrate", beside=("method", "layers", "progress"))
     only = None if layers is None else sim.output_keys(sim.named(layers, "QuantSim.calibrate"))
     batches = reiterable(batches, "QuantSim.calibrate")
+    rules = {key: rule for key in sim.plan.activations if only is None or key in only}
     with unchanged_on_error(sim):
-        if sim.weight_encodings_frozen:
-            restore_weight_ranges(sim, set())
-        else:
-            weight_encodings(sim)
-        with _observers(sim, rule, only) as watched:
+        weight_ranges(sim)
+        with observers(sim, rules, "QuantSim.calibrate") as watched:
             if watched:
                 _run(sim, batches, watched, progress)
         for quantizer in watched.quantizers:
@@ -66,18 +64,24 @@ def calibrate(
         guard_bias_overflow(sim)
 
 
-class _Watch:
-    """The observers of one calibration; each knows which batch is running."""
+class Watch:
+    """The observers of one calibration; each knows which batch is running.
 
-    def __init__(self):
+    ``seen`` holds the statistics by key of the activation quantizer. While others are in their place, those are
+    updated.
+    """
+
+    def __init__(self, operation: str):
+        self.operation = operation
         self.batch, self.quantizers = 0, []
+        self.seen: dict[str, MinMax] = {}
 
     def __bool__(self) -> bool:
         return bool(self.quantizers)
 
-    def add(self, quantizer: Quantizer, site, rule) -> None:
+    def add(self, key: str, quantizer: Quantizer, site: ActivationSite, rule: Rule) -> None:
         quantizer.statistics = None if site.fixed else rule.statistics(None, None)
-        seen = quantizer.statistics or MinMax()
+        self.seen[key] = quantizer.statistics or MinMax()
         kind = "graph input" if site.kind == "input" else "layer"
 
         def observe(x: torch.Tensor) -> None:
@@ -85,10 +89,11 @@ class _Watch:
                 x = x[attended(x)]
             if x.numel() == 0:
                 return
+            seen = self.seen[key]
             seen.update(x)
             if not (torch.isfinite(seen.min) and torch.isfinite(seen.max)):
                 raise CalibrationError(
-                    "QuantSim.calibrate",
+                    self.operation,
                     f"{kind} {site.layer!r} gave NaN or infinite values in batch {self.batch}",
                     "look at that batch's data and at the layer before; the FP32 model gives the same values",
                 )
@@ -98,18 +103,19 @@ class _Watch:
 
 
 @contextmanager
-def _observers(sim: SimBase, rule, only: set[str] | None = None):
-    """Watch these quantizers (all by default); while they watch, no activation is quantized."""
-    watch = _Watch()
+def observers(sim: SimBase, rules: Mapping[str, Rule], operation: str) -> Iterator[Watch]:
+    """Watch the activation quantizers of these keys, each with its rule's statistics; while they watch, no activation
+    is quantized."""
+    watch = Watch(operation)
     quantizers = {key: sim.activation(key) for key in sim.plan.activations}
     try:
         for key, quantizer in quantizers.items():
             if not isinstance(quantizer.grid, Grid):
                 continue
-            if quantizer.frozen or (only is not None and key not in only):
+            if quantizer.frozen or key not in rules:
                 quantizer.observer = _pass
             else:
-                watch.add(quantizer, sim.plan.activations[key], rule)
+                watch.add(key, quantizer, sim.plan.activations[key], rules[key])
         yield watch
     finally:
         for quantizer in quantizers.values():
@@ -120,7 +126,7 @@ def _pass(x: torch.Tensor) -> None:
     """Not watched, and not quantized."""
 
 
-def _run(sim: SimBase, batches: Iterable, watch: _Watch, progress: Report | None) -> None:
+def _run(sim: SimBase, batches: Iterable, watch: Watch, progress: Report | None) -> None:
     total = length(batches)
     done = 0
     with torch.no_grad():
@@ -131,6 +137,14 @@ def _run(sim: SimBase, batches: Iterable, watch: _Watch, progress: Report | None
                 progress(done, total, "calibrating")
     if done == 0:
         raise CalibrationError("QuantSim.calibrate", "the loader gave no batch", "pass at least one batch")
+
+
+def weight_ranges(sim: SimBase) -> None:
+    """The weights' encodings as calibration has them while it watches: of the weights, or those that were frozen."""
+    if sim.weight_encodings_frozen:
+        restore_weight_ranges(sim, set())
+    else:
+        weight_encodings(sim)
 
 
 def weight_encodings(sim: SimBase, only: set[str] | None = None) -> None:
@@ -178,8 +192,14 @@ def activation_encodings(sim: SimBase, only: set[str] | None = None) -> None:
             low, high = quantizer.minimum, quantizer.maximum
         else:
             continue
-        quantizer.set_range(*_widened(low, high, quantizer.grid, site, sim.target))
-        quantizer.minimum, quantizer.maximum = low.detach(), high.detach()  # on another grid, less may be needed
+        activation_encoding(sim, key, low, high)
+
+
+def activation_encoding(sim: SimBase, key: str, low: torch.Tensor, high: torch.Tensor) -> None:
+    """The encoding of one activation quantizer from the range that its values need."""
+    quantizer, site = sim.activation(key), sim.plan.activations[key]
+    quantizer.set_range(*_widened(low, high, quantizer.grid, site, sim.target))
+    quantizer.minimum, quantizer.maximum = low.detach(), high.detach()  # on another grid, less may be needed
 
 
 def _widened(low: torch.Tensor, high: torch.Tensor, grid: Grid, site: ActivationSite, target) -> tuple:

@@ -21,6 +21,7 @@ ABOUT_A_RUN = (
     "pareto_fronts",
     "diagnoses",
     "attributions",
+    "calibration_curves",
 )
 """Attributes of a workflow: a run's name to what was found about that run."""
 

@@ -17,7 +17,19 @@ from qnb.graph.target_form import written_out
 from qnb.randomness import Seeded
 from qnb.ranges import RULES
 from qnb.sharing import Once
-from qnb.workflow import check, diff, profiles, results, sequences, steps, summary, views, worst_samples
+from qnb.workflow import (
+    calibration_curves,
+    check,
+    diff,
+    profiles,
+    results,
+    sequences,
+    steps,
+    summary,
+    views,
+    worst_samples,
+)
+from qnb.workflow.calibration_curves import RunCalibrationCurve
 from qnb.workflow.check import Check
 from qnb.workflow.deployment import steps as deployment
 from qnb.workflow.deployment.performance import Performance
@@ -74,6 +86,7 @@ class Workflow(Shown):
     what_if = recovery.what_if
     diagnose = diagnose
     attribute = attributions.attribute
+    calibration_curve = calibration_curves.calibration_curve
     next_steps = next_steps.next_steps
     deploy, measure = deployment.deploy, deployment.measure
     submit = runner.submit
@@ -128,6 +141,7 @@ class Workflow(Shown):
         self.pareto_fronts: dict[str, ParetoFront] = {}
         self.diagnoses: dict[str, Diagnosis] = {}
         self.attributions: dict[str, RunAttribution] = {}
+        self.calibration_curves: dict[str, RunCalibrationCurve] = {}
         self.deployments: dict[str, Deployment] = {}
         self.performance: dict[str, Performance] = {}
         self.jobs, self.profiles = runner.Runner(), Profiles()

@@ -19,7 +19,16 @@ MESSAGE = re.compile(r"^### `(.+)`$", re.MULTILINE)
 REFERENCE = re.compile(r"^\.\. auto(?:class|function|module):: (\S+)", re.MULTILINE)
 IN_DOCSTRING = re.compile(r"(?<!`)`(qnb(?:\.\w+)+)`(?!`)")
 INSTANCE_ATTRIBUTES = {
-    "flow": ("runs", "job", "selection", "deployments", "sensitivities", "attributions", "check_result"),
+    "flow": (
+        "runs",
+        "job",
+        "selection",
+        "deployments",
+        "sensitivities",
+        "attributions",
+        "calibration_curves",
+        "check_result",
+    ),
     "sim": (),
 }
 """Set by the constructor, not found on the class."""

@@ -171,6 +171,11 @@ class Case:
         value = attribute(self.sim.reference, str(maker.target))
         return value.detach() if isinstance(value, Tensor) else None
 
+    @property
+    def curve(self) -> str:
+        """The line that shows how many calibration samples are enough."""
+        return f"{self.flow.variable}.calibration_curve({self.run.name!r})"
+
     def look(self, layer: str) -> str:
         """The line that shows a layer's values."""
         return f"{self.flow.variable}.layer({self.run.name!r}, {layer!r})"

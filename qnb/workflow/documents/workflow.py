@@ -184,8 +184,8 @@ def _run_in_full(run: Run) -> list:
 
 
 def _about(flow: Workflow, name: str) -> list:
-    """What was found about a run: why it loses, where its error comes from, which quantizers cost it, mixes of
-    precisions."""
+    """What was found about a run: why it loses, where its error comes from, which quantizers cost it, whether
+    calibration had enough samples, mixes of precisions."""
     blocks = _against_its_base(flow, name)
     blocks += _section(flow.diagnoses[name].document()) if name in flow.diagnoses else []
     if found := flow.attributions.get(name):
@@ -193,6 +193,8 @@ def _about(flow: Workflow, name: str) -> list:
     if found := flow.sensitivities.get(name):
         blocks += [Text(found.caption()), figure(found.chart()), *found.document().blocks]
     if found := flow.sequences.get(name):
+        blocks += [Text(found.caption()), *map(figure, found.figures()), *found.document().blocks]
+    if found := flow.calibration_curves.get(name):
         blocks += [Text(found.caption()), *map(figure, found.figures()), *found.document().blocks]
     if found := flow.pareto_fronts.get(name):
         blocks += _section(found.document())

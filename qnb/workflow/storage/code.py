@@ -11,6 +11,7 @@ LONGEST = 10_000
 STEPS = frozenset(
     (
         "attribute",
+        "calibration_curve",
         "change",
         "check",
         "choose",
@@ -42,6 +43,7 @@ STEPS = frozenset(
 RESULTS = frozenset(
     (
         "attributions",
+        "calibration_curves",
         "check_result",
         "commands",
         "deployments",

@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from qnb import columns, schema
 from qnb.measures import SequenceErrors
+from qnb.workflow.calibration_curves import RunCalibrationCurve
 from qnb.workflow.check import Check, Issue
 from qnb.workflow.diagnosis.finding import Diagnosis, Finding
 from qnb.workflow.documents.display import SequenceView
@@ -15,7 +16,7 @@ from qnb.workflow.storage import tables, values
 from qnb.workflow.storage.code import checked
 from qnb.workflow.storage.runs import number
 from qnb.workflow.storage.source import Source
-from qnb.workflow.storage.tables import COUNT, NUMBER, TEXT
+from qnb.workflow.storage.tables import COUNT, FLAG, KNOWN, NUMBER, TEXT
 
 _ISSUE = schema.record({"tone": {"enum": ["warn", "bad"]}, "text": schema.TEXT})
 CHECK = schema.record(
@@ -44,6 +45,7 @@ SEQUENCE = schema.record(
         **dict.fromkeys(("kl_nats", "kl_p95_nats", "top1_agreement"), schema.NUMBER),
     }
 )
+CALIBRATION_CURVE = schema.record({"run": schema.TEXT, "table": values.OBJECT, "ranges": values.OBJECT})
 _CALL = schema.maybe(values.OPTIONS)
 _FINDING = schema.record(
     dict.fromkeys(("cause", "evidence", "remedy", "code"), schema.TEXT),
@@ -71,6 +73,13 @@ _SEQUENCE = {
         ("predictions", columns.PREDICTIONS),
     )
 }
+_CURVE = dict.fromkeys(columns.CALIBRATION_CURVE, KNOWN) | {
+    "samples": COUNT,
+    columns.SQNR_DB: NUMBER,
+    "least_layer": TEXT,
+    "enough": FLAG,
+}
+_CURVE_RANGES = {"samples": COUNT, columns.LAYER: TEXT, columns.KIND: TEXT, "min": KNOWN, "max": KNOWN}
 _SCORES = {c: TEXT if c in (columns.LAYER, columns.KIND) else NUMBER for c in columns.SENSITIVITY}
 
 
@@ -135,6 +144,20 @@ def read_sequence(stored: dict, source: Source) -> SequenceView:
         raise source.error("a layer with two errors of one token position, or of one head")
     figures = {name: float(stored[name]) for name in ("kl_nats", "kl_p95_nats", "top1_agreement")}
     return SequenceView(stored["run"], SequenceErrors(**made, **figures))
+
+
+def calibration_curve(found: RunCalibrationCurve) -> dict:
+    return {"run": found.run, "table": tables.pack(found.table), "ranges": tables.pack(found.ranges)}
+
+
+def read_calibration_curve(stored: dict, source: Source) -> RunCalibrationCurve:
+    table = tables.unpack(stored["table"], source, _CURVE, rows=1)
+    ranges = tables.unpack(stored["ranges"], source, _CURVE_RANGES)
+    if not table["samples"].is_monotonic_increasing or table["samples"].duplicated().any():
+        raise source.error("counts of calibration samples that do not grow")
+    if len(ranges) and ranges.duplicated([columns.LAYER, columns.KIND, "samples"]).any():
+        raise source.error("a layer with two ranges of one count of calibration samples")
+    return RunCalibrationCurve(table, ranges, stored["run"])
 
 
 def diagnosis(found: Diagnosis) -> dict:

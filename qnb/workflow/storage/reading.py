@@ -117,21 +117,24 @@ def _fill(flow: Workflow, content: dict, found: Simulations, source: Source) -> 
     flow.runs = _by_run("runs", made, source, key=lambda run: run.name)
     proposal = content["proposal"]
     flow.proposal = None if proposal is None else runs.unpack(proposal, found.sim(proposal["sim"]), source, variable)
-    attributions, sequences = content.get("attributions", []), content.get("sequences", [])
+    later = {name: content.get(name, []) for name in ("attributions", "sequences", "calibration_curves")}
     lists = ("sensitivities", "pareto_fronts", "diagnoses", "deployments")
-    told = (*attributions, *sequences, *(part for name in lists for part in content[name]))
+    told = (*(part for found in later.values() for part in found), *(part for n in lists for part in content[n]))
     names = {*(part["run"] for part in told), *content["performance"]}
     if missing := sorted(names - flow.runs.keys()):
         raise source.error(f"it tells of run {missing[0][:80]!r}, which it does not hold")
     flow.sensitivities = _by_run(
         "sensitivities", [findings.read_sensitivity(s, source) for s in content["sensitivities"]], source
     )
-    flow.sequences = _by_run("sequences", [findings.read_sequence(s, source) for s in sequences], source)
+    flow.sequences = _by_run("sequences", [findings.read_sequence(s, source) for s in later["sequences"]], source)
+    curves = [findings.read_calibration_curve(c, source) for c in later["calibration_curves"]]
+    flow.calibration_curves = _by_run("calibration curves", curves, source)
     flow.pareto_fronts = _by_run("fronts", [fronts.unpack(f, flow, source) for f in content["pareto_fronts"]], source)
     flow.diagnoses = _by_run(
         "diagnoses", [findings.read_diagnosis(d, source, variable) for d in content["diagnoses"]], source
     )
-    flow.attributions = _by_run("attributions", [findings.read_attribution(a, source) for a in attributions], source)
+    attributions = [findings.read_attribution(a, source) for a in later["attributions"]]
+    flow.attributions = _by_run("attributions", attributions, source)
     flow.deployments = _by_run(
         "deployments", [deployments.read_deployment(d, source) for d in content["deployments"]], source
     )

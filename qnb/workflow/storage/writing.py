@@ -57,10 +57,13 @@ def _content(flow: Workflow, now: datetime) -> tuple[dict[str, Any], list]:
         numbered.append(run.sim)
         return len(numbered) - 1
 
-    # Files without sequences are as they were before there were any.
-    sequences = [findings.sequence(s) for s in about(flow.sequences)]
+    # Files without these are as they were before there were any.
+    later = {
+        "sequences": [findings.sequence(s) for s in about(flow.sequences)],
+        "calibration_curves": [findings.calibration_curve(c) for c in about(flow.calibration_curves)],
+    }
     return {
-        **({"sequences": sequences} if sequences else {}),
+        **{name: found for name, found in later.items() if found},
         "format": FORMAT,
         "version": VERSION,
         "written": {"date": now.isoformat(timespec="seconds"), **settings.versions()},

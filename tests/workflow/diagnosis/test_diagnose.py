@@ -72,6 +72,15 @@ def test_a_wild_sample_is_left_out_of_the_calibration():
     assert step(made) < step(flow[planted.run]) / 20
 
 
+def test_too_few_samples_point_to_the_curve_that_shows_how_many_are_enough():
+    planted = PLANTS["few_calibration_samples"].make(4)
+    first = planted.flow.diagnose(planted.run).findings[0]
+    assert first.name == "few_calibration_samples"
+    assert first.code.splitlines()[1] == f"flow.calibration_curve({planted.run!r})"
+    found = eval(first.code, {"flow": planted.flow})
+    assert found.samples == 8 and planted.flow.calibration_curves[planted.run] is found
+
+
 def test_what_cannot_be_asked_is_said():
     flow = new_flow()
     with pytest.raises(InputError, match="no run yet"):

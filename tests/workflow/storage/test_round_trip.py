@@ -72,6 +72,7 @@ def same(a, b, where=""):
         "proposal",
         "sensitivities",
         "attributions",
+        "calibration_curves",
         "diagnoses",
         "deployments",
         "performance",
@@ -120,7 +121,14 @@ def test_every_part_of_it_shows_the_same(full, loaded, going_on):
             assert forms(flow[name].document()) == forms(run.document())
             for a, b in zip(flow[name].recovery, run.recovery, strict=True):
                 assert forms(a.document()) == forms(b.document())
-        for part in ("sensitivities", "attributions", "pareto_fronts", "diagnoses", "deployments"):
+        for part in (
+            "sensitivities",
+            "attributions",
+            "calibration_curves",
+            "pareto_fronts",
+            "diagnoses",
+            "deployments",
+        ):
             for name, found in getattr(full, part).items():
                 assert forms(getattr(flow, part)[name].document()) == forms(found.document())
         assert forms(flow.check_result.document()) == forms(full.check_result.document())

@@ -116,6 +116,9 @@ RUN, FRONT = ("runs", 3), ("pareto_fronts", 0)
         (("attributions", 0, "run"), "gone", "run 'gone'"),
         (("attributions", 0, "passes"), -1, "minimum|valid"),
         (("attributions", 0, "table", "columns", 2, "name"), "inherited", "'inherited_db'"),
+        (("calibration_curves", 0, "run"), "gone", "run 'gone'"),
+        (("calibration_curves", 0, "table", "columns", 0, "values", 0), 99, "do not grow"),
+        (("calibration_curves", 0, "ranges", "columns", 2, "values", 0), 2, "two ranges"),
         (("diagnoses", 0, "run"), "gone", "run 'gone'"),
         (("deployments", 0, "files", "columns"), [{"name": "file", "dtype": "text", "values": []}], "0 rows"),
         (("deployments", 0, "runtimes", 0, "latency", "median_ms"), -1, "minimum|valid"),
@@ -154,7 +157,7 @@ def test_a_number_that_json_reads_as_infinity(load, members):
             load(**{"workflow.json": text.replace(old, new, 1)})
 
 
-ADDED = {"attributions"}
+ADDED = {"attributions", "calibration_curves"}
 """Keys that files of before do not have."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from qnb.measures.layers.output_parts import OutputNoise, sqnr_db
 from qnb.text import listed, percent
@@ -23,7 +23,8 @@ NAMED = 3
 @cause("beyond_calibration", "evaluation data beyond the calibrated ranges", kind=DATA)
 def find(case: Case) -> Iterator[Suspicion]:
     if distinct(case.survey) >= FEWEST:
-        yield from _clipped(case, "The evaluation data reaches beyond the ranges that calibration saw", "", CLIPPED)
+        says = "The evaluation data reaches beyond the ranges that calibration saw"
+        yield from _clipped(case, says, "", CLIPPED, case.look)
 
 
 @cause("few_calibration_samples", "too few or too uniform calibration samples", kind=DATA)
@@ -36,10 +37,12 @@ def few(case: Case) -> Iterator[Suspicion]:
             "Too few calibration samples, or too much alike",
             f"{case.survey.samples} samples were calibrated with{alike}; ",
             CLIPPED_BY_FEW,
+            lambda _: case.curve,
         )
 
 
-def _clipped(case: Case, says: str, evidence: str, least: float) -> Iterator[Suspicion]:
+def _clipped(case: Case, says: str, evidence: str, least: float, shows: Callable[[str], str]) -> Iterator[Suspicion]:
+    """``shows`` gives the line that shows it, from the first layer."""
     if case.run.clipping is None:
         return
     table = case.run.clipping.set_index("layer").clipped_fraction
@@ -54,7 +57,7 @@ def _clipped(case: Case, says: str, evidence: str, least: float) -> Iterator[Sus
     way = case.remedies.calibrated_on(
         inputs,
         "calibrate with data like that of the evaluation",
-        f"# make the workflow again, with calibration data like that of the evaluation\n{case.look(first)}",
+        f"# make the workflow again, with calibration data like that of the evaluation\n{shows(first)}",
         removes,
         judged_on=inputs,
     )

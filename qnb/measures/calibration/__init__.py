@@ -1,0 +1,1 @@
+"""How many calibration samples are enough: ranges and the error at the outputs, by their number."""
