@@ -22,6 +22,7 @@ ABOUT_A_RUN = (
     "diagnoses",
     "attributions",
     "calibration_curves",
+    "worst",
 )
 """Attributes of a workflow: a run's name to what was found about that run."""
 

@@ -48,6 +48,7 @@ from qnb.workflow.recovery.pareto_front import ParetoFront
 from qnb.workflow.recovery.sensitivities import Sensitivity
 from qnb.workflow.run import Run
 from qnb.workflow.selection import Selection
+from qnb.workflow.worst_samples import WorstSamples
 
 
 class Workflow(Shown):
@@ -142,6 +143,7 @@ class Workflow(Shown):
         self.diagnoses: dict[str, Diagnosis] = {}
         self.attributions: dict[str, RunAttribution] = {}
         self.calibration_curves: dict[str, RunCalibrationCurve] = {}
+        self.worst: dict[str, WorstSamples] = {}
         self.deployments: dict[str, Deployment] = {}
         self.performance: dict[str, Performance] = {}
         self.jobs, self.profiles = runner.Runner(), Profiles()

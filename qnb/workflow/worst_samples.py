@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from qnb.arguments import whole
 from qnb.columns import SQNR_DB
-from qnb.document import Document, Figure, Table
+from qnb.document import Code, Document, Figure, Table
 from qnb.errors import InputError
 from qnb.graph.batches import reiterable
 from qnb.measures import worst_samples as measure
@@ -21,6 +21,7 @@ from qnb.text import count as counted
 from qnb.text import decibel
 from qnb.workflow.documents.display import Charted
 from qnb.workflow.documents.figures import figure, figure_json, figure_title
+from qnb.workflow.guidance.next_step import literal
 from qnb.workflow.jobs.progress import shown
 from qnb.workflow.jobs.stage_progress import Ticks
 from qnb.workflow.results import check_simulated
@@ -44,17 +45,20 @@ class _Shown(Figure):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class WorstSamples(Charted):
-    """Input samples with the largest error in one run.
+    """Input samples with the largest error in one run. A file keeps the figures, not the samples: those stay with the
+    user's data.
 
     Args:
         run: its name.
         by: ``"output"``, ``"flipped"``, or a layer's name.
         table: `qnb.columns.WORST_SAMPLES`, the worst first.
         inputs: for each row, the sample as a batch of one, as the model takes it: ``sim(*inputs)`` and ``batches=``
-            take it again.
+            take it again. Empty after loading.
         seen: how many samples there were.
         flipped: how many predictions flipped among them; None where the outputs are no scores.
-        views: for each row, what it is shown as.
+        views: for each row, what it is shown as. Empty after loading.
+        other_data: they are not of the calibration data, but of ``batches``.
+        variable: what the workflow is called.
     """
 
     run: str
@@ -64,6 +68,18 @@ class WorstSamples(Charted):
     seen: int
     flipped: int | None
     views: tuple[SampleView, ...]
+    other_data: bool = False
+    variable: str = "flow"
+
+    def figures_only(self) -> WorstSamples:
+        """Without the samples and what they are shown as: what a file holds."""
+        return replace(self, inputs=(), views=())
+
+    @property
+    def code(self) -> str:
+        """The line that shows the samples again."""
+        given = [literal(self.run), literal(self.by)] + (["batches=batches"] if self.other_data else [])
+        return f"{self.variable}.worst_samples({', '.join(given)})"
 
     def caption(self) -> str:
         """What was found, in a line."""
@@ -76,10 +92,10 @@ class WorstSamples(Charted):
         return f"{self.run}: {'; '.join(said) or f'{len(self.table)} of {all_of}'}"
 
     def chart(self) -> go.Figure | None:
-        """Those samples that are pictures or signals, as a Plotly figure; None without any."""
+        """Those samples that are pictures or signals, as a Plotly figure; None without any, and after loading."""
         from qnb import charts
 
-        rows = zip(self.views, self.table.itertuples(), strict=True)
+        rows = zip(self.views, self.table.itertuples(), strict=bool(self.views))
         drawn = [(v.drawn, _label(row)) for v, row in rows if v.drawn is not None]
         if not drawn:
             return None
@@ -97,6 +113,9 @@ class WorstSamples(Charted):
             table = table.assign(shown=[v.text for v in self.views])
         forms = {SQNR_DB: decibel, "flipped": lambda v: "yes" if v else "no"}
         blocks: list = [Table(table, "The worst first", max(12, len(table)), forms)]
+        if len(table) and not self.views:
+            again = "This shows the samples again" + (", with the batches that it was given" if self.other_data else "")
+            blocks.append(Code(self.code, again, "A file does not hold the samples, nor their pictures."))
         chart = self.chart()
         if chart is not None:
             drawn = figure(chart)
@@ -115,7 +134,8 @@ def worst_samples(
     batches: Iterable | None = None,
     progress: Report | None = None,
 ) -> WorstSamples:
-    """Find the input samples with the largest error, and show them as pictures, signals or tokens.
+    """Find the input samples with the largest error, and show them as pictures, signals or tokens. The last ones of a
+    run are kept under its name in ``worst``, until it is replaced.
 
     Args:
         run: its name.
@@ -136,16 +156,22 @@ def worst_samples(
     found = check_simulated(flow, run, OPERATION)
     data = flow.batches if batches is None else reiterable(batches, OPERATION)
     _check(found, by, count, show, data)
-    title = f"flow.worst_samples({run!r})"
-    with shown(title, progress, 1) as report:
-        ticks = Ticks(report, f"looking for the worst samples of {run}")
-        try:
-            result = measure(found.sim, data, by, count, progress=ticks.progress, watch=ticks.watch)
-        finally:
-            found.sim.drop_cache()
-    numbers = result.table["sample"]
-    views = tuple(view(x, show, OPERATION, f"sample {i}") for x, i in zip(result.inputs, numbers, strict=True))
-    return WorstSamples(run, by, result.table, result.inputs, result.seen, result.flipped, views)
+    title = f"{OPERATION}({run!r})"
+    with flow.jobs.alone(title):
+        found = check_simulated(flow, run, OPERATION)
+        with shown(title, progress, 1) as report:
+            ticks = Ticks(report, f"looking for the worst samples of {run}")
+            try:
+                result = measure(found.sim, data, by, count, progress=ticks.progress, watch=ticks.watch)
+            finally:
+                found.sim.drop_cache()
+        named = zip(result.inputs, result.table["sample"], strict=True)
+        views = tuple(view(x, show, OPERATION, f"sample {i}") for x, i in named)
+        parts = (result.table, result.inputs, result.seen, result.flipped, views)
+        made = WorstSamples(run, by, *parts, batches is not None, flow.variable)
+        flow.worst = flow.worst | {run: made}
+    flow.changed.emit()
+    return made
 
 
 def _check(run: Run, by: str, count: int, show: Callable[[Any], Any] | None, data: Iterable) -> None:

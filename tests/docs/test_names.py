@@ -27,6 +27,7 @@ INSTANCE_ATTRIBUTES = {
         "sensitivities",
         "attributions",
         "calibration_curves",
+        "worst",
         "check_result",
     ),
     "sim": (),

@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 
 OUTPUT, FLIPPED = "output", "flipped"
 OPERATION = "worst_samples"
+DTYPES = {
+    **dict.fromkeys(("sample", "batch"), "int64"),
+    **dict.fromkeys(("position", "fp32_prediction", "quantsim_prediction"), "Int64"),
+    **dict.fromkeys((columns.SQNR_DB, "mse", "fp32_margin", "quantsim_margin"), "float64"),
+    "flipped": "boolean",
+}
+"""Of the columns of `qnb.columns.WORST_SAMPLES`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,11 +168,7 @@ class _Search:
         self.seen, self.batches = self.seen + count, self.batches + 1
 
     def found(self) -> SamplesFound:
-        table = pd.DataFrame([row for _, row, _ in self.kept], columns=list(columns.WORST_SAMPLES))
-        whole_numbers = dict.fromkeys(("sample", "batch"), "int64")
-        whole_numbers |= dict.fromkeys(("position", "fp32_prediction", "quantsim_prediction"), "Int64")
-        floats = dict.fromkeys((columns.SQNR_DB, "mse", "fp32_margin", "quantsim_margin"), "float64")
-        table = table.astype(whole_numbers | floats | {"flipped": "boolean"})
+        table = pd.DataFrame([row for _, row, _ in self.kept], columns=list(columns.WORST_SAMPLES)).astype(DTYPES)
         return SamplesFound(table, tuple(sample for _, _, sample in self.kept), self.seen, self.flipped)
 
 

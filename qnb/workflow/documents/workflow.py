@@ -145,14 +145,18 @@ def panel(flow: Workflow, max_rows: int | None = 2) -> Document:
     return workflow(flow, *before, max_rows=max_rows)
 
 
-def dashboard(flow: Workflow) -> Document:
-    """Everything on one page: the panel, the check, every run with all that was found about it, what was deployed."""
+def dashboard(flow: Workflow, *, samples: bool = True) -> Document:
+    """Everything on one page: the panel, the check, every run with all that was found about it, what was deployed.
+
+    Args:
+        samples: show the worst samples themselves; without, only their figures.
+    """
     page, blocks = panel(flow, max_rows=None), []
     if flow.check_result is not None:
         blocks += _section(check(flow.check_result))
     for found in flow.runs.values():
         if found.comparison is not None:
-            blocks += [*_run_in_full(found), *_about(flow, found.name)]
+            blocks += [*_run_in_full(found), *_about(flow, found.name, samples)]
     if flow.proposal is not None:
         blocks += [Text(f"Proposed, not kept yet: {flow.proposal.name}"), *_run_in_full(flow.proposal)]
     for deployed in flow.deployments.values():
@@ -183,9 +187,9 @@ def _run_in_full(run: Run) -> list:
     ]
 
 
-def _about(flow: Workflow, name: str) -> list:
+def _about(flow: Workflow, name: str, samples: bool) -> list:
     """What was found about a run: why it loses, where its error comes from, which quantizers cost it, whether
-    calibration had enough samples, mixes of precisions."""
+    calibration had enough samples, which samples it does worst on, mixes of precisions."""
     blocks = _against_its_base(flow, name)
     blocks += _section(flow.diagnoses[name].document()) if name in flow.diagnoses else []
     if found := flow.attributions.get(name):
@@ -196,6 +200,8 @@ def _about(flow: Workflow, name: str) -> list:
         blocks += [Text(found.caption()), *map(figure, found.figures()), *found.document().blocks]
     if found := flow.calibration_curves.get(name):
         blocks += [Text(found.caption()), *map(figure, found.figures()), *found.document().blocks]
+    if found := flow.worst.get(name):
+        blocks += _section((found if samples else found.figures_only()).document())
     if found := flow.pareto_fronts.get(name):
         blocks += _section(found.document())
     return blocks

@@ -5,7 +5,7 @@ from __future__ import annotations
 from qnb import schema
 from qnb.targets import stored as targets
 from qnb.workflow.storage.deployments import DEPLOYMENT, PERFORMANCE
-from qnb.workflow.storage.findings import ATTRIBUTION, CALIBRATION_CURVE, CHECK, DIAGNOSIS, SENSITIVITY, SEQUENCE
+from qnb.workflow.storage.findings import ATTRIBUTION, CALIBRATION_CURVE, CHECK, DIAGNOSIS, SENSITIVITY, SEQUENCE, WORST
 from qnb.workflow.storage.fronts import FRONT
 from qnb.workflow.storage.runs import RUN
 
@@ -37,6 +37,7 @@ SCHEMA = schema.record(
         "attributions": schema.list_of(ATTRIBUTION),
         "sequences": schema.list_of(SEQUENCE),
         "calibration_curves": schema.list_of(CALIBRATION_CURVE),
+        "worst": schema.list_of(WORST),
     },
 )
 """``model`` is the name of the model's class; ``evaluation_forwards`` how many passes an evaluation takes."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+import pandas as pd
+
 from qnb import columns, schema
 from qnb.measures import SequenceErrors
+from qnb.measures.layers.worst_samples import DTYPES
 from qnb.workflow.calibration_curves import RunCalibrationCurve
 from qnb.workflow.check import Check, Issue
 from qnb.workflow.diagnosis.finding import Diagnosis, Finding
@@ -17,6 +20,7 @@ from qnb.workflow.storage.code import checked
 from qnb.workflow.storage.runs import number
 from qnb.workflow.storage.source import Source
 from qnb.workflow.storage.tables import COUNT, FLAG, KNOWN, NUMBER, TEXT
+from qnb.workflow.worst_samples import WorstSamples
 
 _ISSUE = schema.record({"tone": {"enum": ["warn", "bad"]}, "text": schema.TEXT})
 CHECK = schema.record(
@@ -43,6 +47,16 @@ SEQUENCE = schema.record(
         "run": schema.TEXT,
         **dict.fromkeys(("positions", "heads", "predictions"), values.OBJECT),
         **dict.fromkeys(("kl_nats", "kl_p95_nats", "top1_agreement"), schema.NUMBER),
+    }
+)
+WORST = schema.record(
+    {
+        "run": schema.TEXT,
+        "by": schema.TEXT,
+        "table": values.OBJECT,
+        "seen": schema.COUNT,
+        "flipped": schema.maybe(schema.COUNT),
+        "other_data": schema.FLAG,
     }
 )
 CALIBRATION_CURVE = schema.record({"run": schema.TEXT, "table": values.OBJECT, "ranges": values.OBJECT})
@@ -73,6 +87,10 @@ _SEQUENCE = {
         ("predictions", columns.PREDICTIONS),
     )
 }
+_WORST = dict.fromkeys(columns.WORST_SAMPLES, COUNT) | dict.fromkeys(
+    (columns.SQNR_DB, "mse", "fp32_margin", "quantsim_margin"), NUMBER
+)
+del _WORST["flipped"]
 _CURVE = dict.fromkeys(columns.CALIBRATION_CURVE, KNOWN) | {
     "samples": COUNT,
     columns.SQNR_DB: NUMBER,
@@ -158,6 +176,22 @@ def read_calibration_curve(stored: dict, source: Source) -> RunCalibrationCurve:
     if len(ranges) and ranges.duplicated([columns.LAYER, columns.KIND, "samples"]).any():
         raise source.error("a layer with two ranges of one count of calibration samples")
     return RunCalibrationCurve(table, ranges, stored["run"])
+
+
+def worst(found: WorstSamples) -> dict:
+    """The figures and the samples' numbers; the samples, and what shows them, stay with the user."""
+    kept = {name: getattr(found, name) for name in ("run", "by", "seen", "flipped", "other_data")}
+    return kept | {"table": tables.pack(found.table)}
+
+
+def read_worst(stored: dict, source: Source, variable: str) -> WorstSamples:
+    table = tables.unpack(stored["table"], source, _WORST)
+    if "flipped" not in table or not all(v is pd.NA or isinstance(v, bool) for v in table["flipped"]):
+        raise source.error("samples whose column 'flipped' is not yes or no")
+    if max(len(table), stored["flipped"] or 0) > stored["seen"]:
+        raise source.error("more of the worst samples than there were samples")
+    table = table[list(columns.WORST_SAMPLES)].astype(DTYPES)  # pyright: ignore[reportArgumentType]
+    return WorstSamples(**stored | {"table": table}, inputs=(), views=(), variable=variable)
 
 
 def diagnosis(found: Diagnosis) -> dict:

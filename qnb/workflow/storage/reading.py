@@ -117,7 +117,7 @@ def _fill(flow: Workflow, content: dict, found: Simulations, source: Source) -> 
     flow.runs = _by_run("runs", made, source, key=lambda run: run.name)
     proposal = content["proposal"]
     flow.proposal = None if proposal is None else runs.unpack(proposal, found.sim(proposal["sim"]), source, variable)
-    later = {name: content.get(name, []) for name in ("attributions", "sequences", "calibration_curves")}
+    later = {n: content.get(n, []) for n in ("attributions", "sequences", "calibration_curves", "worst")}
     lists = ("sensitivities", "pareto_fronts", "diagnoses", "deployments")
     told = (*(part for found in later.values() for part in found), *(part for n in lists for part in content[n]))
     names = {*(part["run"] for part in told), *content["performance"]}
@@ -129,6 +129,8 @@ def _fill(flow: Workflow, content: dict, found: Simulations, source: Source) -> 
     flow.sequences = _by_run("sequences", [findings.read_sequence(s, source) for s in later["sequences"]], source)
     curves = [findings.read_calibration_curve(c, source) for c in later["calibration_curves"]]
     flow.calibration_curves = _by_run("calibration curves", curves, source)
+    worst = [findings.read_worst(w, source, variable) for w in later["worst"]]
+    flow.worst = _by_run("lists of worst samples", worst, source)
     flow.pareto_fronts = _by_run("fronts", [fronts.unpack(f, flow, source) for f in content["pareto_fronts"]], source)
     flow.diagnoses = _by_run(
         "diagnoses", [findings.read_diagnosis(d, source, variable) for d in content["diagnoses"]], source

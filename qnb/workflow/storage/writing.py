@@ -30,7 +30,7 @@ def save(flow: Workflow, path: str | PathLike) -> None:
     operation, now = f"flow.save({str(path)!r})", datetime.now(UTC)
     content, numbered = _content(flow, now)
     schema.check(content, SCHEMA, operation, "report this as a fault of qnb")
-    page = documents.dated(documents.dashboard(flow), now).json()
+    page = documents.dated(documents.dashboard(flow, samples=False), now).json()
     shared = None if flow.capture.known is None else sims.Shared.of(flow.capture.known)
     with replacing(path) as file, archive.Writer(file, operation) as writer:
         writer.json(archive.WORKFLOW, content)
@@ -61,6 +61,7 @@ def _content(flow: Workflow, now: datetime) -> tuple[dict[str, Any], list]:
     later = {
         "sequences": [findings.sequence(s) for s in about(flow.sequences)],
         "calibration_curves": [findings.calibration_curve(c) for c in about(flow.calibration_curves)],
+        "worst": [findings.worst(w) for w in about(flow.worst)],
     }
     return {
         **{name: found for name, found in later.items() if found},

@@ -157,7 +157,7 @@ def test_a_number_that_json_reads_as_infinity(load, members):
             load(**{"workflow.json": text.replace(old, new, 1)})
 
 
-ADDED = {"attributions", "calibration_curves"}
+ADDED = {"attributions", "calibration_curves", "worst"}
 """Keys that files of before do not have."""
 
 
