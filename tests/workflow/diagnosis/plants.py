@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 import qnb
 from qnb.demo import data
+from qnb.demo.demo import Demo
 from qnb.numerics import Grid, Precision
+from qnb.targets import get
 
 PER_TENSOR = Precision(weights=Grid(8, symmetric=True), activations=Grid(16))
 
@@ -69,10 +71,11 @@ def planted(
     evaluate: Callable | None = None,
     target: Any = "generic",
     tolerance: float = 0.01,
+    demo: Demo | None = None,
     **run: Any,
 ) -> Planted:
-    """A workflow over a model that takes digits, with one run."""
-    demo = qnb.demo.digits()
+    """A workflow over a model that takes digits, or what ``demo`` gives, with one run."""
+    demo = demo or qnb.demo.digits()
     flow = qnb.Workflow(
         model.eval(),
         demo.calibration[:4] if calibration is None else calibration,
@@ -215,6 +218,40 @@ def float16_overflow(scale: float) -> Planted:
 @plant("float16_underflow", 5e-7, 2e-7, 1e-7)
 def float16_underflow(scale: float) -> Planted:
     return planted(_value_scale(scale), "fp16", "model.blocks.1.qkv")
+
+
+@plant("float16_weights", 3e5, 5e5, 1e6)
+def float16_weights(scale: float) -> Planted:
+    """One channel of a norm is quiet, the weights that read it make up for that."""
+    model = transformer()
+    block, channel = model.blocks[1], 7
+    with torch.no_grad():
+        for tensor in (block.norm1.weight, block.norm1.bias):
+            tensor[channel] /= scale
+        block.qkv.weight[:, channel] *= scale
+    return planted(Pixels(model), "fp16", "model.blocks.1.qkv")
+
+
+@plant("loud_rows", 8.0, 20.0, 60.0)
+def loud_rows(times: float) -> Planted:
+    """Three rows of a table reach so many times as far as the others: those of characters that no text has."""
+    demo = qnb.demo.language()
+    model = copy.deepcopy(demo.model)
+    with torch.no_grad():
+        reach = model.embed.weight.abs().amax(1, keepdim=True)
+        model.embed.weight[2:5] *= times * reach.median() / reach[2:5]
+    return planted(model, "w8a16", "embed", demo=demo)
+
+
+TIED = replace(get("generic"), name="tied", embedding_weights="activations")
+"""A target of one's own. Those that come with qnb and tie tables to activations run none in fewer bits than weights."""
+
+
+@plant("other_bits", 7, 6, 5)
+def other_bits(bits: int) -> Planted:
+    """A table in the bits of what is read out of it."""
+    demo = qnb.demo.language()
+    return planted(demo.model, "w16a16", "embed", demo=demo, target=TIED, layers={"embed": f"w16a{bits}"})
 
 
 class Gated(nn.Module):
@@ -360,3 +397,23 @@ def steep_function(sharp: float) -> Planted:
 @plant("clipped_by_rule", 98.0, 95.0, 90.0)
 def clipped_by_rule(percentile: float) -> Planted:
     return planted(digits(), "w8a8", "", calibration_method="percentile", percentile=percentile)
+
+
+CLEAR = 0.05
+"""A tolerance that the metric can decide: else its noise is what a diagnosis names first."""
+
+
+@plant("coarse_weights", 5, 4, 3)
+def coarse_weights(bits: int) -> Planted:
+    return planted(Pixels(transformer()), f"w{bits}a16", "", tolerance=CLEAR)
+
+
+@plant("coarse_activations", 7, 6, 5)
+def coarse_activations(bits: int) -> Planted:
+    return planted(Pixels(transformer()), f"w16a{bits}", "", tolerance=CLEAR)
+
+
+@plant("few_sensitive_layers", 4, 3, 2)
+def few_sensitive_layers(bits: int) -> Planted:
+    named = ("blocks.1.expand.conv", "blocks.3.project.conv", "head.conv")
+    return planted(digits(), "w16a16", "", layers=dict.fromkeys(named, f"w{bits}a16"), tolerance=CLEAR)

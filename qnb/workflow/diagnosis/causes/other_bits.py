@@ -14,23 +14,26 @@ LEAST_SHARE = 0.05
 
 @cause("other_bits", "layers in fewer bits than asked for")
 def find(case: Case) -> Iterator[Suspicion]:
-    changed = case.run.settings.get("layers", {})
-    wanted = case.sim.precision.weights
-    if not isinstance(wanted, Grid):
-        return
-    for layer in case.sim.plan.weights_of:
-        asked = Precision.parse(changed[layer]).weights if layer in changed else wanted
-        bits, share = case.weight_bits(layer), case.share([layer], "weight")
-        if bits is None or not isinstance(asked, Grid) or bits >= asked.bits or share < LEAST_SHARE:
+    plan = case.sim.plan
+    for layer, (key, *_) in plan.weights_of.items():
+        if plan.weights[key].grid != "activations":
             continue
-        ways = (
-            case.remedies.wider([layer], share),
-            case.remedies.wider([layer], share, weights=True),
-        )
+        asked, bits, share = _asked(case, layer), case.weight_bits(layer), case.share([layer], "weight")
+        if asked is None or bits is None or bits >= asked or share < LEAST_SHARE:
+            continue
+        wide = f"w{asked}a{asked}"
         yield Suspicion(
-            f"{layer!r} has {bits}-bit weights where {asked.bits} bits were asked for",
+            f"{layer!r} has {bits}-bit weights where {asked} bits were asked for",
             (layer,),
             f"{case.flow.target.name} keeps these weights in the bits of the activations; they make {percent(share)} "
             "of the output's error",
-            ways,
+            (case.remedies.precision([layer], wide, share, f"{asked}-bit activations"),),
         )
+
+
+def _asked(case: Case, layer: str) -> int | None:
+    """Bits that the run asks for in a layer's weights; None where it asks for floats."""
+    named = case.run.settings.get("layers", {}).items()
+    own = [precision for pattern, precision in named if layer in case.sim.named(pattern, "flow.diagnose")]
+    grid = (Precision.parse(own[-1]) if own else case.sim.precision).weights
+    return grid.bits if isinstance(grid, Grid) else None
