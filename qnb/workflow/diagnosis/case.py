@@ -15,9 +15,9 @@ from torch import Tensor, fx
 from qnb.graph import ops
 from qnb.graph.attributes import attribute
 from qnb.measures.layers.survey import LayerSurvey, NodeValues, Survey
-from qnb.numerics import FloatGrid, Grid
+from qnb.numerics import FloatGrid
 from qnb.sim.placement.plan import LayerGroup
-from qnb.workflow.diagnosis.remedies import Remedies
+from qnb.workflow.diagnosis.remedies import Remedies, integer_bits
 
 if TYPE_CHECKING:
     from qnb.measures.attribution.result import Attribution
@@ -106,25 +106,17 @@ class Case:
 
     def quantizer(self, layer: str) -> Quantizer | None:
         """The activation quantizer of a layer's output, or of a graph input."""
-        if layer in self.groups:
-            return self.sim.activation(self.groups[layer].key)
-        found = (k for k, s in self.sim.plan.activations.items() if s.kind == "input" and s.layer == layer)
-        key = next(found, None)
+        key = next(iter(self.sim.output_keys({layer})), None)
         return None if key is None else self.sim.activation(key)
 
     def activation_bits(self, layer: str) -> int | None:
         """Bits of a layer's output; None where it is not on an integer grid or its quantizer is off."""
-        quantizer = self.quantizer(layer)
-        on = quantizer is not None and quantizer.active and isinstance(quantizer.grid, Grid)
-        return quantizer.grid.bits if on else None
+        return integer_bits(self.quantizer(layer))
 
     def weight_bits(self, layer: str) -> int | None:
-        """Bits of a layer's first weight; None without any on an integer grid that is on."""
-        for key in self.sim.plan.weights_of.get(layer, ()):
-            quantizer = self.sim.weight(key)
-            if quantizer.active and isinstance(quantizer.grid, Grid):
-                return quantizer.grid.bits
-        return None
+        """Bits of a layer's first weight; None without any, or as for its output."""
+        own = self.sim.plan.weights_of.get(layer)
+        return integer_bits(self.sim.weight(own[0])) if own else None
 
     def step(self, layer: str) -> float | None:
         """One step of a layer's output grid; None without an integer one."""

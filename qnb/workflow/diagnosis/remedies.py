@@ -20,11 +20,18 @@ from qnb.workflow.guidance.situation import free
 from qnb.workflow.precisions import nameable
 
 if TYPE_CHECKING:
+    from qnb.sim.quantizer import Quantizer
     from qnb.sim.quantsim import QuantSim
     from qnb.workflow.run import Run
     from qnb.workflow.workflow import Workflow
 
 WIDE = 16
+
+
+def integer_bits(quantizer: Quantizer | None) -> int | None:
+    """Of a quantizer that is on; None for one that is off or on a grid of floats."""
+    on = quantizer is not None and quantizer.active and isinstance(quantizer.grid, Grid)
+    return quantizer.grid.bits if on else None  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
 
 
 class Remedies:
@@ -164,10 +171,10 @@ class Remedies:
     def _bits(self, layer: str) -> tuple[int | None, int | None]:
         """Of a layer's weights (the sim's where it has none) and of its output; None off integer grids."""
         sim, own = self.run.sim, self.run.sim.plan.weights_of.get(layer)
-        weight = sim.weight(own[0]).grid if own else sim.precision.weights
+        usual = sim.precision.weights
+        of_weights = integer_bits(sim.weight(own[0])) if own else usual.bits if isinstance(usual, Grid) else None
         key = next(iter(sim.output_keys({layer})), None)
-        output = sim.activation(key).grid if key else sim.precision.activations
-        return tuple(g.bits if isinstance(g, Grid) else None for g in (weight, output))  # pyright: ignore[reportReturnType]
+        return of_weights, None if key is None else integer_bits(sim.activation(key))
 
     def _runs(self, layer: str, precision: str) -> bool:
         """Whether the target runs a layer at a precision."""

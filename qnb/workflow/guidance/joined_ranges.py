@@ -16,7 +16,21 @@ if TYPE_CHECKING:
     from qnb.graph.captured import Captured
 
 FEWEST = 32
-"""An input that takes fewer of the 255 steps is worth a word."""
+"""Values that take fewer steps than this are coarse."""
+
+
+def joins(node: fx.Node) -> bool:
+    """Whether a node is a concatenation."""
+    return node.op == "call_function" and ops.of(node).kind == "concat"
+
+
+def few_steps(low: float, high: float, step: float) -> bool:
+    """Whether values between two ends take few steps of a grid; equal values lose nothing.
+
+    >>> few_steps(0.0, 1.0, 0.05), few_steps(0.0, 1.0, 0.005), few_steps(1.0, 1.0, 0.05)
+    (True, False, False)
+    """
+    return 0 < high - low < FEWEST * step
 
 
 @dataclass(frozen=True)
@@ -55,7 +69,7 @@ def crowded(captured: Captured, flat: list[torch.Tensor]) -> Iterator[Crowded]:
         high = max(0.0, *(r[1] for r in ranges.values()))
         step = (high - low) / 255
         for source, (least, most) in ranges.items():
-            if 0 < most - least < FEWEST * step:
+            if few_steps(least, most, step):
                 yield Crowded(node.meta["layer"], ops.maker(source).meta.get("layer", source.name), least, most, step)
 
 
@@ -68,7 +82,7 @@ class _Watch(fx.Interpreter):
         self.joined = {
             n: [x for x in dict.fromkeys(tensor_roles.operands(n)) if tensor_roles.is_float(x) and x in data]
             for n in module.graph.nodes
-            if n.op == "call_function" and ops.of(n).kind == "concat" and tensor_roles.is_float(n)
+            if joins(n) and tensor_roles.is_float(n)
         }
         self.found: dict[fx.Node, dict[fx.Node, tuple[float, float]]] = {}
 

@@ -18,17 +18,14 @@ def overflow(case: Case) -> Iterator[Suspicion]:
     layers = case.run.overflowing
     if not layers:
         return
-    table = case.run.float16.set_index("layer")
-    first = table.loc[layers[0]]
-    yield Suspicion(
+    first = case.run.float16.set_index("layer").loc[layers[0]]
+    yield _suspicion(
+        case,
         f"Values overflow in FP16 from {layers[0]!r} on",
-        tuple(layers[:MOST]),
+        layers,
         f"{listed(layers)}: {percent(first.overflow_fraction)} of the values of {layers[0]!r} are beyond 65,504, the "
         f"largest FP16 number; the largest is {first.fp32_max_abs:.3g}",
-        _ways(case, layers),
         "scale the layer down in the model, or use an integer precision, whose ranges have no such end",
-        case.look(layers[0]),
-        certain=True,
     )
 
 
@@ -38,18 +35,17 @@ def underflow(case: Case) -> Iterator[Suspicion]:
         return
     table = case.run.float16
     layers = list(table.layer[table.underflow_fraction > UNDERFLOWING])
-    share = case.share(layers)
-    if not layers or share <= 0:
+    if not layers or case.share(layers) <= 0:
         return
     first = table.set_index("layer").loc[layers[0]]
-    yield Suspicion(
+    yield _suspicion(
+        case,
         f"Values become zero in FP16 from {layers[0]!r} on",
-        tuple(layers[:MOST]),
+        layers,
         f"{percent(first.underflow_fraction)} of the values of {layers[0]!r} are 2^-25 or less, which FP16 rounds to "
         f"zero; its largest value is {first.fp32_max_abs:.3g}",
-        _ways(case, layers),
         "scale the layer up in the model, or use an integer precision, whose ranges follow the values",
-        case.look(layers[0]),
+        certain=False,
     )
 
 
@@ -58,17 +54,16 @@ def weights(case: Case) -> Iterator[Suspicion]:
     for layer, keys in case.sim.plan.weights_of.items():
         largest = max(float(case.sim.weight_tensor(key).detach().abs().max()) for key in keys)
         if case.run.float16 is not None and largest > LARGEST:
-            yield Suspicion(
+            yield _suspicion(
+                case,
                 f"Weights overflow in FP16 in {layer!r}",
-                (layer,),
+                [layer],
                 f"the largest is {largest:.3g}; FP16 ends at 65,504",
-                _ways(case, [layer]),
                 "move a factor out of the weights in the model, or use an integer precision",
-                case.look(layer),
-                certain=True,
             )
 
 
-def _ways(case: Case, layers: list[str]) -> tuple:
+def _suspicion(case: Case, says: str, layers: list[str], evidence: str, to_do: str, certain: bool = True) -> Suspicion:
+    """FP32 for these layers is what can be tried."""
     way = case.remedies.precision(layers, "fp32", max(0.0, case.share(layers)), "FP32")
-    return (way,)
+    return Suspicion(says, tuple(layers[:MOST]), evidence, (way,), to_do, case.look(layers[0]), certain)

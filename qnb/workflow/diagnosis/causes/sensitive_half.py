@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from qnb.text import listed, percent
 from qnb.workflow.diagnosis.case import Case
@@ -17,39 +17,41 @@ FEW = 3
 
 @cause("coarse_weights", "weights coarse in all layers", kind=GENERAL)
 def weights(case: Case) -> Iterator[Suspicion]:
-    share = case.share(case.shares.index, "weight")
-    if share < MOST_OF_IT:
-        return
-    ways = (
-        case.remedies.method("seq_mse", "choose weight ranges by the error of each layer's output", TYPICAL * share),
-        case.remedies.method(
-            "gptq", "round weights one after the other, each making up for those before it", share / 2
+    method = case.remedies.method
+    yield from _half(
+        case,
+        "weight",
+        lambda share: (
+            method("seq_mse", "choose weight ranges by the error of each layer's output", TYPICAL * share),
+            method("gptq", "round weights one after the other, each making up for those before it", share / 2),
         ),
-    )
-    yield Suspicion(
-        "The weights are sensitive",
-        tuple(case.shares.weight_share.nlargest(FEW).index),
-        f"rounding weights makes {percent(share)} of the output's error, no place in particular",
-        tuple(ways),
     )
 
 
 @cause("coarse_activations", "activations coarse in all layers", kind=GENERAL)
 def activations(case: Case) -> Iterator[Suspicion]:
-    share = case.share(case.shares.index, "activation")
-    if share < MOST_OF_IT:
-        return
-    ways = (
-        case.remedies.method("choose_ranges", "choose each range by its effect at the output", TYPICAL * share),
-        case.remedies.ranges("mse", TYPICAL * share),
-        case.remedies.method("smooth", "move outliers into the weights that read them", TYPICAL * share),
+    method = case.remedies.method
+    yield from _half(
+        case,
+        "activation",
+        lambda share: (
+            method("choose_ranges", "choose each range by its effect at the output", TYPICAL * share),
+            case.remedies.ranges("mse", TYPICAL * share),
+            method("smooth", "move outliers into the weights that read them", TYPICAL * share),
+        ),
     )
-    yield Suspicion(
-        "The activations are sensitive",
-        tuple(case.shares.activation_share.nlargest(FEW).index),
-        f"rounding activations makes {percent(share)} of the output's error, no place in particular",
-        tuple(ways),
-    )
+
+
+def _half(case: Case, part: str, ways: Callable[[float], tuple]) -> Iterator[Suspicion]:
+    """What is said where one part, weights or activations, makes most of the error."""
+    share = case.share(case.shares.index, part)
+    if share >= MOST_OF_IT:
+        yield Suspicion(
+            f"The {part}s are sensitive",
+            tuple(case.shares[f"{part}_share"].nlargest(FEW).index),
+            f"rounding {part}s makes {percent(share)} of the output's error, no place in particular",
+            ways(share),
+        )
 
 
 @cause("few_sensitive_layers", "a few layers that make most of the error", kind=GENERAL)

@@ -12,9 +12,8 @@ from qnb.measures.layers.survey import NodeValues
 from qnb.text import percent
 from qnb.workflow.diagnosis.case import Case
 from qnb.workflow.diagnosis.cause import Suspicion, cause
+from qnb.workflow.guidance.joined_ranges import few_steps, joins
 
-FEW = 32
-"""Steps; values that take fewer are coarse."""
 TIMES = 4.0
 """The others must reach so many times further."""
 LEAST_SHARE = 0.05
@@ -49,16 +48,17 @@ def _suspicion(
     case: Case, node: fx.Node, sharing: list[str], small: Part, parts: list[Part], step: float, share: float
 ) -> Suspicion:
     largest = max(part.seen.reach for part in parts)
-    place = case.layer_of.get(node.name) or node.meta.get("layer", node.name)
     first = small.layer if small.layer in sharing else sharing[0]
-    ways, steps = (case.remedies.wider([first], share),), 2 ** (case.activation_bits(first) or 8) - 1
+    whole = case.layer_of.get(node.name) or node.meta.get("layer", node.name)  # a tied concatenation is no layer
+    place = repr(first) if first == whole else f"{first!r}, a part of {whole!r}"
+    steps = 2 ** (case.activation_bits(first) or 8) - 1
     return Suspicion(
-        f"Values of unlike size share one range at {place!r}: {small.said} takes few of its steps",
+        f"Values of unlike size share one range at {place}: {small.said} takes few of its steps",
         tuple(dict.fromkeys((first, *sharing))),
         f"{small.said} lies between {small.seen.low:.3g} and {small.seen.high:.3g}, but the range reaches "
         f"{largest:.3g} in steps of {step:.2g}: {_steps(small.seen, step)} of {steps} are left to it. Rounding there "
         f"makes {percent(share)} of the output's error. Returned or joined apart, each would have a range of its own",
-        ways,
+        (case.remedies.wider([first], share),),
     )
 
 
@@ -68,12 +68,12 @@ def _steps(seen: NodeValues, step: float) -> str:
 
 def _coarse(seen: NodeValues, step: float, others: list[NodeValues]) -> bool:
     """Whether values are few steps wide because others reach much further."""
-    return 0 < seen.span < FEW * step and max(other.reach for other in others) > TIMES * seen.reach
+    return few_steps(seen.low, seen.high, step) and max(other.reach for other in others) > TIMES * seen.reach
 
 
 def _joined(case: Case, node: fx.Node) -> list[Part]:
     """What a concatenation joins."""
-    if node.op != "call_function" or ops.of(node).kind != "concat" or not isinstance(node.args[0], list | tuple):
+    if not joins(node) or not isinstance(node.args[0], list | tuple):
         return []
     sources = [source for source in node.args[0] if isinstance(source, fx.Node)]
     found = [(ops.maker(source), case.node_values(source)) for source in sources]
