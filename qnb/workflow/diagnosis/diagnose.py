@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qnb.errors import InputError
 from qnb.measures.attribution.attribute import attribute
@@ -15,10 +14,10 @@ from qnb.progress import Report
 from qnb.workflow.diagnosis import causes as causes  # registers them
 from qnb.workflow.diagnosis.case import Case
 from qnb.workflow.diagnosis.cause import CAUSES, Cause, Suspicion
-from qnb.workflow.diagnosis.finding import Diagnosis, Finding
+from qnb.workflow.diagnosis.finding import Diagnosis
 from qnb.workflow.diagnosis.proof import Proof, finding
+from qnb.workflow.diagnosis.run_names import named_apart
 from qnb.workflow.diagnosis.samples import sample_count
-from qnb.workflow.guidance.next_step import run_code
 from qnb.workflow.jobs.progress import shown
 from qnb.workflow.results import check_simulated
 from qnb.workflow.run import Run
@@ -72,40 +71,16 @@ def find(flow: Workflow, run: Run, measure: bool, report: Report, kind: int | No
     noise = OutputNoise(run.sim, first_batches(flow.batches), report)
     case = case_of(flow, run, noise, report)
     proof = Proof(case, noise, report)
-    proven = proof.of(suspicions(case, kind), measure)
+    proven = named_apart(flow, run.name, proof.of(suspicions(case, kind), measure))
     run.sim.drop_cache()
     return Diagnosis(
         run.name,
         run.verdict.status,
         run.verdict.text,
-        named_apart(flow, map(finding, proven)),
+        tuple(map(finding, proven)),
         case.output_sqnr_db,
         seconds=time.perf_counter() - start,
     )
-
-
-def named_apart(flow: Workflow, findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Findings whose code makes runs of different names, so that all can be followed."""
-    made: list[Finding] = []
-    taken: set[str] = set()
-    for found in findings:
-        if found.run is not None:
-            changed = {*found.run.get("layers", {}), *_by_layer(found.run)}
-            usual = f"{found.run['precision']}+{len(changed)}" if changed else found.run["precision"]
-            name = wanted = found.run.get("name", usual)
-            while name in taken:
-                name = f"{wanted} {len(taken) + 1}"
-            taken.add(name)
-            if name != wanted:
-                arguments = found.run | {"name": name}
-                found = replace(found, run=arguments, code=run_code(flow.variable, arguments))
-        made.append(found)
-    return tuple(made)
-
-
-def _by_layer(arguments: dict[str, Any]) -> set[str]:
-    rules = arguments.get("calibration_method")
-    return {*rules} - {"*"} if isinstance(rules, dict) else set()
 
 
 def case_of(flow: Workflow, run: Run, noise: OutputNoise, report: Report) -> Case:

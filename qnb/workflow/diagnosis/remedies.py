@@ -14,9 +14,9 @@ from qnb.sim.calibration import activation_encodings, guard_bias_overflow
 from qnb.sim.limits import refuse_unsupported
 from qnb.text import listed
 from qnb.workflow.diagnosis.remedy import Remedy
+from qnb.workflow.diagnosis.run_names import suffixes
 from qnb.workflow.diagnosis.samples import without
 from qnb.workflow.guidance.next_step import calibration_argument, literal, recover_code, run_code
-from qnb.workflow.guidance.situation import free
 from qnb.workflow.precisions import nameable
 
 if TYPE_CHECKING:
@@ -50,26 +50,27 @@ class Remedies:
             removes: the share of the output's noise that these layers' outputs (or weights) add.
         """
         chosen = {layer: name for layer in layers if (name := self._wide(layer, weights)) is not None}
-        what = "weights" if weights else "activations"
-        return self._changed(chosen, f"{WIDE}-bit {what}", removes)
+        what, does = ("weights", "weights wider") if weights else ("activations", "wider")
+        return self._changed(chosen, f"{WIDE}-bit {what}", removes, does)
 
     def per_channel(self, layers: Iterable[str], removes: float) -> Remedy | None:
         """A scale for each output channel of some layers' weights, at the same bits."""
         chosen = {layer: f"w{w}a{a}" for layer in layers if (w := self._bits(layer)[0]) and (a := self._bits(layer)[1])}
-        return self._changed(chosen, "a scale for each output channel", removes)
+        return self._changed(chosen, "a scale for each output channel", removes, "per channel")
 
     def precision(self, layers: Iterable[str], name: str, removes: float, what: str) -> Remedy | None:
         """Another precision for some layers; None where the target does not run them so."""
-        return self._changed({layer: name for layer in layers if self._runs(layer, name)}, what, removes)
+        return self._changed({layer: name for layer in layers if self._runs(layer, name)}, what, removes, name)
 
-    def _changed(self, chosen: dict[str, str], what: str, removes: float) -> Remedy | None:
-        """Layers to the precision that they get."""
+    def _changed(self, chosen: dict[str, str], what: str, removes: float, does: str) -> Remedy | None:
+        """Layers to the precision that they get; what that does, in a run's name."""
         if not chosen:
             return None
         kept = {k: v for k, v in self.run.settings.get("layers", {}).items() if k not in chosen}
         code, arguments = self._again(layers=kept | chosen, change=(list(chosen), "precision", chosen))
         apply = lambda sim: [sim.set_precision(layer, name) for layer, name in chosen.items()]  # noqa: E731
-        return Remedy(self._then(f"{what} at {listed(list(chosen))}"), code, apply, removes, run=arguments)
+        title = self._then(f"{what} at {listed(list(chosen))}")
+        return Remedy(title, code, apply, removes, run=arguments, suffixes=suffixes(chosen, does))
 
     def ranges(self, rule: str, removes: float, layers: Iterable[str] | None = None) -> Remedy | None:
         """Another calibration method, for all layers or for some; None where they have it."""
@@ -84,8 +85,9 @@ class Remedies:
             methods = {k: v for k, v in methods.items() if k not in named} | dict.fromkeys(named, rule)
             code, arguments = self._again(methods=methods, change=(named, "calibration_method", rule))
         where = "" if named is None else f" at {listed(named)}"
-        title = f"calibrate by {rule}{where}"
-        return Remedy(self._then(title), code, lambda sim: self._by_rule(sim, rule, named), removes, run=arguments)
+        title, endings = self._then(f"calibrate by {rule}{where}"), suffixes(named or (), rule)
+        apply = lambda sim: self._by_rule(sim, rule, named)  # noqa: E731
+        return Remedy(title, code, apply, removes, run=arguments, suffixes=endings)
 
     def calibrated_on(
         self, batches: Iterable, title: str, code: str, removes: float, judged_on: Iterable | None = None
@@ -108,7 +110,7 @@ class Remedies:
         title = f"leave {'sample' if len(numbers) == 1 else 'samples'} {named} out of the calibration"
         rest = without(self.flow.batches, numbers)
         found = self.calibrated_on(rest, self._then(title), code, removes, without(self.batches, numbers))
-        return replace(found, run=arguments)
+        return replace(found, run=arguments, suffixes=(f" without {len(numbers)}",))
 
     def method(self, name: str, title: str, removes: float, **options: Any) -> Remedy | None:
         """A recovery method; None where it does not suit the sim, or may not follow what the run has had."""
@@ -205,11 +207,6 @@ class Remedies:
         found |= calibration_argument(rule or self.rule, methods, usual)
         left = kept.get("leave_out", []) if leave_out is None else leave_out
         found |= ({"leave_out": left} if left else {}) | ({} if rule else kept.get("options", {}))
-        changed = len({*found.get("layers", {}), *methods})
-        usual_name = f"{self.run.precision}+{changed}" if changed else self.run.precision
-        if usual_name in self.flow.runs:  # nothing that was found is replaced
-            other = f" {rule}" if rule else f" without {len(left)}" if leave_out else ""
-            found["name"] = free(self.flow, self.run.name + other if other else usual_name)
         return run_code(self.flow.variable, found), found
 
     def _what_if(self, change: tuple | None) -> str:
