@@ -47,6 +47,7 @@ class Proof:
         self.case, self.report = case, report
         self.noise = noise
         self.trials = 0
+        self.known: dict[str, float | None] = {}
 
     def of(self, suspected: Sequence[tuple[Cause, Suspicion]], measure: bool = False) -> list[Proven]:
         """What is left of suspicions when their remedies were tried, the most telling first."""
@@ -65,15 +66,32 @@ class Proof:
         return sorted([*kept, *told], key=lambda p: p.cause.kind == GENERAL)
 
     def _best(self, cause: Cause, found: Suspicion) -> Proven | None:
-        """The first remedy that brings about as much as any."""
-        results = [Proven(cause, found, r, gain) for r in found.ways if (gain := self.gain_db(r)) is not None]
+        """The first remedy that brings about as much as any; after one that brings what any should, none is tried."""
+        results: list[Proven] = []
+        enough = _promise(found) - MUCH_DB if self.case.explained else math.inf
+        for remedy in found.ways:
+            gain = self.gain_db(remedy)
+            if gain is not None:
+                results.append(Proven(cause, found, remedy, gain))
+                if gain >= max(enough, LEAST_GAIN_DB):
+                    break
         if not results:
             return None
         most = max(result.gain_db for result in results)
         return next(result for result in results if result.gain_db >= most - MUCH_DB)
 
     def gain_db(self, remedy: Remedy) -> float | None:
-        """What a remedy brings at the outputs; None where it cannot be applied to this model."""
+        """What a remedy brings at the outputs; None where it cannot be applied to this model.
+
+        Two causes may have one remedy, which is tried once.
+        """
+        if remedy.run is None or remedy.judged_on is not None:
+            return self._tried(remedy)
+        if remedy.code not in self.known:
+            self.known[remedy.code] = self._tried(remedy)
+        return self.known[remedy.code]
+
+    def _tried(self, remedy: Remedy) -> float | None:
         self.trials += 1
         self.report(self.trials, None, f"trying: {remedy.title}")
         sim = self.case.sim.copy()
