@@ -57,6 +57,7 @@ LATE = {
     "workflow/diff.py": {"charts"},
     "workflow/recovery/sensitivities.py": {"charts"},
     "workflow/recovery/pareto_front.py": {"charts"},
+    "workflow/samples.py": {"charts"},
     "workflow/worst_samples.py": {"charts"},
     "workflow/views.py": {"panels"},
     "demo/__main__.py": {"workflow"},

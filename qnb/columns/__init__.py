@@ -52,6 +52,7 @@ from qnb.columns.runs import GUIDED as GUIDED
 from qnb.columns.runs import PERFORMANCE as PERFORMANCE
 from qnb.columns.runs import SUMMARY as SUMMARY
 from qnb.columns.titles import title as title
+from qnb.columns.values import CALIBRATION_SAMPLES as CALIBRATION_SAMPLES
 from qnb.columns.values import CHANNEL_DISTRIBUTIONS as CHANNEL_DISTRIBUTIONS
 from qnb.columns.values import CHANNELS as CHANNELS
 from qnb.columns.values import DISTRIBUTION as DISTRIBUTION

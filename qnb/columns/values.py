@@ -32,3 +32,6 @@ TOKENS = ("token", SQNR_DB, "mse", "fp32_max_abs", "max_abs_error")
 
 SAMPLES = ("sample", SQNR_DB, "mse")
 """Error of each input sample at a layer, counted over the batches compared, the worst first."""
+
+CALIBRATION_SAMPLES = ("sample", "min", "max", "mean")
+"""What `Workflow.samples` says of calibration samples: the ends and the mean of each one's values."""

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from qnb.arguments import short
+from qnb.document import Figure
 from qnb.errors import InputError, QnbError
 from qnb.graph.structure import flatten
-from qnb.workflow.documents.figures import picture
+from qnb.workflow.documents.figures import figure, figure_json, figure_title, picture
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 TOKENS, CHARACTERS = 48, 160
 """Of a sample at most so many tokens and characters are shown."""
@@ -34,6 +38,25 @@ class SampleView:
     text: str = ""
     drawn: bytes | np.ndarray | None = None
     figure: Any = None
+
+
+class Picture(Figure):
+    """A figure of samples: pages get its picture. As data it is its words: a document holds no images."""
+
+    def json(self) -> dict:
+        return {"type": "text", "text": self.alt, "tone": "neutral"}
+
+
+def drawn(chart: go.Figure | None, views: Iterable[SampleView]) -> list[go.Figure]:
+    """Samples as Plotly figures: pictures and signals in one, and those that the user's function made."""
+    return [f for f in (chart, *(v.figure for v in views)) if f is not None]
+
+
+def pictures(chart: go.Figure | None, views: Iterable[SampleView]) -> list[Picture]:
+    """The same as blocks of a document."""
+    own = [] if chart is None else [figure(chart)]
+    blocks = [Picture(f.figure, f.alt, f.picture) for f in own]
+    return blocks + [Picture(figure_json(v.figure), figure_title(v.figure)) for v in views if v.figure is not None]
 
 
 def view(sample: Any, show: Callable[[Any], Any] | None, operation: str, name: str) -> SampleView:

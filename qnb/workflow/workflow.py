@@ -23,6 +23,7 @@ from qnb.workflow import (
     diff,
     profiles,
     results,
+    samples,
     sequences,
     steps,
     summary,
@@ -95,7 +96,7 @@ class Workflow(Shown):
     # What was found.
     summary, compare, diff = summary.summary, summary.compare, diff.diff
     layer, profile = profiles.layer, profiles.profile
-    worst_samples = worst_samples.worst_samples
+    worst_samples, samples = worst_samples.worst_samples, samples.samples
     panel, explore, chart = views.panel, views.explore, views.chart
     recovery_panel, precision_panel, deploy_panel = views.recovery_panel, views.precision_panel, views.deploy_panel
     report, save = views.report, views.save

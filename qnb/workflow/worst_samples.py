@@ -10,7 +10,7 @@ import pandas as pd
 
 from qnb.arguments import whole
 from qnb.columns import SQNR_DB
-from qnb.document import Code, Document, Figure, Table
+from qnb.document import Code, Document, Table
 from qnb.errors import InputError
 from qnb.graph.batches import reiterable
 from qnb.measures import worst_samples as measure
@@ -20,12 +20,11 @@ from qnb.progress import Report
 from qnb.text import count as counted
 from qnb.text import decibel
 from qnb.workflow.documents.display import Charted
-from qnb.workflow.documents.figures import figure, figure_json, figure_title
 from qnb.workflow.guidance.next_step import literal
 from qnb.workflow.jobs.progress import shown
 from qnb.workflow.jobs.stage_progress import Ticks
 from qnb.workflow.results import check_simulated
-from qnb.workflow.sample_view import SampleView, view
+from qnb.workflow.sample_view import SampleView, drawn, pictures, view
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -34,13 +33,6 @@ if TYPE_CHECKING:
     from qnb.workflow.workflow import Workflow
 
 OPERATION = "flow.worst_samples"
-
-
-class _Shown(Figure):
-    """A figure of samples: pages get its picture. As data it is its words: a document holds no images."""
-
-    def json(self) -> dict:
-        return {"type": "text", "text": self.alt, "tone": "neutral"}
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -96,16 +88,15 @@ class WorstSamples(Charted):
         from qnb import charts
 
         rows = zip(self.views, self.table.itertuples(), strict=bool(self.views))
-        drawn = [(v.drawn, _label(row)) for v, row in rows if v.drawn is not None]
-        if not drawn:
+        shown = [(v.drawn, _label(row)) for v, row in rows if v.drawn is not None]
+        if not shown:
             return None
         what = "Flipped predictions" if self.by == FLIPPED else "Lowest SQNR" if self.by == OUTPUT else self.by
-        return charts.sample_grid(*zip(*drawn, strict=True), title=f"{self.run}: {what}")
+        return charts.sample_grid(*zip(*shown, strict=True), title=f"{self.run}: {what}")
 
     def figures(self) -> list:
         """The samples as Plotly figures: pictures and signals in one, and those that ``show`` made."""
-        chart = self.chart()
-        return ([] if chart is None else [chart]) + [v.figure for v in self.views if v.figure is not None]
+        return drawn(self.chart(), self.views)
 
     def document(self) -> Document:
         table = self.table.dropna(axis=1, how="all") if len(self.table) else self.table
@@ -116,12 +107,7 @@ class WorstSamples(Charted):
         if len(table) and not self.views:
             again = "This shows the samples again" + (", with the batches that it was given" if self.other_data else "")
             blocks.append(Code(self.code, again, "A file does not hold the samples, nor their pictures."))
-        chart = self.chart()
-        if chart is not None:
-            drawn = figure(chart)
-            blocks.append(_Shown(drawn.figure, drawn.alt, drawn.picture))
-        blocks += [_Shown(figure_json(v.figure), figure_title(v.figure)) for v in self.views if v.figure is not None]
-        return Document("worst-samples", self.caption(), tuple(blocks))
+        return Document("worst-samples", self.caption(), (*blocks, *pictures(self.chart(), self.views)))
 
 
 def worst_samples(

@@ -1,8 +1,8 @@
 """What the recipe does on each planted model: ``python -m tests.bench.recipe``.
 
 ``flow.recover(run, "auto")`` on every plant at its middle strength: verdict, metric and bytes before and after, CPU
-seconds on one thread, and each choice with its predicted and measured gain at the outputs and why it was made. What each
-method brings by itself is for `recovery` beside this.
+seconds on one thread, and each choice with its predicted and measured gain at the outputs and why it was made. What
+each method brings by itself is for `recovery` beside this.
 """
 
 from __future__ import annotations
