@@ -190,7 +190,7 @@ def read_worst(stored: dict, source: Source, variable: str) -> WorstSamples:
         raise source.error("samples whose column 'flipped' is not yes or no")
     if max(len(table), stored["flipped"] or 0) > stored["seen"]:
         raise source.error("more of the worst samples than there were samples")
-    table = table[list(columns.WORST_SAMPLES)].astype(DTYPES)  # pyright: ignore[reportArgumentType]
+    table = table[list(columns.WORST_SAMPLES)].astype(DTYPES)
     return WorstSamples(**stored | {"table": table}, inputs=(), views=(), variable=variable)
 
 
