@@ -31,7 +31,7 @@ WIDE = 16
 def integer_bits(quantizer: Quantizer | None) -> int | None:
     """Of a quantizer that is on; None for one that is off or on a grid of floats."""
     on = quantizer is not None and quantizer.active and isinstance(quantizer.grid, Grid)
-    return quantizer.grid.bits if on else None  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
+    return quantizer.grid.bits if on else None
 
 
 class Remedies:

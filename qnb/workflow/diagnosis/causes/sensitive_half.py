@@ -46,7 +46,7 @@ def _half(case: Case, part: str, ways: Callable[[float], tuple]) -> Iterator[Sus
     if share >= MOST_OF_IT:
         yield Suspicion(
             f"The {part}s are sensitive",
-            tuple(case.shares[f"{part}_share"].nlargest(FEW).index),
+            tuple(case.shares.loc[:, f"{part}_share"].sort_values(ascending=False, kind="stable").index[:FEW]),
             f"rounding {part}s makes {percent(share)} of the output's error, no place in particular",
             ways(share),
         )
