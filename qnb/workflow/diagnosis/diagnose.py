@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from qnb.errors import InputError
@@ -65,22 +66,23 @@ def diagnose(
     return found
 
 
-def find(flow: Workflow, run: Run, measure: bool, report: Report, kind: int | None = None) -> Diagnosis:
-    """The diagnosis of a run, or what causes of one kind say; the workflow stays as it is."""
+def find(flow: Workflow, run: Run, measure: bool, report: Report) -> Diagnosis:
+    """The diagnosis of a run; the workflow stays as it is."""
     start = time.perf_counter()
     noise = OutputNoise(run.sim, first_batches(flow.batches), report)
-    case = case_of(flow, run, noise, report)
-    proof = Proof(case, noise, report)
-    proven = named_apart(flow, run.name, proof.of(suspicions(case, kind), measure))
+    found = diagnosed(case_of(flow, run, noise, report), noise, report, measure=measure)
+    return replace(found, seconds=time.perf_counter() - start)
+
+
+def diagnosed(
+    case: Case, noise: OutputNoise, report: Report, *, measure: bool = False, kind: int | None = None
+) -> Diagnosis:
+    """What causes, or those of one kind, say of a run, where their remedies proved to help."""
+    run = case.run
+    proven = named_apart(case.flow, run.name, Proof(case, noise, report).of(suspicions(case, kind), measure))
     run.sim.drop_cache()
-    return Diagnosis(
-        run.name,
-        run.verdict.status,
-        run.verdict.text,
-        tuple(map(finding, proven)),
-        case.output_sqnr_db,
-        seconds=time.perf_counter() - start,
-    )
+    verdict, findings = run.verdict, tuple(map(finding, proven))
+    return Diagnosis(run.name, verdict.status, verdict.text, findings, case.output_sqnr_db)
 
 
 def case_of(flow: Workflow, run: Run, noise: OutputNoise, report: Report) -> Case:

@@ -21,11 +21,12 @@ from qnb.columns import ATTEMPTS, GUIDED
 from qnb.errors import Cancelled, InputError, QnbError
 from qnb.graph.batches import length
 from qnb.measures.attribution.attribute import attribute
+from qnb.measures.layers.output_parts import OutputNoise
 from qnb.methods import METHODS, check_order
 from qnb.progress import Report
 from qnb.text import size
 from qnb.workflow.diagnosis.cause import CAUSES, DATA
-from qnb.workflow.diagnosis.diagnose import find, first_batches
+from qnb.workflow.diagnosis.diagnose import case_of, diagnosed, first_batches
 from qnb.workflow.jobs.job import JobProgress
 from qnb.workflow.measured_run import measured
 from qnb.workflow.recovery import recover
@@ -99,7 +100,12 @@ class Recipe:
 
     def _blamed_data(self) -> str | None:
         """What the diagnosis says of the calibration data, where that is to blame."""
-        found = find(self.flow, self.base, False, self.report, DATA)
+        batches, begun = first_batches(self.flow.batches), time.perf_counter()
+        noise = OutputNoise(self.base.sim, batches, self.report)
+        self.pass_seconds = (time.perf_counter() - begun) * self._times_more(batches)
+        case = case_of(self.flow, self.base, noise, self.report)
+        self.blamed = self.base, Blame.of(case.attribution)
+        found = diagnosed(case, noise, self.report, kind=DATA)
         data = next((f for f in found.findings if CAUSES[f.name].kind == DATA and f.remedy and f.layers), None)
         if data is None:
             return None
@@ -126,16 +132,16 @@ class Recipe:
         return None
 
     def _blame(self) -> Blame:
-        """What weights and activations of the best run cost; times a pass on the way. Once for each best run."""
-        if self.blamed[0] is self.best:
-            return self.blamed[1]
-        batches, begun = first_batches(self.flow.batches), time.perf_counter()
-        found = attribute(self.best.sim, batches, progress=self.report)
-        known = length(self.flow.calibration)
-        more = max(1.0, known / len(batches)) if known else 1.0
-        self.pass_seconds = (time.perf_counter() - begun) / found.passes * more
-        self.blamed = self.best, Blame.of(found)
+        """What weights and activations of the best run cost. Once for each best run."""
+        if self.blamed[0] is not self.best:
+            batches = first_batches(self.flow.batches)
+            self.blamed = self.best, Blame.of(attribute(self.best.sim, batches, progress=self.report))
         return self.blamed[1]
+
+    def _times_more(self, batches: list) -> float:
+        """How many times more calibration batches there are."""
+        known = length(self.flow.calibration)
+        return max(1.0, known / len(batches)) if known else 1.0
 
     def _try(self, start: Run, candidate: Candidate) -> None:
         begun, name = time.perf_counter(), candidate.name
