@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from qnb.errors import InputError
@@ -70,19 +69,12 @@ def find(flow: Workflow, run: Run, measure: bool, report: Report) -> Diagnosis:
     """The diagnosis of a run; the workflow stays as it is."""
     start = time.perf_counter()
     noise = OutputNoise(run.sim, first_batches(flow.batches), report)
-    found = diagnosed(case_of(flow, run, noise, report), noise, report, measure=measure)
-    return replace(found, seconds=time.perf_counter() - start)
-
-
-def diagnosed(
-    case: Case, noise: OutputNoise, report: Report, *, measure: bool = False, kind: int | None = None
-) -> Diagnosis:
-    """What causes, or those of one kind, say of a run, where their remedies proved to help."""
-    run = case.run
-    proven = named_apart(case.flow, run.name, Proof(case, noise, report).of(suspicions(case, kind), measure))
+    case = case_of(flow, run, noise, report)
+    proven = named_apart(flow, run.name, Proof(case, noise, report).of(suspicions(case), measure))
     run.sim.drop_cache()
     verdict, findings = run.verdict, tuple(map(finding, proven))
-    return Diagnosis(run.name, verdict.status, verdict.text, findings, case.output_sqnr_db)
+    seconds = time.perf_counter() - start
+    return Diagnosis(run.name, verdict.status, verdict.text, findings, case.output_sqnr_db, seconds)
 
 
 def case_of(flow: Workflow, run: Run, noise: OutputNoise, report: Report) -> Case:
@@ -93,10 +85,9 @@ def case_of(flow: Workflow, run: Run, noise: OutputNoise, report: Report) -> Cas
     return Case(flow, run, batches, seen, shares, sqnr_db(noise(run.sim, report)))
 
 
-def suspicions(case: Case, kind: int | None = None) -> list[tuple[Cause, Suspicion]]:
-    """What the rules of all causes say, or of those of one kind."""
-    rows = [row for row in (CAUSES[name] for name in CAUSES) if kind in (None, row.kind)]
-    return [(row, found) for row in rows for found in row.find(case)]
+def suspicions(case: Case) -> list[tuple[Cause, Suspicion]]:
+    """What the rules of all causes say."""
+    return [(CAUSES[name], found) for name in CAUSES for found in CAUSES[name].find(case)]
 
 
 def first_batches(batches: Iterable, samples: int = SAMPLES) -> list:

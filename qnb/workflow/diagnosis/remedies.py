@@ -17,7 +17,7 @@ from qnb.workflow.diagnosis.remedy import Remedy
 from qnb.workflow.diagnosis.run_names import suffixes
 from qnb.workflow.diagnosis.samples import without
 from qnb.workflow.guidance.next_step import calibration_argument, literal, recover_code, run_code
-from qnb.workflow.precisions import nameable
+from qnb.workflow.precisions import bits, nameable
 
 if TYPE_CHECKING:
     from qnb.sim.quantizer import Quantizer
@@ -51,7 +51,10 @@ class Remedies:
         """
         chosen = {layer: name for layer in layers if (name := self._wide(layer, weights)) is not None}
         what, does = ("weights", "weights wider") if weights else ("activations", "wider")
-        return self._changed(chosen, f"{WIDE}-bit {what}", removes, does)
+        found = self._changed(chosen, f"{WIDE}-bit {what}", removes, does)
+        options = {"layers": list(chosen), "kind": "weight" if weights else "activation"}
+        kept = all(self._keeps_other(layer, name, weights) for layer, name in chosen.items())
+        return replace(found, method=("widen", options)) if found is not None and kept else found
 
     def per_channel(self, layers: Iterable[str], removes: float) -> Remedy | None:
         """A scale for each output channel of some layers' weights, at the same bits."""
@@ -125,7 +128,8 @@ class Remedies:
             return None
         apply = lambda sim: alone(sim, batches=self.batches, **options)  # noqa: E731
         code = recover_code(self.flow.variable, self.run.name, (name,), options)
-        return Remedy(title, code, apply, removes, recover={"run": self.run.name, "methods": name, **options})
+        arguments = {"run": self.run.name, "methods": name, **options}
+        return Remedy(title, code, apply, removes, recover=arguments, method=(name, options))
 
     def change(self, title: str, code: str, apply: Any, removes: float) -> Remedy:
         """Any other change, with the line that a person runs."""
@@ -169,6 +173,11 @@ class Remedies:
         first = f"w{WIDE}a{of_outputs}" if weights else f"w{of_weights}a{WIDE}"
         names = dict.fromkeys((first, f"w{WIDE}a{WIDE}" if weights else f"w8a{WIDE}"))
         return next((name for name in names if self._runs(layer, name)), None)
+
+    def _keeps_other(self, layer: str, name: str, weights: bool) -> bool:
+        """Whether a precision that widens a layer's weights leaves its outputs their bits, or the other way round."""
+        other = 1 if weights else 0
+        return bits(name)[other] == self._bits(layer)[other]
 
     def _bits(self, layer: str) -> tuple[int | None, int | None]:
         """Of a layer's weights (the sim's where it has none) and of its output; None off integer grids."""

@@ -24,6 +24,7 @@ class Remedy:
         apply: does it to a calibrated sim, a copy.
         removes: the share of the output's noise that should go, 0 to 1.
         run, recover: arguments of `Workflow.run` or `Workflow.recover` where the code is such a call.
+        method: name and options of a recovery method that does the same to a sim, where there is one.
         suffixes: what it does, for the name of the run that it makes; the shortest first.
         judged_on: batches to measure it on, where the usual ones would not show it.
     """
@@ -34,6 +35,7 @@ class Remedy:
     removes: float = 0.0
     run: dict[str, Any] | None = None
     recover: dict[str, Any] | None = None
+    method: tuple[str, dict[str, Any]] | None = None
     suffixes: tuple[str, ...] = ()
     judged_on: Iterable | None = field(default=None, compare=False)
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 from qnb.methods import METHODS, auto_order
 from qnb.methods.auto import Auto
 from qnb.targets import runs as target_runs
-from qnb.text import listed, percent
+from qnb.text import decibel, listed, percent
 from qnb.workflow.diagnosis.remedy import gain_db
 from qnb.workflow.precisions import bits, nameable
 
 if TYPE_CHECKING:
     from qnb.measures.attribution.result import Attribution
     from qnb.sim.quantsim import QuantSim
+    from qnb.workflow.diagnosis.proof import Proven
     from qnb.workflow.run import Run
 
 WIDEN, MIX, TRAIN = "widen", "mixed_precision", "train"
@@ -24,6 +25,8 @@ QUICK = 60.0
 CULPRITS, MOST_OF_IT = 8, 0.7
 """So many layers at most get more bits, those that make this share of the activations' error."""
 WIDE_PASSES = 4.0
+LAST = 4
+"""Tier of training."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class Candidate:
         name, options: of the method.
         removes: the share of the output's noise that should go.
         passes: what it should cost, in forward passes over the calibration data.
-        tier: quick ones first, then more bits for activations, then slow ones, training last.
+        tier: what the diagnosis proved, quick ones, more bits for activations, slow ones, training.
         why: it was chosen.
     """
 
@@ -78,8 +81,13 @@ class Candidate:
     options: Mapping[str, Any] = field(default_factory=dict)
     removes: float = 0.0
     passes: float = 1.0
-    tier: int = 0
+    tier: int = 1
     why: str = ""
+
+    @property
+    def key(self) -> str:
+        """Alike for candidates that do the same."""
+        return f"{self.name} {sorted(self.options.items())}"
 
     @property
     def predicted_gain_db(self) -> float:
@@ -97,7 +105,7 @@ def candidates(run: Run, blame: Blame, without: Iterable[str], cheaper: bool) ->
     for name in dict.fromkeys(auto_order(sim, without)):
         row = METHODS[name].auto or Auto(0.0)
         removes = row.removes[0] * blame.weights + row.removes[1] * blame.activations
-        tier = 3 if name == TRAIN else 0 if row.passes <= QUICK else 2
+        tier = LAST if name == TRAIN else 1 if row.passes <= QUICK else 3
         options = same_size(run) if name == MIX and cheaper else {}
         if options is None:
             continue
@@ -106,8 +114,21 @@ def candidates(run: Run, blame: Blame, without: Iterable[str], cheaper: bool) ->
         why = (
             f"{listed(list(blame.culprits))} make {percent(blame.of_culprits)} of the output's error by their rounding"
         )
-        found.append(Candidate(WIDEN, {"layers": list(blame.culprits)}, blame.of_culprits, WIDE_PASSES, 1, why))
+        found.append(Candidate(WIDEN, {"layers": list(blame.culprits)}, blame.of_culprits, WIDE_PASSES, 2, why))
     return sorted(found, key=lambda c: (c.tier, -c.predicted_gain_db / c.passes))
+
+
+def proven(found: Iterable[Proven]) -> list[Candidate]:
+    """What the diagnosis measured to help, the largest gain first; remedies that are no recovery method left out."""
+    made = []
+    for one in found:
+        if one.remedy is None or one.remedy.method is None:
+            continue
+        name, options = one.remedy.method
+        passes = (METHODS[name].auto or Auto(WIDE_PASSES)).passes
+        why = f"the diagnosis measured {decibel(one.gain_db)}: {one.suspicion.says}"
+        made.append(Candidate(name, options, 1 - 10 ** (-one.gain_db / 10), passes, 0, why))
+    return made
 
 
 def same_size(run: Run) -> dict[str, Any] | None:

@@ -1,8 +1,9 @@
 """The recipe "auto": follows the diagnosis until the metric is within the tolerance.
 
-What the attribution of the error says, weights or activations, decides what is worth trying; of that, what brings most
-per second comes first: PTQ without more bits, then more bits for the outputs that cost most, then rounding and mixed
-precision, training last (the order of AIMET's quantization workflow). Each method starts from the best of what there is
+Remedies that the diagnosis measured to help come first. Then the attribution of the error, to weights or activations,
+decides what is worth trying; of that, what brings most per second: PTQ without more bits, then more bits for the
+outputs that cost most, then rounding and mixed precision, training last (the order of AIMET's quantization workflow).
+Each method starts from the best of what there is
 that it may follow (`qnb.methods.check_order`). What brings the metric up is kept, or at the same metric the output
 closer to FP32; so the result is never worse than the start. Where the calibration data is to blame, the recipe says so
 and stops: no method makes up for it.
@@ -24,13 +25,14 @@ from qnb.measures.attribution.attribute import attribute
 from qnb.measures.layers.output_parts import OutputNoise
 from qnb.methods import METHODS, check_order
 from qnb.progress import Report
-from qnb.text import size
-from qnb.workflow.diagnosis.cause import CAUSES, DATA
-from qnb.workflow.diagnosis.diagnose import case_of, diagnosed, first_batches
+from qnb.text import decibel, size
+from qnb.workflow.diagnosis.cause import DATA
+from qnb.workflow.diagnosis.diagnose import case_of, first_batches, suspicions
+from qnb.workflow.diagnosis.proof import Proof, Proven
 from qnb.workflow.jobs.job import JobProgress
 from qnb.workflow.measured_run import measured
 from qnb.workflow.recovery import recover
-from qnb.workflow.recovery.candidates import MIX, TRAIN, Blame, Candidate, candidates
+from qnb.workflow.recovery.candidates import LAST, MIX, TRAIN, Blame, Candidate, candidates, proven
 from qnb.workflow.run import Run
 from qnb.workflow.verdict import PASS
 
@@ -81,10 +83,12 @@ class Recipe:
         self.without = [name for name in _COSTLY if not options.get(name, True)]
         self.tried: set[tuple[tuple[str, ...], str]] = set()
         self.blamed: tuple[Run | None, Blame] = (None, Blame(0.5, 0.5))
+        self.proven: list[Candidate] = []
+        self.others: list[Proven] = []
 
     def run(self, name: str) -> Run:
         """Go on until the metric is within the tolerance, or nothing is left that should help."""
-        blamed = None if self.best.verdict.status == PASS else self._blamed_data()
+        blamed = None if self.best.verdict.status == PASS else self._diagnose()
         while self.best.verdict.status != PASS and blamed is None:
             found = self._next()
             if found is None:
@@ -98,29 +102,34 @@ class Recipe:
             seconds=time.perf_counter() - self.started if self.attempts else 0.0,
         )
 
-    def _blamed_data(self) -> str | None:
-        """What the diagnosis says of the calibration data, where that is to blame."""
+    def _diagnose(self) -> str | None:
+        """Why the base loses: its remedies that are recovery methods come first. What the diagnosis says of the
+        calibration data is returned, where that is to blame."""
         batches, begun = first_batches(self.flow.batches), time.perf_counter()
         noise = OutputNoise(self.base.sim, batches, self.report)
         self.pass_seconds = (time.perf_counter() - begun) * self._times_more(batches)
         case = case_of(self.flow, self.base, noise, self.report)
         self.blamed = self.base, Blame.of(case.attribution)
-        found = diagnosed(case, noise, self.report, kind=DATA)
-        data = next((f for f in found.findings if CAUSES[f.name].kind == DATA and f.remedy and f.layers), None)
-        if data is None:
-            return None
-        self.notes.append((f"{data.remedy} first", f"the calibration data is to blame: {data.cause}"))
-        return data.cause
+        found = Proof(case, noise, self.report).of(suspicions(case))
+        self.base.sim.drop_cache()
+        for one in (one for one in found if one.remedy is not None):
+            if one.cause.kind == DATA and one.suspicion.layers:
+                self._note(f"{one.remedy.title} first", f"the calibration data is to blame: {one.suspicion.says}")
+                return one.suspicion.says
+        self.proven, self.others = proven(found), [p for p in found if p.remedy is None or p.remedy.method is None]
+        return None
 
     def _next(self) -> tuple[Run, Candidate] | None:
         """The best candidate that may follow something and fits what is left of the time."""
         blame = self._blame()
         cheaper = self._most_bytes() <= self.base.size_bytes
-        for candidate in candidates(self.best, blame, self.without, cheaper):
-            start = max((r for r in self.made if may_follow(r, candidate.name)), key=rank, default=None)
-            if start is None or (start.sim.applied_methods, candidate.name) in self.tried:
+        for candidate in (*self.proven, *candidates(self.best, blame, self.without, cheaper)):
+            if candidate.tier == 0 and candidate.key in {key for _, key in self.tried}:
                 continue
-            if candidate.predicted_gain_db < LEAST_DB and candidate.tier < 3:
+            start = max((r for r in self.made if may_follow(r, candidate.name)), key=rank, default=None)
+            if start is None or (start.sim.applied_methods, candidate.key) in self.tried:
+                continue
+            if candidate.predicted_gain_db < LEAST_DB and candidate.tier < LAST:
                 continue
             if self._seconds_left() < candidate.passes * self.pass_seconds:
                 self._note(
@@ -145,7 +154,7 @@ class Recipe:
 
     def _try(self, start: Run, candidate: Candidate) -> None:
         begun, name = time.perf_counter(), candidate.name
-        self.tried.add((start.sim.applied_methods, name))
+        self.tried.add((start.sim.applied_methods, candidate.key))
         sim = start.sim.copy()
         options = dict(candidate.options)
         if name == TRAIN and "loader" in self.options:
@@ -188,7 +197,13 @@ class Recipe:
         return self.options.get("max_seconds", math.inf) - (time.perf_counter() - self.started)
 
     def _offer(self) -> None:
-        """What more bytes would allow, as a next step."""
+        """What else the diagnosis measured to help, and what more bytes would allow, as next steps."""
+        for one in self.others:
+            if one.remedy is None:
+                self._note(one.suspicion.to_do, f"only a person can do it; {one.suspicion.evidence}")
+            else:
+                gain = f"the diagnosis measured {decibel(one.gain_db)}"
+                self._note(one.remedy.title, f"it is no recovery method; {gain}: {one.remedy.code}")
         if self._most_bytes() <= self.base.size_bytes and MIX not in self.without:
             self._note(
                 f"{MIX} with more bytes", f"more than {size(self.base.size_bytes)} are not allowed; max_bytes=... does"

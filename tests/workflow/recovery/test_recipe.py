@@ -122,3 +122,22 @@ def test_limits_are_kept_and_checked(flow):
     assert few.sim.applied_methods == () and few.attempts.verdict.str.contains("max_bops").any()
     with pytest.raises(InputError, match="max_bytes"):
         flow.recover("w4a8", "auto", max_bytes=-1)
+
+
+@pytest.mark.parametrize("cause", ["inside_normalization", "wide_scores"])
+def test_what_the_diagnosis_proved_comes_first(cause):
+    """The attribution cannot say which half is to blame where the output is broken; the diagnosis names the layers."""
+    plant = PLANTS[cause]
+    planted = plant.make(plant.strengths[1])
+    run = planted.flow.recover(planted.run, "auto", train=False)
+    first = run.attempts.iloc[1]
+    assert first.tried == "widen" and first.kept and first.verdict == "pass" and first.why.startswith("the diagnosis")
+    assert run.verdict.status == "pass" and len(run.attempts) == 2
+
+
+def test_what_only_a_run_or_a_person_can_do_is_said():
+    plant = PLANTS["float16_overflow"]
+    planted = plant.make(plant.strengths[0])
+    run = planted.flow.recover(planted.run, "auto")
+    said = run.attempts[run.attempts.tried.str.startswith("FP32 at")].verdict
+    assert len(said) == 1 and 'flow.run("fp16", layers=' in said.iloc[0] and run.verdict.status == "fail"
