@@ -51,7 +51,13 @@ def _names(rules: str | Iterable[str] | None) -> list[str]:
     return [rules] if isinstance(rules, str) else list(USUAL if rules is None else rules)
 
 
-@method("choose_ranges", "Choice of ranges", "range", fits=_fits, auto=Auto(25, with_integer_activations))
+@method(
+    "choose_ranges",
+    "Choice of ranges",
+    "range",
+    fits=_fits,
+    auto=Auto(25, with_integer_activations, removes=(0.0, 0.3)),
+)
 def choose_ranges(
     sim: QuantSim,
     batches: Iterable,

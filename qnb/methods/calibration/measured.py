@@ -111,11 +111,11 @@ def search(measured: Measured, noise: Mapping[str, np.ndarray]) -> None:
 
 
 def gain_db(present: float, change: float) -> float:
-    """Gain in dB where a noise-to-signal ratio changes by so much.
+    """Gain in dB where a noise-to-signal ratio changes by so much; 0 where there is none, or no finite one.
 
-    >>> round(gain_db(0.2, -0.1), 2)
-    3.01
+    >>> round(gain_db(0.2, -0.1), 2), gain_db(float("inf"), 0.0)
+    (3.01, 0.0)
     """
-    if present <= 0:
+    if not 0 < present < np.inf:
         return 0.0
     return float(-10 * np.log10(max(present + change, present * 1e-3) / present))
