@@ -79,7 +79,7 @@ def calibration_curve(frame: pd.DataFrame, *, title: str = "") -> go.Figure:
     right = {"overlaying": "y", "side": "right", "showgrid": False, "tickmode": "auto", "range": [0, ROOM * widest]}
     right["title"] = {"text": "range, of that of all samples (%)"}
     chart.update_layout(yaxis2=right, hovermode="x unified", margin_r=70, showlegend=True)
-    return mark_enough(sample_axis(chart, x), marked)
+    return mark_enough(sample_axis(chart, x), [samples.index(n) for n in marked])
 
 
 def sample_axis(chart: go.Figure, counts: list[str]) -> go.Figure:
@@ -87,12 +87,15 @@ def sample_axis(chart: go.Figure, counts: list[str]) -> go.Figure:
     return chart.update_xaxes(type="category", showgrid=False, categoryorder="array", categoryarray=counts)
 
 
-def mark_enough(chart: go.Figure, counts: list[int]) -> go.Figure:
-    """A line where samples are enough; ``counts`` holds that number, or nothing."""
-    for count in counts:
+def mark_enough(chart: go.Figure, places: list[int]) -> go.Figure:
+    """A line where samples are enough; ``places`` holds which of the counts that is, or nothing.
+
+    Its number among the categories: plotly.js takes a text of digits for such a number, too.
+    """
+    for place in places:
         line = {"color": GREEN, "dash": "dot", "width": 1.5}
-        chart.add_shape(type="line", x0=f"{count}", x1=f"{count}", y0=0, y1=1, yref="paper", layer="below", line=line)
-        at = {"x": f"{count}", "y": 0.02, "yref": "paper", "yanchor": "bottom", "xanchor": "left", "xshift": 4}
+        chart.add_shape(type="line", x0=place, x1=place, y0=0, y1=1, yref="paper", layer="below", line=line)
+        at = {"x": place, "y": 0.02, "yref": "paper", "yanchor": "bottom", "xanchor": "left", "xshift": 4}
         chart.add_annotation(text="enough", showarrow=False, font={"color": GREEN, "size": 12}, **at)
     return chart
 

@@ -46,7 +46,7 @@ def calibration_range(frame: pd.DataFrame, *, enough: int | None = None, title: 
         )
     chart.add_hline(0, line={"color": GREY, "width": 1})
     chart.update_layout(hovermode="x unified", showlegend=True)
-    return mark_enough(sample_axis(chart, x), [enough] if enough in samples else [])
+    return mark_enough(sample_axis(chart, x), [samples.index(enough)] if enough in samples else [])
 
 
 def _title(title: str, frame: pd.DataFrame) -> str:

@@ -6,7 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from qnb.errors import InputError
-from qnb.sharing import without
+from qnb.measures.layers.output_parts import OutputNoise, difference_db, sqnr_db
+from qnb.sharing import without as dropped
+from qnb.workflow.diagnosis.samples import first_batches, without
 from qnb.workflow.run import Run
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ ABOUT_A_RUN = (
 def keep_run(flow: Workflow, made: Run) -> Run:
     """Make a run one of the workflow's. What was found about an earlier run of its name is forgotten."""
     for name in ABOUT_A_RUN:  # first: nobody sees what was found about the old run beside the new one
-        setattr(flow, name, without(getattr(flow, name), made.name))
+        setattr(flow, name, dropped(getattr(flow, name), made.name))
     flow.runs = flow.runs | {made.name: made}
     flow.diagnoses = {name: _noted(flow, found, made) for name, found in flow.diagnoses.items()}
     made = replace(made, next_steps=tuple(flow.next_steps()))
@@ -41,10 +43,18 @@ def keep_run(flow: Workflow, made: Run) -> Run:
 def _noted(flow: Workflow, found: Diagnosis, made: Run) -> Diagnosis:
     """A diagnosis with the run noted where it is what a finding's code makes, and what that brought."""
     base = flow.runs.get(found.run)
-    if base is None or made.name == found.run:
+    if base is None or made.name == found.run or not any(f.made(made) for f in found):
         return found
-    same = made.output_sqnr_db == base.output_sqnr_db
-    return found.followed_by(made, 0.0 if same else made.output_sqnr_db - base.output_sqnr_db)
+    return found.followed_by(made, _gained_db(flow, base, made))
+
+
+def _gained_db(flow: Workflow, base: Run, made: Run) -> float:
+    """What a run gained at the outputs, measured as the remedies of its base were."""
+    noise = OutputNoise(base.sim, without(first_batches(flow.batches), made.settings.get("leave_out", ())))
+    gained = difference_db(sqnr_db(noise(made.sim)), sqnr_db(noise(base.sim)))
+    made.sim.drop_cache()
+    base.sim.drop_cache()
+    return gained
 
 
 def keep(flow: Workflow) -> Run:

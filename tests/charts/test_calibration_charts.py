@@ -27,7 +27,7 @@ def test_the_curve_marks_what_is_enough():
     assert list(figure.data[0].x) == ["1", "2", "4", "8", "16", "32"] and figure.data[1].yaxis == "y2"
     assert figure.data[1].y[0] == 50 and "50 % at conv" in figure.data[2].hovertext
     (line,) = figure.layout.shapes
-    assert line.x0 == line.x1 == "16" and figure.layout.annotations[0].text == "enough"
+    assert line.x0 == line.x1 == list(figure.data[0].x).index("16") and figure.layout.annotations[0].text == "enough"
     parsed(figure)
 
 

@@ -276,3 +276,12 @@ def sqnr_db(ratios: Iterable[float] | np.ndarray) -> float:
     """
     values = np.asarray(ratios if isinstance(ratios, np.ndarray) else list(ratios), dtype=np.float64)
     return error.sqnr_db(1.0, float(values.mean()) if values.size else 0.0)
+
+
+def difference_db(after: float, before: float) -> float:
+    """How much better; 0 where both lose nothing or everything.
+
+    >>> difference_db(30.0, 20.0), difference_db(float("inf"), float("inf"))
+    (10.0, 0.0)
+    """
+    return 0.0 if after == before else after - before

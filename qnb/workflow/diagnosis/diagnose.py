@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from qnb.errors import InputError
@@ -17,7 +16,7 @@ from qnb.workflow.diagnosis.cause import CAUSES, Cause, Suspicion
 from qnb.workflow.diagnosis.finding import Diagnosis
 from qnb.workflow.diagnosis.proof import Proof, finding
 from qnb.workflow.diagnosis.run_names import named_apart
-from qnb.workflow.diagnosis.samples import sample_count
+from qnb.workflow.diagnosis.samples import first_batches
 from qnb.workflow.jobs.progress import shown
 from qnb.workflow.results import check_simulated
 from qnb.workflow.run import Run
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from qnb.workflow.workflow import Workflow
 
 OPERATION = "flow.diagnose"
-SAMPLES = 64
-"""Remedies are tried on the first batches that hold so many samples together, two batches at least."""
 
 
 def diagnose(
@@ -88,17 +85,6 @@ def case_of(flow: Workflow, run: Run, noise: OutputNoise, report: Report) -> Cas
 def suspicions(case: Case) -> list[tuple[Cause, Suspicion]]:
     """What the rules of all causes say."""
     return [(CAUSES[name], found) for name in CAUSES for found in CAUSES[name].find(case)]
-
-
-def first_batches(batches: Iterable, samples: int = SAMPLES) -> list:
-    """The first batches that hold so many samples together, two at least."""
-    found, seen = [], 0
-    for batch in batches:
-        found.append(batch)
-        seen += sample_count(batch)
-        if seen >= samples and len(found) > 1:
-            break
-    return found
 
 
 def _default(flow: Workflow) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qnb.errors import Cancelled, QnbError
-from qnb.measures.layers.output_parts import OutputNoise, sqnr_db
+from qnb.measures.layers.output_parts import OutputNoise, difference_db, sqnr_db
 from qnb.measures.metrics.evaluation import score_of
 from qnb.progress import Report
 from qnb.workflow.diagnosis.cause import DATA, GENERAL, Cause, Suspicion
@@ -117,15 +117,6 @@ class Proof:
         tick: Callable[[int], None] = lambda done: self.report(done, flow.evaluation_forwards, "evaluating")  # noqa: E731
         score = score_of(flow.evaluate, sim, self.case.run.name, tick, flow.seed)
         return Proven(proven.cause, proven.suspicion, proven.remedy, proven.gain_db, score.value)
-
-
-def difference_db(after: float, before: float) -> float:
-    """How much better; 0 where both lose nothing or everything.
-
-    >>> difference_db(30.0, 20.0), difference_db(float("inf"), float("inf"))
-    (10.0, 0.0)
-    """
-    return 0.0 if after == before else after - before
 
 
 def finding(proven: Proven) -> Finding:

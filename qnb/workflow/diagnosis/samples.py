@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from qnb.measures.layers.survey import Survey
     from qnb.workflow.workflow import Workflow
 
+TRIED = 64
+"""Remedies are tried on the first batches that hold so many samples together, two batches at least."""
 RECORDED = 64
 """So many samples of the evaluation are kept to calibrate with."""
 
@@ -24,6 +26,17 @@ RECORDED = 64
 def sample_count(batch: Any) -> int:
     """Samples in a batch: the first dimension of its first tensor that has one."""
     return next((len(x) for x in tree_leaves(batch) if isinstance(x, torch.Tensor) and x.dim()), 1)
+
+
+def first_batches(batches: Iterable, samples: int = TRIED) -> list:
+    """The first batches that hold so many samples together, two at least."""
+    found, seen = [], 0
+    for batch in batches:
+        found.append(batch)
+        seen += sample_count(batch)
+        if seen >= samples and len(found) > 1:
+            break
+    return found
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,9 @@ from qnb.methods import METHODS, check_order
 from qnb.progress import Report
 from qnb.text import decibel, size
 from qnb.workflow.diagnosis.cause import DATA
-from qnb.workflow.diagnosis.diagnose import case_of, first_batches, suspicions
+from qnb.workflow.diagnosis.diagnose import case_of, suspicions
 from qnb.workflow.diagnosis.proof import Proof, Proven
+from qnb.workflow.diagnosis.samples import first_batches
 from qnb.workflow.jobs.job import JobProgress
 from qnb.workflow.measured_run import measured
 from qnb.workflow.recovery import recover

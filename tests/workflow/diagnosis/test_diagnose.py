@@ -7,7 +7,7 @@ import pytest
 import qnb
 from qnb.errors import Cancelled, InputError
 from qnb.measures.layers.output_parts import OutputNoise, sqnr_db
-from qnb.workflow.diagnosis.diagnose import first_batches
+from qnb.workflow.diagnosis.samples import first_batches
 from tests.flows import new_flow
 from tests.methods.states import CancelAfter, same, state
 from tests.workflow.diagnosis.plants import PLANTS
@@ -31,6 +31,7 @@ def test_the_measured_gain_is_that_of_the_run_that_the_code_makes(cancelled_out)
     assert math.isclose(first.metric, made.score.value, abs_tol=0.01)
     noted = flow.diagnoses[run].findings[0]
     assert noted.followed == made.name and made.name in noted.gain and "measured gain" in noted.gain
+    assert math.isclose(noted.followed_gain_db, gained, abs_tol=1e-6), "measured as the remedy was"
 
 
 def test_the_table_says_what_the_findings_say(cancelled_out):

@@ -52,7 +52,8 @@ def find(case: Case) -> Iterator[Suspicion]:
         f"A few calibration samples set the range of {first.layer!r}",
         layers[:1],
         f"without {named} of {case.survey.samples} it would reach from {first.rest[0]:.3g} to {first.rest[1]:.3g}; "
-        f"with {'it' if one else 'them'}, from {first.all[0]:.3g} to {first.all[1]:.3g}{more}",
+        f"with {'it' if one else 'them'}, from {first.all[0]:.3g} to {first.all[1]:.3g}{more}. "
+        f"{case.flow.variable}.samples({list(first.samples)}) shows {'it' if one else 'them'}",
         ways,
     )
 

@@ -50,10 +50,10 @@ def _suspicion(
     largest = max(part.seen.reach for part in parts)
     first = small.layer if small.layer in sharing else sharing[0]
     whole = case.layer_of.get(node.name) or node.meta.get("layer", node.name)  # a tied concatenation is no layer
-    place = repr(first) if first == whole else f"{first!r}, a part of {whole!r}"
+    place = f"at {first!r}" if first == whole else f"in {whole!r}"
     steps = 2 ** (case.activation_bits(first) or 8) - 1
     return Suspicion(
-        f"Values of unlike size share one range at {place}: {small.said} takes few of its steps",
+        f"Values of unlike size share one range {place}: {small.said} takes few of its steps",
         tuple(dict.fromkeys((first, *sharing))),
         f"{small.said} lies between {small.seen.low:.3g} and {small.seen.high:.3g}, but the range reaches "
         f"{largest:.3g} in steps of {step:.2g}: {_steps(small.seen, step)} of {steps} are left to it. Rounding there "
