@@ -72,7 +72,7 @@ def test_every_model_trains(models, name):
 @pytest.mark.parametrize("target", ["generic", "htp-v75"])
 def test_training_lowers_the_loss_and_lifts_the_output(target):
     sim, batches = digits_sim("w4a4", batches=4, target=target)
-    result = train(sim, batches, steps=30)
+    result = train(sim, batches, steps=60)  # half of that ends at 0.68 to 0.74 of the loss, by how a CPU rounds
     losses = result.history.loss
     assert losses[-8:].mean() < 0.7 * losses[:8].mean()
     assert result.output_after_db > result.output_before_db
