@@ -52,8 +52,8 @@ METHOD = """
 from qnb.methods.method import method
 from qnb.methods.reporting.result import Found
 
-@method("widen", "Widen the ranges", "range", fits=None)
-def widen(sim, batches, *, factor: float = 1.1, progress=None) -> Found:
+@method("stretch", "Widen the ranges", "range", fits=None)
+def stretch(sim, batches, *, factor: float = 1.1, progress=None) -> Found:
     "Make the range of every activation larger."
     for key in sim.plan.activations:
         quantizer = sim.activation(key)
@@ -64,11 +64,11 @@ def widen(sim, batches, *, factor: float = 1.1, progress=None) -> Found:
 USE_METHOD = """
 flow = qnb.Workflow(model, batches, lambda m: float(m(batches[0]).mean()), tolerance=1.0)
 flow.run("w8a8")
-run = flow.recover("w8a8", "widen", factor=1.5)
-assert run.name == "w8a8+widen" and run.sim.applied_methods == ("widen",)
+run = flow.recover("w8a8", "stretch", factor=1.5)
+assert run.name == "w8a8+stretch" and run.sim.applied_methods == ("stretch",)
 scale = lambda run: run.sim.encodings().query("kind == 'activation'").scale.iloc[0]
 assert abs(float(scale(run)) / float(scale(flow["w8a8"])) - 1.5) < 1e-4
-assert "widen" in list(qnb.methods.METHODS) and qnb.methods.METHODS["widen"].options == ["factor"]
+assert "stretch" in list(qnb.methods.METHODS) and qnb.methods.METHODS["stretch"].options == ["factor"]
 """
 
 RUNTIME = """
@@ -94,7 +94,7 @@ with tempfile.TemporaryDirectory() as folder:
 PARTS = {
     "range_rules": ("halved", RULE, USE_RULE),
     "targets": ("acme-npu", TARGET, USE_TARGET),
-    "methods": ("widen", METHOD, USE_METHOD),
+    "methods": ("stretch", METHOD, USE_METHOD),
     "runtimes": ("acme", RUNTIME, USE_RUNTIME),
 }
 
@@ -179,7 +179,7 @@ def test_none_is_loaded_before_it_is_asked_for(tmp_path):
 def test_a_wrong_name_lists_what_others_bring(tmp_path):
     install(tmp_path, RULE, "[qnb.range_rules]\nhalved = acme_quant\n")
     done = run(tmp_path, USUAL + 'qnb.QuantSim(model, batches[0], "w8a8").calibrate(batches, "halve")')
-    assert "Did you mean 'halved'? There are minmax, percentile, sqnr, mse, halved" in done.stderr
+    assert "Did you mean 'halved'? There are minmax, percentile, sqnr, mse, saturating, halved" in done.stderr
 
 
 class TestRegistry:
