@@ -6,7 +6,18 @@ import pytest
 
 from qnb import charts
 from qnb.charts.frames import evenly, numbers, small
-from qnb.columns import FRONT
+from qnb.columns import (
+    ATTRIBUTION,
+    CALIBRATION_CURVE,
+    CALIBRATION_RANGES,
+    DISTRIBUTION,
+    ERRORS,
+    FRONT,
+    GAINS,
+    HEADS,
+    POSITIONS,
+    PREDICTIONS,
+)
 from qnb.errors import InputError
 
 CHARTS = {
@@ -19,11 +30,20 @@ CHARTS = {
     "sensitivity": ("layer", "kind", "score", "low", "high"),
     "weight_ranges": ("layer", "channel", "min", "max", "scale"),
     "summary": ("run", "metric", "low", "high", "n", "drop", "verdict", "size_bytes"),
+    "attribution": ATTRIBUTION,
+    "calibration_curve": CALIBRATION_CURVE,
+    "calibration_range": CALIBRATION_RANGES,
+    "diff": GAINS,
+    "distribution": DISTRIBUTION,
+    "error_histogram": ERRORS,
+    "head_sqnr": HEADS,
+    "position_kl": PREDICTIONS,
+    "position_sqnr": POSITIONS,
 }
 
 
-OWN = {"history"}
-"""Takes what each method has; its own tests say what."""
+OWN = {"history", "sample_grid"}
+"""Take what each method has, and pictures; their own tests say what."""
 
 
 def test_every_chart_is_here():
